@@ -1,0 +1,99 @@
+"""Cluster + public keys -> Plan: what every host gets, frozen and without a secret.
+
+Secrets are named here (``private_key_of``, ``preshared_key``), never held: a plan can be printed,
+drawn, compared and kept as a golden file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import Literal
+
+Network = IPv4Network | IPv6Network
+Interface = IPv4Interface | IPv6Interface
+FirewallMode = Literal["peers", "baseline", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One ``[Peer]`` section (wg(8)) as one host has it."""
+
+    name: str
+    public_key: str
+    allowed_ips: tuple[Network, ...]  # fewest prefixes, sorted; disjoint from every other peer's
+    endpoint: str | None = None  # "address:port", "[v6]:port" or "name:port"; None: the peer roams
+    keepalive: int | None = None  # seconds
+    preshared_key: str | None = None  # name of the secret, "cloud|root"
+    is_client: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """One entry of ``firewall_allow``: a port that the baseline leaves open."""
+
+    port: int
+    protocol: Literal["tcp", "udp"]
+    sources: tuple[Network, ...] = ()  # empty: from anywhere, both families
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedSite:
+    """One entry of ``nginx_vpn_only`` with the networks that may pass filled in."""
+
+    file: str
+    server_name: str
+    locations: tuple[str, ...]  # as written in the file: "/", "= /admin", "~ \\.php$"
+    public: tuple[str, ...] = ()
+    allow: tuple[Network, ...] = ()  # the overlay first, then the operator's extras
+    scope: Literal["location", "server"] = "location"
+    acme_root: str | None = None  # webroot of a challenge location that has to be added
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """All that one host gets."""
+
+    name: str
+    interface: str
+    addresses: tuple[Interface, ...]
+    port: int
+    mtu: int
+    public_key: str
+    peers: tuple[Peer, ...]  # sorted by name, hosts before clients
+    forwards: tuple[Literal[4, 6], ...] = ()  # families it forwards for others
+    masquerade: bool = False
+    listen_from: tuple[Network, ...] = ()  # who may send to the listen port
+    firewall: FirewallMode = "peers"
+    firewall_allow: tuple[Allow, ...] = ()
+    nginx: tuple[GuardedSite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPlan:
+    """A road warrior: one peer, its gateway."""
+
+    name: str
+    addresses: tuple[Interface, ...]
+    mtu: int
+    public_key: str
+    gateway: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole cluster. ``hosts`` and ``clients`` are sorted by name."""
+
+    interface: str
+    networks: tuple[Network, ...]
+    topology: Literal["mesh", "sites", "partial"]
+    hosts: tuple[HostPlan, ...]
+    clients: tuple[ClientPlan, ...] = ()
+    expect: tuple[str, ...] = ()
+
+    def host(self, name: str) -> HostPlan:
+        """The plan of the host called ``name``; KeyError if there is none."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise KeyError(name)
