@@ -1,0 +1,29 @@
+"""A pyinfra inventory -> plain rows: the one module of the core that knows pyinfra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
+from pyinfra_cli.inventory import make_inventory  # type: ignore[import-untyped]
+
+from wgcluster.model import Row
+
+
+def rows_of(hosts: Iterable[Host]) -> list[Row]:
+    """Every host of an inventory, also those that ``--limit`` leaves out, with its merged data."""
+    return [Row(host.name, host.data.dict()) for host in hosts]  # type: ignore[no-untyped-call]
+
+
+def load_rows(inventory: Path) -> list[Row]:
+    """Read an inventory file and its group data as pyinfra does; no connection is made.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not inventory.is_file():
+        raise FileNotFoundError(f"{inventory}: no such inventory; name one with --inventory FILE")
+    loaded: Inventory = make_inventory(str(inventory), cwd=str(inventory.parent.resolve()))
+    return rows_of(loaded)

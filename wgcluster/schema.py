@@ -1,0 +1,198 @@
+"""The data contract as pydantic reads it: each key an operator may write, and what it may hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Topology = Literal["mesh", "sites", "partial"]
+
+DEFAULT_PORT = 51820
+DEFAULT_MTU = 1420
+DEFAULT_KEEPALIVE = 25  # seconds; wireguard.com/quickstart, "NAT and Firewall Traversal Persistence"
+
+# wg-quick(8) takes the interface's name from the file's and accepts just these (linux.bash, parse_options)
+_INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
+# RFC 1123, 2.1: labels of letters, digits and hyphens
+_DNS_NAME = re.compile(
+    r"(?=.{1,253}$)[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
+)
+# What a host may be called: it stands in comments of a config, in keys.yml and in wg_links.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def _address(value: object) -> Address:
+    try:
+        return ip_address(str(value))
+    except ValueError:
+        raise ValueError('no IP address; write it like "10.0.0.2" or "fd00::2"') from None
+
+
+def _network(value: object) -> Network:
+    try:
+        return ip_network(str(value))
+    except ValueError as error:
+        if "host bits" in str(error):
+            right = ip_network(str(value), strict=False)
+            raise ValueError(f'host bits are set; the network is "{right}"') from None
+        raise ValueError('no network; write it like "10.0.0.0/24" or "fd00::/64"') from None
+
+
+def _list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _endpoint(value: object) -> tuple[Address | str, int | None]:
+    wrong = 'no endpoint; write an address, a DNS name or "[v6]", each with an optional ":port"'
+    if not isinstance(value, str):
+        raise ValueError(wrong)
+    match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d{1,5}))?", value)
+    if match is None:
+        try:  # a bare IPv6 address leaves open where the port would begin
+            raise ValueError(f'an IPv6 endpoint goes in brackets: "[{IPv6Address(value)}]"')
+        except ValueError as error:
+            raise ValueError(str(error) if "brackets" in str(error) else wrong) from None
+    six, other, port = match.groups()
+    if port is not None and not 1 <= int(port) <= 65535:
+        raise ValueError("the port of an endpoint is 1 to 65535")
+    if six is not None:
+        try:
+            return IPv6Address(six), int(port) if port else None
+        except ValueError:
+            raise ValueError("what stands in brackets is no IPv6 address") from None
+    try:
+        return IPv4Address(other), int(port) if port else None
+    except ValueError:
+        pass
+    if re.fullmatch(r"[\d.]+", other) or not _DNS_NAME.fullmatch(other):
+        raise ValueError(wrong)
+    return other, int(port) if port else None
+
+
+def _interface(value: object) -> str:
+    if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", ".."}:
+        raise ValueError("wg-quick takes 1 to 15 characters of a-z A-Z 0-9 _ = + . -")
+    return value
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError("a name is 1 to 63 letters, digits, dots, underscores and hyphens")
+    return value
+
+
+def _absolute(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or re.search(r"[\s'\"\\;{}]", value):
+        raise ValueError('a path on the host that begins with "/", without blanks or quotes')
+    return value
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\n" in value:
+        raise ValueError("a text of one line, not empty")
+    return value.strip()
+
+
+AddressField = Annotated[Address, BeforeValidator(_address)]
+NetworkField = Annotated[Network, BeforeValidator(_network)]
+EndpointField = Annotated[tuple[Address | str, int | None], BeforeValidator(_endpoint)]
+NameField = Annotated[str, BeforeValidator(_name)]
+PathField = Annotated[str, BeforeValidator(_absolute)]
+WordField = Annotated[str, BeforeValidator(_word)]
+PortField = Annotated[int, Field(ge=1, le=65535, strict=True)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False, arbitrary_types_allowed=True)
+
+
+class OpenPortEntry(_Strict):
+    port: PortField
+    protocol: Literal["tcp", "udp"] = "tcp"
+    sources: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = Field((), alias="from")
+
+
+class VpnOnlyEntry(_Strict):
+    file: PathField
+    server_name: WordField
+    locations: Annotated[tuple[WordField, ...], BeforeValidator(_list)] = ("/",)
+    public: Annotated[tuple[WordField, ...], BeforeValidator(_list)] = ()
+    allow: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
+    scope: Literal["location", "server"] = "location"
+    acme_root: PathField | None = None
+
+
+class SharedKeys(_Strict):
+    """What is one for the whole cluster."""
+
+    wg_interface: Annotated[str, BeforeValidator(_interface)] = "wg"
+    wg_networks: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = Field((), min_length=1)
+    wg_topology: Topology = "mesh"
+    wg_degree: Annotated[int, Field(ge=2, strict=True)] | None = None
+    wg_preshared_keys: Annotated[bool, Field(strict=True)] = False
+    wg_expect: Annotated[tuple[WordField, ...], BeforeValidator(_list)] = ()
+    wg_keystore: WordField = "keys.yml"
+
+
+class HostKeys(_Strict):
+    """What each host has for itself."""
+
+    wg_name: NameField
+    wg_address: Annotated[tuple[AddressField, ...], BeforeValidator(_list), Field(min_length=1, max_length=2)]
+    wg_endpoint: EndpointField | None = None
+    wg_port: PortField = DEFAULT_PORT
+    # 1280 is the least that IPv6 runs over (RFC 8200, 5); 576 what every IPv4 host takes (RFC 791, 3.1)
+    wg_mtu: Annotated[int, Field(ge=576, le=65535, strict=True)] = DEFAULT_MTU
+    wg_site: NameField | None = None
+    wg_site_endpoint: EndpointField | None = None
+    wg_gateway: Annotated[bool, Field(strict=True)] = False
+    wg_masquerade: Annotated[bool, Field(strict=True)] = False
+    wg_subnets: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
+    wg_links: Annotated[tuple[NameField, ...], BeforeValidator(_list)] = ()
+    wg_keepalive: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
+    wg_clients_from: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
+    firewall: Literal["peers", "baseline", "off"] = "peers"
+    firewall_allow: tuple[OpenPortEntry, ...] = ()
+    nginx_vpn_only: tuple[VpnOnlyEntry, ...] = ()
+
+
+KEYS = frozenset(SharedKeys.model_fields) | frozenset(HostKeys.model_fields)
+
+
+def message(error: Mapping[str, Any]) -> str:
+    """pydantic's words, made plain where they speak of Python rather than of the value."""
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "missing":
+            return "is required"
+        case "literal_error":
+            return f"must be {context['expected']}"
+        case "greater_than_equal" | "less_than_equal":
+            bound = context.get("ge", context.get("le"))
+            return f"must be {'at least' if 'ge' in context else 'at most'} {bound}"
+        case "extra_forbidden":
+            return "is not known here"
+        case "too_short":
+            return "must not be empty"
+        case "too_long":
+            return f"must have at most {context['max_length']} entries"
+        case "bool_type":
+            return "must be True or False"
+        case "int_type":
+            return "must be a whole number, without quotes"
+        case "tuple_type":
+            return "must be a list"
+        case _:
+            return str(error["msg"])
+
+
+def path(location: Iterable[int | str]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
