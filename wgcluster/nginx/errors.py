@@ -1,0 +1,61 @@
+"""What can be wrong with a site file, said with file, line, column and a marker under the place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MAX_SHOWN = 160  # characters of a source line that a message repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong: where it is, what it is, and what to do about it."""
+
+    file: str
+    line: int  # from 1; 0 when the fault has no place in the file
+    column: int  # from 1, in characters
+    message: str
+    source: str = ""  # the line it is in and the marker under it
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        parts = [f"{place}: {self.message}"]
+        if self.source:
+            parts.append(self.source)
+        if self.remedy:
+            parts.append(f"    remedy: {self.remedy}")
+        return "\n".join(parts)
+
+
+class NginxError(ValueError):
+    """A site cannot be found or cannot be guarded safely; ``faults`` has every reason at once."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class NginxSyntaxError(NginxError):
+    """nginx itself would refuse the text."""
+
+
+def position(text: str, offset: int) -> tuple[int, int]:
+    """Line and column of ``offset``, both from 1. nginx ends a line at LF alone."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
+def fault_at(text: str, start: int, end: int, message: str, *, file: str = "", remedy: str = "") -> Fault:
+    """A Fault for ``text[start:end]``, marked ``~~~^`` under as much of it as is in the first line."""
+    line, column = position(text, start)
+    line_start = start - column + 1
+    line_end = text.find("\n", start)
+    line_end = len(text) if line_end < 0 else line_end
+    shown_from = max(line_start, start - MAX_SHOWN // 2)
+    shown = text[shown_from : min(line_end, shown_from + MAX_SHOWN)].rstrip("\r")
+    width = max(1, min(end, shown_from + len(shown)) - start)
+    # Tabs stay tabs, or the marker would not stand under its place.
+    lead = "".join("\t" if c == "\t" else " " for c in text[shown_from:start])
+    source = f"    {shown}\n    {lead}{'~' * (width - 1)}^"
+    return Fault(file or "nginx configuration", line, column, message, source, remedy)

@@ -1,0 +1,146 @@
+"""The server by its name, the location by modifier and argument, as nginx and the operator write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from .lexer import unescape
+from .tree import Directive
+
+_WISH = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
+
+
+class Key(NamedTuple):
+    """What tells one location from another in a server: ("^~", "/static/"), ("", "/"), ("@", "app")."""
+
+    modifier: str
+    pattern: str
+
+    def __str__(self) -> str:
+        return f"@{self.pattern}" if self.modifier == "@" else f"{self.modifier} {self.pattern}".strip()
+
+
+def location_key(args: Sequence[str]) -> Key:
+    """The key of ``location ARGS {``; after ngx_http_core_location, so "=/x" and "= /x" are the same."""
+    if len(args) >= 2:
+        return Key(args[0], args[1])
+    name = args[0] if args else ""
+    for modifier in ("=", "^~", "~*", "~", "@"):
+        if name.startswith(modifier):
+            return Key(modifier, name[len(modifier) :])
+    return Key("", name)
+
+
+def is_wished(key: Key, wish: str) -> bool:
+    """Is this the location that the operator wrote as ``wish``: "/", "= /admin", "~ \\.php$", "@app"?
+
+    The argument may be written as in the file, quotes and all, or as nginx reads it.
+    """
+    wish = wish.strip()
+    if wish.startswith("@"):
+        return key == ("@", wish[1:])
+    match = _WISH.fullmatch(wish)
+    modifier, pattern = (match[1] or "", match[2]) if match else ("", wish)
+    if modifier != key.modifier:
+        return False
+    quoted = len(pattern) > 1 and pattern[0] == pattern[-1] and pattern[0] in "\"'"
+    inner = pattern[1:-1] if quoted else pattern
+    return key.pattern in (pattern, inner, unescape(inner))
+
+
+def covers(key: Key, wish: str) -> bool:
+    """Like is_wished, for public locations: a plain path is found as ``^~`` and with a ``/`` behind it, too."""
+    if is_wished(key, wish):
+        return True
+    wish = wish.strip()
+    return (
+        wish.startswith("/")
+        and key.modifier in ("", "^~")
+        and key.pattern.rstrip("/") == wish.rstrip("/") != ""
+    )
+
+
+def servers(tree: Sequence[Directive]) -> Iterator[Directive]:
+    """The http server blocks, at the top of a site file or inside ``http``."""
+    for directive in tree:
+        if directive.name == "http":
+            yield from servers(directive.body)
+        elif directive.name == "server" and directive.is_block:
+            yield directive
+
+
+def locations(block: Directive) -> Iterator[tuple[Key, Directive]]:
+    """Every location in a server, nested ones after the one they are in."""
+    for child in block.body:
+        if child.name == "location":
+            yield location_key(child.args), child
+            yield from locations(child)
+
+
+def names_of(server: Directive) -> tuple[str, ...]:
+    """Its server names, in lower case as nginx compares them; ("",) where there is none."""
+    names = [arg for child in server.body if child.name == "server_name" for arg in child.args]
+    return tuple(n if n.startswith("~") else n.lower() for n in names) or ("",)
+
+
+def listens_of(server: Directive) -> tuple[str, ...]:
+    """The first argument of each ``listen``; nginx's default is *:80."""
+    return tuple(c.args[0] for c in server.body if c.name == "listen" and c.args) or ("*:80",)
+
+
+def port_of(listen: str) -> str:
+    """The port of a ``listen`` address, "80" when it names none; a unix socket is its own "port"."""
+    if listen.startswith("unix:"):
+        return listen
+    if listen.isdigit():
+        return listen
+    match = re.search(r":(\d+)$", listen.rpartition("]")[2] if "]" in listen else listen)
+    return match[1] if match else "80"
+
+
+def _wildcard_rank(name: str, host: str) -> int:
+    """How well a name of a server fits ``host`` after the exact ones (ngx_http_find_virtual_server); 0: not.
+
+    ``*.example.org`` before ``www.*``, longer before shorter, regexes last and in their order.
+    """
+    if name.startswith("~"):
+        try:
+            return 1 if re.search(name[1:].replace("(?<", "(?P<"), host) else 0
+        except re.error:
+            return 0  # a regex only PCRE reads: the operator names it as it is written
+    if name.startswith("*.") and host.endswith(name[1:]) and len(host) > len(name) - 1:
+        return 3000 + len(name)
+    if name.startswith(".") and (host.endswith(name) or host == name[1:]):
+        return 3000 + len(name)
+    if name.endswith(".*") and host.startswith(name[:-1]):
+        return 2000 + len(name)
+    return 0
+
+
+def find_servers(tree: Sequence[Directive], server_name: str) -> list[Directive]:
+    """The server blocks that answer for ``server_name``, on every port.
+
+    A name as it is written in the file wins (regex and wildcard names too); if none is, the best wildcard
+    or regex that fits. "" or "default": the ``default_server``, or the first server. "name:443" names a port.
+    """
+    candidates = list(servers(tree))
+    name, colon, port = server_name.rpartition(":")
+    if colon and port.isdigit() and not server_name.startswith("~"):
+        candidates = [s for s in candidates if port in map(port_of, listens_of(s))]
+    else:
+        name = server_name
+    if name in ("", "default"):
+        flagged = [s for s in candidates if any(_is_default(c) for c in s.body)]
+        return flagged or candidates[:1]
+    wanted = name if name.startswith("~") else name.lower()
+    if exact := [s for s in candidates if wanted in names_of(s)]:
+        return exact
+    ranked = [(max(_wildcard_rank(n, wanted) for n in names_of(s)), s) for s in candidates]
+    best = max((rank for rank, _ in ranked), default=0)
+    return [s for rank, s in ranked if rank == best > 0]
+
+
+def _is_default(directive: Directive) -> bool:
+    return directive.name == "listen" and bool({"default_server", "default"} & set(directive.args[1:]))

@@ -1,0 +1,117 @@
+"""Lines of ours put into a site file and taken out again, no other byte touched.
+
+Each line of ours ends in the mark ``# wgcluster``. Where a block's ``{`` ends its line, ours is a line of
+its own, in the file's indentation; where the block goes on behind the ``{`` (``location / { … }``), ours
+goes straight behind it and brings its own line end, because the mark is a comment. Both can be found again
+by the mark and taken out byte for byte. What has no mark of ours is never touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from .tree import Directive, parse
+
+MARK = "# wgcluster"
+_OUR_END = re.compile(rf" {MARK}\r?\n")
+_REST_OF_LINE = re.compile(r"[ \t\r]*(?:#[^\n]*)?\n")
+_INDENT = re.compile(r"[ \t]*")
+
+
+class Edit(NamedTuple):
+    """``text[start:end]`` becomes ``new``."""
+
+    start: int
+    end: int
+    new: str
+
+
+def apply(text: str, edits: Iterable[Edit]) -> str:
+    """``text`` with the edits made; they must not overlap. Edits at one place keep their order."""
+    parts, at = [], 0
+    for start, end, new in sorted(edits, key=lambda e: (e.start, e.end)):
+        parts += [text[at:start], new]
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def shifted(offset: int, edits: Iterable[Edit]) -> int:
+    """Where the character at ``offset`` of the edited text stood before the edits."""
+    for start, end, new in sorted(edits, key=lambda e: (e.start, e.end)):
+        if offset < start + len(new):
+            return min(offset, start) if offset < start else start
+        offset += (end - start) - len(new)
+    return offset
+
+
+def first_inside(text: str, block: Directive, lines: Sequence[str]) -> Edit:
+    """The edit that makes ``lines`` the first ones inside ``block``, each with our mark."""
+    rest = _REST_OF_LINE.match(text, block.opened)
+    if rest is None:
+        newline = _newline(text, block.opened)
+        # The first joins the line of the "{"; those after it stand on lines of their own.
+        return Edit(block.opened, block.opened, "".join(f" {line} {MARK}{newline}" for line in lines))
+    newline = "\r\n" if rest[0].endswith("\r\n") else "\n"
+    indent = _indent_inside(text, block)
+    return Edit(rest.end(), rest.end(), "".join(f"{indent}{line} {MARK}{newline}" for line in lines))
+
+
+def removals(text: str, tree: Sequence[Directive]) -> list[Edit]:
+    """The edits that take every line of ours out."""
+    edits: list[Edit] = []
+    blocks = list(tree)
+    while blocks:
+        directive = blocks.pop()
+        if span := _our_span(text, directive):
+            edits.append(Edit(*span, ""))
+        else:
+            blocks.extend(directive.body)
+    return sorted(edits)
+
+
+def unguard(text: str, file: str = "") -> str:
+    """``text`` without any line of ours: the bytes it had before ``guard``.
+
+    Raises NginxSyntaxError if nginx would not read the text.
+    """
+    if MARK not in text:
+        return text
+    return apply(text, removals(text, parse(text, file)))
+
+
+def _our_span(text: str, directive: Directive) -> tuple[int, int] | None:
+    """From the blank or line start in front to the line end behind, if the directive is ours."""
+    ours = (
+        (directive.name == "include" and len(directive.args) == 1)
+        or (directive.name == "allow" and directive.args == ("all",))
+        or (directive.name == "location" and directive.args[:1] == ("^~",))
+    )
+    end = _OUR_END.match(text, directive.end) if ours else None
+    if end is None:
+        return None
+    line_start = text.rfind("\n", 0, directive.start) + 1
+    if not text[line_start : directive.start].strip(" \t"):
+        return line_start, end.end()
+    blank_in_front = text[directive.start - 1] == " "
+    return directive.start - blank_in_front, end.end()
+
+
+def _indent_inside(text: str, block: Directive) -> str:
+    for child in block.body:
+        line_start = text.rfind("\n", 0, child.start) + 1
+        if line_start >= block.opened and not (lead := text[line_start : child.start]).strip(" \t"):
+            return lead
+    line_start = text.rfind("\n", 0, block.start) + 1
+    outer = _INDENT.match(text, line_start)
+    lead = outer[0] if outer else ""
+    return lead + ("\t" if "\t" in lead else "    ")
+
+
+def _newline(text: str, offset: int) -> str:
+    """The line end in use at ``offset``: that of its line, or of the file's first, or LF."""
+    end = text.find("\n", offset)
+    if end < 0:
+        end = text.find("\n")
+    return "\r\n" if end > 0 and text[end - 1] == "\r" else "\n"

@@ -1,0 +1,105 @@
+"""Directives and blocks, each with its span, after ``ngx_conf_parse`` (nginx, src/core/ngx_conf_file.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .errors import NginxSyntaxError, fault_at
+from .lexer import Token, lex
+
+# Blocks whose lines are read by a handler of their own: no block may stand in them, any word may.
+DATA_BLOCKS = frozenset({"map", "geo", "types", "split_clients", "charset_map", "match"})
+ALWAYS_BLOCKS = frozenset(
+    {"location", "if", "limit_except", "http", "events", "upstream", *DATA_BLOCKS} - {"match"}
+)
+# What the splicer writes or judges; nginx refuses a block here ("is not terminated by ;").
+NEVER_BLOCKS = frozenset(
+    {"allow", "deny", "include", "return", "rewrite", "listen", "server_name", "root", "alias", "proxy_pass",
+     "error_page", "try_files", "internal", "satisfy", "set", "index", "break", "auth_basic"}
+)  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class Directive:
+    """``text[start:end]``, from its first word to its ``;`` or ``}``."""
+
+    name: str
+    args: tuple[str, ...]
+    start: int
+    end: int
+    opened: int = -1  # just after ``{``; -1: no block
+    closed: int = -1  # at the ``}``
+    body: tuple[Directive, ...] = ()
+    lua: str | None = None  # the body of a *_by_lua_block, verbatim
+
+    @property
+    def is_block(self) -> bool:
+        return self.opened >= 0
+
+    def walk(self) -> Iterator[Directive]:
+        """It and everything in it, in the order of the text."""
+        yield self
+        for child in self.body:
+            yield from child.walk()
+
+    def shape(self) -> tuple[object, ...]:
+        """What it says, without where: equal for texts that nginx reads the same."""
+        return (self.name, self.args, self.is_block, self.lua, tuple(child.shape() for child in self.body))
+
+
+def parse(text: str, file: str = "") -> tuple[Directive, ...]:
+    """The directives at the top level of ``text``.
+
+    Raises NginxSyntaxError, with one fault, where nginx would stop reading.
+    """
+    bodies: list[list[Directive]] = [[]]
+    open_blocks: list[Directive] = []
+    words: list[Token] = []
+    for token in lex(text, file):
+        kind = token.kind
+        if kind == "word":
+            words.append(token)
+        elif kind == ";" or kind == "{":
+            if not words:
+                raise _refused(text, token, f'unexpected "{kind}"', file)
+            directive = Directive(
+                words[0].value, tuple(w.value for w in words[1:]), words[0].start, token.end
+            )
+            inside = open_blocks[-1].name if open_blocks else ""
+            _check_form(text, directive, words[0], kind, inside, file)
+            words = []
+            bodies[-1].append(directive)
+            if kind == "{":
+                directive.opened = token.end
+                open_blocks.append(directive)
+                bodies.append([])
+        elif kind == "}":
+            if words or not open_blocks:
+                raise _refused(text, token, 'unexpected "}"', file)
+            block = open_blocks.pop()
+            block.body, block.closed, block.end = tuple(bodies.pop()), token.start, token.end
+        elif kind == "lua":
+            open_blocks[-1].lua = token.value
+    if words:
+        raise _refused(text, words[0], 'unexpected end of file, expecting ";" or "}"', file)
+    if open_blocks:
+        block = open_blocks[-1]
+        message = f'unexpected end of file, expecting "}}": "{block.name}" is never closed'
+        raise NginxSyntaxError([fault_at(text, block.start, block.opened, message, file=file)])
+    return tuple(bodies[0])
+
+
+def _check_form(text: str, directive: Directive, word: Token, kind: str, inside: str, file: str) -> None:
+    """Refuse a block where a ``;`` belongs and the other way round (ngx_conf_handler)."""
+    if inside in DATA_BLOCKS:
+        if kind == "{":
+            raise _refused(text, word, f'unexpected "{{" in "{inside}"', file)
+    elif kind == ";" and directive.name in ALWAYS_BLOCKS:
+        raise _refused(text, word, f'directive "{directive.name}" has no opening "{{"', file)
+    elif kind == "{" and directive.name in NEVER_BLOCKS:
+        raise _refused(text, word, f'directive "{directive.name}" is not terminated by ";"', file)
+
+
+def _refused(text: str, token: Token, message: str, file: str) -> NginxSyntaxError:
+    return NginxSyntaxError([fault_at(text, token.start, token.end, message, file=file)])
