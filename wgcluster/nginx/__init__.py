@@ -3,6 +3,8 @@
 Pure: text in, text out. Nothing here touches a file or a host.
 """
 
+from .audit import Finding, audit
+from .effective import effective, parse_dump
 from .errors import Fault, NginxError, NginxSyntaxError
 from .guard import guard
 from .lexer import lex
@@ -14,12 +16,16 @@ __all__ = [
     "MARK",
     "Directive",
     "Fault",
+    "Finding",
     "NginxError",
     "NginxSyntaxError",
     "allow_list",
+    "audit",
+    "effective",
     "guard",
     "lex",
     "list_path",
     "parse",
+    "parse_dump",
     "unguard",
 ]

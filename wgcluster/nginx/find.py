@@ -51,7 +51,7 @@ def is_wished(key: Key, wish: str) -> bool:
 
 
 def covers(key: Key, wish: str) -> bool:
-    """Like is_wished, for public locations: a plain path is found as ``^~`` and with a ``/`` behind it, too."""
+    """Like is_wished, for public ones: a plain path is found as ``^~`` and with a ``/`` behind it, too."""
     if is_wished(key, wish):
         return True
     wish = wish.strip()

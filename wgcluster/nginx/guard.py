@@ -2,124 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from ..plan import GuardedSite
+from .audit import judge_all
 from .errors import Fault, NginxError, fault_at, position
 from .find import Key, covers, find_servers, is_wished, listens_of, locations, names_of, servers
 from .judge import closes_server
-from .site import list_path
-from .splice import apply, first_inside, removals
+from .rewrite import has_list
+from .site import allow_list, list_path
+from .splice import Edit, apply, first_inside, removals, shifted
 from .tree import Directive, parse
 
 ACME = "/.well-known/acme-challenge"
 
 
+class Problem(NamedTuple):
+    """Something wrong at ``start:end`` of the text that is being worked on."""
+
+    start: int
+    end: int
+    message: str
+    remedy: str = ""
+
+
+class Wish(NamedTuple):
+    """A line to go first into a block."""
+
+    block: Directive
+    line: str
+
+
 def guard(
     text: str, sites: Sequence[GuardedSite], list_file: Callable[[GuardedSite], str] = list_path
 ) -> str:
-    """``text``, one site file, with the lines that guard ``sites`` (those of this file) and no others of ours.
+    """``text``, one site file, with the lines that guard ``sites`` (those of this file), no others of ours.
 
     Whatever an earlier run put in is taken out first, so a second run changes nothing and a changed wish
-    moves only our lines. Raises NginxSyntaxError if nginx would not read the file, and NginxError with
-    every reason at once if a server or location cannot be found or cannot be guarded safely.
+    moves only our lines. The outcome is audited before it is handed out. Raises NginxSyntaxError if nginx
+    would not read the file, and NginxError with every reason at once if a server or location cannot be
+    found or cannot be guarded safely.
     """
     file = sites[0].file if sites else ""
     removed = removals(text, parse(text, file))
     bare = apply(text, removed)
     tree = parse(bare, file)
     lines: dict[int, tuple[Directive, list[str]]] = {}  # by offset: what goes first into which block
-    faults: list[Fault] = []
+    problems: list[Problem] = []
     for site in sites:
-        found, wrong = _wishes(bare, tree, site, list_file(site))
-        faults += wrong
-        for block, line in found:
-            ours = lines.setdefault(block.start, (block, []))[1]
-            if line not in ours:
-                ours.append(line)
-    if faults:
-        raise NginxError(faults)
-    return apply(bare, [first_inside(bare, block, ours) for block, ours in lines.values()])
+        for step in _steps(bare, tree, site, list_file(site)):
+            if isinstance(step, Problem):
+                problems.append(step)
+            elif step.line not in (ours := lines.setdefault(step.block.start, (step.block, []))[1]):
+                ours.append(step.line)
+    if not problems:
+        edits = [first_inside(bare, block, ours) for block, ours in lines.values()]
+        outcome = apply(bare, edits)
+        problems = list(_leaks(outcome, edits, sites, list_file))
+        if not problems:
+            return outcome
+    raise NginxError(_faults(text, removed, file, problems))
 
 
-def _wishes(
+def _faults(text: str, removed: Sequence[Edit], file: str, problems: Iterable[Problem]) -> Iterator[Fault]:
+    """The problems of the bare text with their places in the file as it is."""
+
+    def there(offset: int) -> int:
+        for edit in removed:
+            if offset >= edit.start:
+                offset += edit.end - edit.start
+        return offset
+
+    for start, end, message, remedy in sorted(dict.fromkeys(problems)):
+        if start == end:  # about the file as a whole
+            yield Fault(file, 0, 0, message, remedy=remedy)
+        else:
+            yield fault_at(text, there(start), there(end), message, file=file, remedy=remedy)
+
+
+def _leaks(
+    outcome: str, edits: Sequence[Edit], sites: Sequence[GuardedSite], list_file: Callable[[GuardedSite], str]
+) -> Iterator[Problem]:
+    """What would still leak in the spliced file, at its place in the text without our lines."""
+    lists = {list_file(site): allow_list(site) for site in sites}
+    file = sites[0].file if sites else ""
+    for judged in judge_all({file: outcome}, sites, lists):
+        if judged.verdict.kind == "leaks" and judged.blame.file == file:
+            block = judged.blame
+            end = block.opened if block.is_block else block.end
+            message = f'location "{judged.location}" would leak: {judged.verdict.reason}'
+            yield Problem(shifted(block.start, edits), shifted(end, edits), message, judged.verdict.remedy)
+
+
+def _steps(
     text: str, tree: Sequence[Directive], site: GuardedSite, list_file: str
-) -> tuple[list[tuple[Directive, str]], list[Fault]]:
+) -> Iterator[Wish | Problem]:
     """The lines that guard one site, each with the block it goes first into; and what stands in the way."""
     found = find_servers(tree, site.server_name)
     if not found:
-        return [], [_no_server(text, tree, site)]
-    wishes: list[tuple[Directive, str]] = []
-    faults: list[Fault] = []
+        yield _no_server(text, tree, site)
+        return
     include = f"include {list_file};"
     open_servers = [server for server in found if not closes_server(server)]
     if not open_servers:
         message = f"every server of {site.server_name} only redirects or refuses: there is nothing to guard"
-        faults.append(Fault(site.file, *position(text, found[0].start), message))
+        remedy = "name the file and the server that has the service"
+        yield Problem(found[0].start, found[0].opened, message, remedy)
     for server in open_servers:
         if site.scope == "server":
-            wishes.append((server, include))
+            yield Wish(server, include)
+            yield from _foreign_rules(server, "the server")
         else:
             for wish in site.locations:
-                block = _one_location(text, server, wish, site, faults)
-                if block is not None:
-                    wishes.append((block, include))
+                yield from _location(text, server, wish, site, include)
         for wish in site.public:
-            public = [block for key, block in locations(server) if covers(key, wish)]
-            for block in public:
-                if not _starts_open(block):
-                    wishes.append((block, "allow all;"))
-            if not public:
-                faults += _added(text, server, wish, site, wishes)
-    return wishes, faults
+            yield from _public(text, server, wish, site)
 
 
-def _starts_open(block: Directive) -> bool:
-    """Its first access rule is an ``allow all`` already: nothing of ours is needed."""
-    rules = [c for c in block.body if c.name in ("allow", "deny")]
-    return bool(rules) and (rules[0].name, rules[0].args) == ("allow", ("all",))
-
-
-def _one_location(
-    text: str, server: Directive, wish: str, site: GuardedSite, faults: list[Fault]
-) -> Directive | None:
+def _location(
+    text: str, server: Directive, wish: str, site: GuardedSite, include: str
+) -> Iterator[Wish | Problem]:
     there = list(locations(server))
     found = [block for key, block in there if is_wished(key, wish)]
+    scope = 'or guard the whole server with "scope": "server"'
     if len(found) == 1:
-        return found[0]
-    if found:
+        yield Wish(found[0], include)
+        yield from _foreign_rules(found[0], f'location "{wish}"')
+    elif found:
         at = ", ".join(f"line {position(text, block.start)[0]}" for block in found)
         message = f'location "{wish}" stands {len(found)} times in this server ({at})'
-        remedy = 'leave one of them, or guard the whole server with "scope": "server"'
-        faults.append(fault_at(text, found[1].start, found[1].opened, message, file=site.file, remedy=remedy))
-        return None
-    listing = _listed(text, there)
-    message = (
-        f'no location "{wish}" in this server of {site.server_name} (listen {", ".join(listens_of(server))})'
-    )
-    remedy = f'name one of those there are ({listing}), or guard the whole server with "scope": "server"'
-    faults.append(fault_at(text, server.start, server.opened, message, file=site.file, remedy=remedy))
-    return None
+        yield Problem(found[1].start, found[1].opened, message, f"leave one of them, {scope}")
+    else:
+        listen = ", ".join(listens_of(server))
+        message = f'no location "{wish}" in this server of {site.server_name} (listen {listen})'
+        remedy = f"name one of those there are ({_listed(text, there)}), {scope}"
+        yield Problem(server.start, server.opened, message, remedy)
+
+
+def _foreign_rules(block: Directive, what: str) -> Iterator[Problem]:
+    """Rules that our list, which comes first and ends in ``deny all``, would silently make void."""
+    for child in block.body:
+        if child.name in ("allow", "deny") and (child.name, child.args) != ("deny", ("all",)):
+            rule = " ".join([child.name, *child.args])
+            message = f'"{rule}" in {what} would never be asked: the list of the VPN goes before it'
+            remedy = 'take it out; a network that is to pass as well goes into the site\'s "allow"'
+            yield Problem(child.start, child.end, message, remedy)
+
+
+def _public(text: str, server: Directive, wish: str, site: GuardedSite) -> Iterator[Wish | Problem]:
+    """``allow all`` first in each location that ``wish`` means; the challenge's is added if missing."""
+    there = list(locations(server))
+    found = [block for key, block in there if covers(key, wish)]
+    for block in found:
+        rules = [(c.name, c.args) for c in block.body if c.name in ("allow", "deny")]
+        if rules[:1] == [("allow", ("all",))]:
+            continue  # open already: nothing of ours is needed
+        yield Wish(block, "allow all;")
+        if has_list(block.body):
+            message = f'location "{wish}" is declared public and has allow and deny of its own'
+            yield Problem(block.start, block.opened, message, "take them out, or do not declare it public")
+    if found:
+        return
+    path = wish.strip().removeprefix("^~").strip()
+    if path.startswith(ACME) and site.acme_root:
+        yield Wish(server, f"location ^~ {path} {{ allow all; root {_word(site.acme_root)}; }}")
+        return
+    message = f'no public location "{wish}" in this server of {site.server_name}'
+    remedy = f"write it into the file, or name one of those there are ({_listed(text, there)})"
+    if path.startswith(ACME):
+        remedy = 'give "acme_root", the webroot of the challenge, and the location will be added'
+    yield Problem(server.start, server.opened, message, remedy)
 
 
 def _listed(text: str, there: Sequence[tuple[Key, Directive]]) -> str:
     return ", ".join(f'"{key}" line {position(text, block.start)[0]}' for key, block in there) or "none"
-
-
-def _added(
-    text: str, server: Directive, wish: str, site: GuardedSite, wishes: list[tuple[Directive, str]]
-) -> list[Fault]:
-    """Add the challenge location that the file lacks; only this one can be made up from its name."""
-    path = wish.strip().removeprefix("^~").strip()
-    if path.startswith(ACME) and site.acme_root:
-        wishes.append((server, f"location ^~ {path} {{ allow all; root {_word(site.acme_root)}; }}"))
-        return []
-    message = f'no public location "{wish}" in this server of {site.server_name}'
-    if path.startswith(ACME):
-        remedy = 'give "acme_root", the webroot of the challenge, and the location will be added'
-    else:
-        remedy = f"write it into the file, or name one of those there are ({_listed(text, list(locations(server)))})"
-    return [fault_at(text, server.start, server.opened, message, file=site.file, remedy=remedy)]
 
 
 def _word(value: str) -> str:
@@ -129,14 +186,12 @@ def _word(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _no_server(text: str, tree: Sequence[Directive], site: GuardedSite) -> Fault:
+def _no_server(text: str, tree: Sequence[Directive], site: GuardedSite) -> Problem:
     there = [
-        f'"{" ".join(names_of(s))}" on {", ".join(listens_of(s))}, line {position(text, s.start)[0]}'
+        f'"{" ".join(names_of(s)) or "(no name)"}" on {", ".join(listens_of(s))}, '
+        f"line {position(text, s.start)[0]}"
         for s in servers(tree)
     ]
-    listing = (
-        "; ".join(there)
-        or "none: the file may hold only a part of a server; name the file with the server block"
-    )
+    listing = "; ".join(there) or "none; is this a part of a server? name the file with the server block"
     message = f'no server with server_name "{site.server_name}"'
-    return Fault(site.file, 0, 0, message, remedy=f"name one of those there are ({listing})")
+    return Problem(0, 0, message, f"name one of those there are ({listing})")

@@ -1,31 +1,290 @@
-"""What nginx does with a request before and at the access list."""
+"""What a client that may not pass really gets at each place of a server.
+
+nginx's phases, in their order (ngx_http_core_module.h): server rewrite, find config, rewrite, access,
+content. ``return``, ``rewrite`` and ``if`` are of the rewrite phases, so they answer before any list is
+asked; ``error_page``, ``try_files`` and ``rewrite … last`` send the request through the phases again at
+another place, named ones too; subrequests (mirror, auth_request) skip the access phase.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
+from ..plan import GuardedSite, Network
+from .access import Families, Level, forgeable, opening
+from .find import covers, is_wished, listens_of
+from .places import Place, places_of, resolve
+from .rewrite import EVERYTHING, REDIRECTS, has_list, moved, named_children, page_for, rewrites
 from .tree import Directive
+
+Kind = Literal["guarded", "public", "leaks", "closed"]
+# Codes that no client can cause before the access list is asked: they come from the content.
+_LATE = frozenset({"401", "404", "502", "504"})
+
+
+class Verdict(NamedTuple):
+    """What becomes of a denied client, why, and what the operator can do about it."""
+
+    kind: Kind
+    reason: str
+    remedy: str = ""
+    at: Directive | None = None  # the line to blame, where it is not the location's own
 
 
 def closes_server(server: Directive) -> bool:
     """Does the server only redirect to https or refuse, whatever is asked (certbot's port 80)?"""
-    return _closing_return(server.body) is not None
+    verdict = ServerJudge(server, Level(), ()).server_answer
+    return verdict is not None and verdict.kind == "closed"
 
 
-def _closing_return(body: Sequence[Directive]) -> Directive | None:
-    for child in body:
-        if child.name == "return":
-            return child if is_closed_answer(child) else None
-    return None
+class ServerJudge:
+    """The verdicts on one server block, for clients that are in none of the sites' ``allow``."""
+
+    def __init__(
+        self, server: Directive, http: Level, sites: Sequence[GuardedSite], allowed: Sequence[Network] = ()
+    ) -> None:
+        self.server = server
+        self.sites = sites
+        self.allowed = tuple(allowed) or tuple(n for site in sites for n in site.allow)
+        self.families = Families.of(listens_of(server))
+        self.level = http.enter(server.body)
+        self.outer = places_of(server, http)
+        self.places = [p for top in self.outer for p in top.walk()]
+        self.server_answer = self._answer(server.body, self.level, has_list(server.body), ())
+        self._reached = self._find_reached()
+
+    def verdicts(self) -> list[tuple[Place, Verdict]]:
+        """Each place with its verdict, in the order of the text."""
+        return [(place, self.verdict(place)) for place in self.places]
+
+    def verdict(self, place: Place) -> Verdict:
+        """What a denied client gets at ``place``, by any way that leads there."""
+        if self.server_answer is not None:
+            return self.server_answer
+        if place.named and place not in self._reached:
+            return Verdict("guarded", "a named location that is only reached behind a list")
+        if place.internal and self._reached.get(place, "page") == "page" and not place.passes():
+            return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
+        if place.internal and place not in self._reached:
+            return Verdict("guarded", "internal: no request from outside ends here")
+        verdict = self._meets(place, ())
+        if self.is_public(place):
+            return self._public(place, verdict)
+        return verdict
+
+    def is_public(self, place: Place) -> bool:
+        """Declared public by the operator, or inside such a location and without a list of its own."""
+        if place.key is None:
+            return False
+        if any(covers(place.key, wish) for site in self.sites for wish in site.public):
+            return True
+        return (
+            place.parent is not None and not has_list(place.directive.body) and self.is_public(place.parent)
+        )
+
+    def _public(self, place: Place, verdict: Verdict) -> Verdict:
+        if verdict.kind == "guarded":
+            return Verdict("guarded", "declared public, but a list is in effect here and denies")
+        mirrors = [m for m in place.level.mirrors if m.args[:1] != ("off",)]
+        if mirrors:
+            reason = f"public, and mirror {' '.join(mirrors[0].args)} sends each request on past every list"
+            return Verdict("leaks", reason, 'write "mirror off;" into this location', mirrors[0])
+        for body in place.bodies():
+            for child in body:
+                ssi = child.name == "ssi" and child.args == ("on",)
+                if ssi or child.name in ("add_before_body", "add_after_body", "post_action"):
+                    reason = f"public, and {child.name} fetches other locations past every list"
+                    return Verdict("leaks", reason, f"take {child.name} out of this location", child)
+        return Verdict("public", "declared public")
+
+    def allowed_at(self, place: Place) -> Sequence[Network]:
+        """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""
+        if place.key is not None:
+            for site in self.sites:
+                if site.scope == "location" and any(is_wished(place.key, w) for w in site.locations):
+                    return site.allow
+        return self.allowed
+
+    # What happens to a request that has come to a place --------------------------------------------
+
+    def _meets(self, place: Place, seen: tuple[Place, ...]) -> Verdict:
+        """A denied client's request is processed at ``place``; ``seen``: where it came from."""
+        if place in seen:
+            return Verdict("guarded", "goes round in a circle until nginx ends it with 500")
+        seen = (*seen, place)
+        if place.key is not None:
+            body = place.directive.body
+            own = has_list(body)
+            answer = self._answer(body, place.level, own, seen)
+            if answer is not None:
+                return answer
+            if (target := moved(body)) is not None:
+                return self._follow(target, seen, f"rewritten to {target}")
+        elif not self._serves(place):
+            return Verdict("closed", "nothing is served here: no location matches, no root is set")
+        return self._asked(place, seen)
+
+    def _serves(self, place: Place) -> bool:
+        return place.level.root is not None or any(c.name == "try_files" for c in place.directive.body)
+
+    def _asked(self, place: Place, seen: tuple[Place, ...]) -> Verdict:
+        """The access phase at ``place``."""
+        allowed = self.allowed_at(place)
+        opened = opening(place.level.rules, allowed, self.families)
+        if opened is not None:
+            return self._open(place, opened)
+        if (checker := place.level.any_will_do) is not None:
+            reason = f"satisfy any: who passes {checker.name} need not pass the list"
+            return Verdict("leaks", reason, 'write "satisfy all;", or take it out', place.level.satisfy)
+        if (realip := forgeable(place.level.trusted, allowed)) is not None:
+            word = realip.args[0] if realip.args else ""
+            reason = f"set_real_ip_from {word}: clients there may name any address as theirs"
+            remedy = f'name just the proxy\'s address, and let it pass: add it to "allow" (not {word})'
+            if word not in ("0.0.0.0/0", "::/0"):
+                remedy = f'if only your proxy is at {word}, add {word} to "allow"; else name just its address'
+            return Verdict("leaks", reason, remedy, realip)
+        for child in place.directive.body:
+            if child.name == "limit_except":
+                inner = place.level.enter(child.body)
+                if opening(inner.rules, allowed, self.families) is not None or inner.any_will_do is not None:
+                    reason = f"limit_except {' '.join(child.args)}: other methods have a list of their own"
+                    return Verdict("leaks", reason, "take allow, deny and satisfy out of limit_except", child)
+        return self._refused(place, seen)
+
+    def _open(self, place: Place, opened: Directive | str) -> Verdict:
+        own = has_list(place.directive.body)
+        outer = place.parent.level if place.parent else self.level
+        remedy = f'add "{place.name}" to "locations" or to "public", or use "scope": "server"'
+        if place.key is None:
+            remedy = 'add a "location /" and name it, or use "scope": "server"'
+        if own and opening(outer.rules, self.allowed, self.families) is None:
+            remedy = 'take them out, or name the location in "locations" or "public"'
+            return Verdict("leaks", "its own allow and deny drop the outer list", remedy)
+        if isinstance(opened, Directive):
+            reason = f"allow {' '.join(opened.args)} lets in who is not on the list: the first match wins"
+            return Verdict("leaks", reason, 'take it out, or add its network to the site\'s "allow"', opened)
+        return Verdict("leaks", opened, remedy)
+
+    def _refused(self, place: Place, seen: tuple[Place, ...]) -> Verdict:
+        """The list says 403: who writes the answer?"""
+        pages = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
+        for target, directive in [found for page in pages for found in [page_for(page, "403")] if found]:
+            follow = self._follow(target, seen, f"its 403 is answered by {target}")
+            if follow.kind != "leaks":
+                continue
+            there = self._target(target)
+            plain = there is not None and not there.named and not there.passes() and "$" not in target
+            if there is None or not (plain or self.is_public(there)):
+                return Verdict(
+                    "leaks", follow.reason, f"guard {target}, or take error_page 403 out", directive
+                )
+        return Verdict("guarded", "the list is asked first")
+
+    # Before the list ---------------------------------------------------------------------------------
+
+    def _answer(
+        self, body: Sequence[Directive], level: Level, own_list: bool, seen: tuple[Place, ...]
+    ) -> Verdict | None:
+        """What the rewrite phase answers by itself; None: it lets the request go on, always or mostly."""
+        for child in body:
+            if child.name == "return":
+                return self._returned(child, level, own_list, seen)
+            if child.name == "break" or (rewrites(child) == "break" and child.args[0] in EVERYTHING):
+                return None
+            if child.name == "if":
+                inner = self._answer(child.body, level.enter(child.body), own_list, seen)
+                if inner is not None and inner.kind == "leaks":
+                    return inner
+            elif child.name == "rewrite" and rewrites(child) == "answer":
+                verdict = _redirected(child, child.args[1], own_list)
+                if verdict.kind == "leaks" or child.args[0] in EVERYTHING:
+                    return verdict
+            elif child.name.startswith(("rewrite_by_lua", "server_rewrite_by_lua")):
+                reason = f"{child.name} runs before the list and may answer"
+                return Verdict("leaks", reason, "move it to access_by_lua, which runs after the list", child)
+            elif child.name == "rewrite" and rewrites(child) == "last" and child.args[0] in EVERYTHING:
+                return None
+        return None
+
+    def _returned(
+        self, directive: Directive, level: Level, own_list: bool, seen: tuple[Place, ...]
+    ) -> Verdict | None:
+        args = directive.args
+        code, text = (args[0], args[1] if len(args) > 1 else None) if args else ("", None)
+        if not code.isdigit():
+            return _redirected(directive, code, own_list)
+        if (text is None or code in REDIRECTS) and (page := page_for(level.error_pages, code)):
+            return self._follow(page[0], seen, f"return {code} is answered by {page[0]}")
+        if code in REDIRECTS:
+            return _redirected(directive, text or "", own_list)
+        if int(code) >= 400:
+            return Verdict("closed", f"answers {code} whoever asks", "", directive)
+        if text is None and not own_list:
+            return Verdict("closed", f"answers {code} with nothing in it", "", directive)
+        reason = f"return {code} runs before the list: whoever asks is served"
+        return Verdict("leaks", reason, "put what it answers into a file or behind a proxy_pass", directive)
+
+    def _follow(self, target: str, seen: tuple[Place, ...], how: str) -> Verdict:
+        if target.startswith(("http://", "https://")):
+            return Verdict("closed", f"{how}: a redirect")
+        if target.startswith("$") or (target.startswith("/$")):
+            return Verdict("leaks", f"{how}: a variable says where that is", "write the target out")
+        place = self._target(target)
+        if place is None:
+            return Verdict("closed", f"{how}: there is no such location")
+        met = self._meets(place, seen)
+        return met._replace(reason=f"{how}: {met.reason}")
+
+    def _target(self, target: str) -> Place | None:
+        if target.startswith("@"):
+            return next((p for p in self.places if p.named and p.name == target), None)
+        uri = target.partition("?")[0].partition("$")[0]
+        own = self.outer[-1] if self.outer and self.outer[-1].key is None else None
+        return resolve(self.outer, uri) or own
+
+    # Which named and internal locations strangers can come to ---------------------------------------
+
+    def _find_reached(self) -> dict[Place, str]:
+        """Those that a denied client's request can be sent on to: "page" by an error_page, else "moved"."""
+        reached: dict[Place, str] = {}
+        work = [p for p in self.places if not p.named]
+        done: set[Place] = set()
+        while work:
+            place = work.pop()
+            if place in done or (place.internal and place not in reached and not place.level.error_pages):
+                continue
+            done.add(place)
+            for target, how in self._ways_on(place):
+                there = self._target(target)
+                if there is not None and (there.named or there.internal) and reached.get(there) != "moved":
+                    reached[there] = how
+                    done.discard(there)
+                    work.append(there)
+        return reached
+
+    def _ways_on(self, place: Place) -> Iterable[tuple[str, str]]:
+        opened = self._meets(place, ()).kind in ("leaks", "public")
+        from_outside = not place.internal
+        codes = {c.args[0] for body in place.bodies() for c in body if c.name == "return" and c.args}
+        bodies = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
+        for page in {d for pages in bodies for d in pages}:
+            *listed, target = page.args or ("",)
+            listed = [code for code in listed if code.isdigit()]
+            late = _LATE - {"404"} if place.internal else _LATE
+            if opened or (set(listed) - late) or codes & set(listed):
+                yield target, "page" if target.startswith("/") and "$" not in target else "moved"
+        for body in (*place.bodies(), self.server.body):
+            for child in body:
+                if from_outside and child.name == "rewrite" and rewrites(child) == "last":
+                    yield child.args[1], "moved"
+                elif opened and child.name == "try_files" and child.args:
+                    yield child.args[-1], "moved"
 
 
-def is_closed_answer(directive: Directive) -> bool:
-    """A ``return`` that gives away nothing of the service: a redirect to https, or a bare refusal."""
-    args = directive.args
-    if not args:
-        return False
-    if args[0].startswith("https://"):
-        return True
-    if args[0] in ("301", "302", "303", "307", "308"):
-        return len(args) > 1 and args[1].startswith("https://")
-    return args[0].isdigit() and int(args[0]) >= 400
+def _redirected(directive: Directive, target: str, own_list: bool) -> Verdict:
+    """A redirect gives away nothing of the service; but beside a list it shows that the list is dead."""
+    if target.startswith("https://") or not own_list:
+        return Verdict("closed", f"answers with a redirect to {target}", "", directive)
+    reason = f"{directive.name} runs before the list here: whoever asks is redirected to {target}"
+    return Verdict("leaks", reason, 'declare this location "public", or take the redirect out', directive)

@@ -113,7 +113,7 @@ def lex(text: str, file: str = "") -> Iterator[Token]:
 
 
 def _check_length(text: str, start: int, end: int, beyond: int, file: str) -> None:
-    """Refuse what nginx's buffer cannot hold: it may read ``beyond`` bytes after ``end`` before it lets go."""
+    """Refuse what nginx's buffer cannot hold: it reads ``beyond`` bytes after ``end`` before it lets go."""
     length = len(text[start:end].encode("utf-8", "surrogateescape")) + beyond
     if length >= BUFFER and end < len(text):
         raise _error(

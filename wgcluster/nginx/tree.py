@@ -32,6 +32,7 @@ class Directive:
     closed: int = -1  # at the ``}``
     body: tuple[Directive, ...] = ()
     lua: str | None = None  # the body of a *_by_lua_block, verbatim
+    file: str = ""
 
     @property
     def is_block(self) -> bool:
@@ -64,7 +65,7 @@ def parse(text: str, file: str = "") -> tuple[Directive, ...]:
             if not words:
                 raise _refused(text, token, f'unexpected "{kind}"', file)
             directive = Directive(
-                words[0].value, tuple(w.value for w in words[1:]), words[0].start, token.end
+                words[0].value, tuple(w.value for w in words[1:]), words[0].start, token.end, file=file
             )
             inside = open_blocks[-1].name if open_blocks else ""
             _check_form(text, directive, words[0], kind, inside, file)

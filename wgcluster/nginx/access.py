@@ -1,0 +1,138 @@
+"""Who passes an access list, and what each level hands down to the next.
+
+After ngx_http_access_module.c and the merge functions of the modules named below: a level with rules of
+its own has only these; one without has those of the level around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+
+from ..plan import Network
+from .tree import Directive
+
+# Checkers of the access phase that "satisfy any" lets count instead of the list.
+_LUA_ACCESS = ("access_by_lua", "access_by_lua_block", "access_by_lua_file")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What is in effect at one level: http, a server, a location, an ``if`` or ``limit_except`` in it."""
+
+    rules: tuple[Directive, ...] = ()
+    satisfy: Directive | None = None
+    auth: tuple[Directive, ...] = ()  # one per checker beside the list, those switched off left out
+    trusted: tuple[Directive, ...] = ()  # set_real_ip_from
+    error_pages: tuple[Directive, ...] = ()
+    root: Directive | None = None  # root or alias
+    mirrors: tuple[Directive, ...] = ()
+
+    def enter(self, body: Sequence[Directive]) -> Level:
+        """The level of a block with this ``body`` inside this one."""
+        own: dict[str, list[Directive]] = {}
+        for child in body:
+            own.setdefault(child.name, []).append(child)
+        rules = tuple(c for c in body if c.name in ("allow", "deny"))
+        auth = {_checker(d): d for d in self.auth}
+        for child in body:
+            if child.name in ("auth_basic", "auth_request", "auth_jwt", *_LUA_ACCESS):
+                auth[_checker(child)] = child
+        roots = [c for c in body if c.name in ("root", "alias")]
+        return replace(
+            self,
+            rules=rules or self.rules,
+            satisfy=own["satisfy"][-1] if "satisfy" in own else self.satisfy,
+            auth=tuple(d for d in auth.values() if d.args[:1] != ("off",)),
+            trusted=tuple(own.get("set_real_ip_from", ())) or self.trusted,
+            error_pages=tuple(own.get("error_page", ())) or self.error_pages,
+            root=roots[-1] if roots else self.root,
+            mirrors=tuple(own.get("mirror", ())) or self.mirrors,
+        )
+
+    @property
+    def any_will_do(self) -> Directive | None:
+        """What lets a client in past the list: a checker, where ``satisfy any`` is in effect."""
+        if self.satisfy is not None and self.satisfy.args == ("any",) and self.auth:
+            return self.auth[0]
+        return None
+
+
+def _checker(directive: Directive) -> str:
+    return "lua" if directive.name in _LUA_ACCESS else directive.name
+
+
+@dataclass(frozen=True, slots=True)
+class Families:
+    """The kinds of clients a server can have, by its ``listen`` addresses."""
+
+    v4: bool = True
+    v6: bool = True
+    unix: bool = False
+
+    @classmethod
+    def of(cls, listens: Iterable[str]) -> Families:
+        listens = tuple(listens)
+        unix = [x.startswith("unix:") for x in listens]
+        v6 = [x.startswith("[") for x in listens]
+        # A v6 socket may take v4 clients too (ipv6only=off), so v4 is always asked for beside it.
+        return cls(not all(unix), any(v6), any(unix))
+
+
+def opening(
+    rules: Sequence[Directive], allowed: Sequence[Network], families: Families
+) -> Directive | str | None:
+    """What lets a client in that is not in ``allowed``: a rule, or why the list as a whole does; or None.
+
+    First match wins, a client that matches no rule is let in.
+    """
+    if not rules:
+        return "no list is in effect"
+    left = {kind for kind in ("v4", "v6", "unix") if getattr(families, kind)}
+    for rule in rules:
+        word = rule.args[0] if rule.args else ""
+        hit = {"v4", "v6", "unix"} if word == "all" else {"unix"} if word == "unix:" else set()
+        network = _network(word)
+        if network is not None:
+            hit = {f"v{network.version}"}
+        if not hit & left:
+            continue
+        if rule.name == "allow":
+            if network is None or not _within(network, allowed):
+                return rule
+        elif network is None or network.prefixlen == 0:
+            left -= hit
+        if not left:
+            return None
+    return "the list does not end in deny all"
+
+
+def _network(word: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(word, strict=False)
+    except ValueError:
+        return None
+
+
+def _within(network: Network, allowed: Sequence[Network]) -> bool:
+    """Does ``allowed`` as a whole hold ``network``? Two halves hold the whole."""
+    if isinstance(network, IPv4Network):
+        return any(network.subnet_of(n) for n in collapse_addresses(n for n in allowed if n.version == 4))
+    return any(network.subnet_of(n) for n in collapse_addresses(n for n in allowed if n.version == 6))
+
+
+def forgeable(trusted: Sequence[Directive], allowed: Sequence[Network]) -> Directive | None:
+    """The first ``set_real_ip_from`` whose clients may name any address though they may not pass themselves.
+
+    A client at a trusted address writes its own address (ngx_http_realip_module): so each such address has
+    to be one that is let in anyway.
+    """
+    for directive in trusted:
+        word = directive.args[0] if directive.args else ""
+        if word == "unix:":
+            continue
+        network = _network(word)
+        if network is None or not _within(network, allowed):
+            return directive
+    return None

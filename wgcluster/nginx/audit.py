@@ -1,0 +1,172 @@
+"""Each location of each guarded server: guarded, public, closed, or leaking, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..plan import GuardedSite, Network
+from .access import Level
+from .effective import effective
+from .errors import position
+from .find import find_servers, listens_of, names_of, servers
+from .judge import Kind, ServerJudge, Verdict
+from .places import Place
+from .site import allow_list, list_path
+from .targets import Target, overlap, stream_targets, targets_at, upstreams
+from .tree import Directive
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One location as a client sees it that is not on the list.
+
+    ``kind`` (in JSON: "class") is "guarded" (403), "public" (declared so), "closed" (redirects or refuses
+    by itself and gives away nothing of the service) or "leaks".
+    """
+
+    file: str
+    line: int
+    server: str  # its names as written, or "_" where it has none
+    listen: str  # its addresses, ", " between them
+    location: str  # "/", "= /admin", "@app", or "(no location)"
+    kind: Kind
+    reason: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, str | int]:
+        """For JSON: the keys of the issue, and "remedy"."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "server": self.server,
+            "listen": self.listen,
+            "location": self.location,
+            "class": self.kind,
+            "reason": self.reason,
+            "remedy": self.remedy,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict with the directives it is about; ``guard`` marks them in the text."""
+
+    server: Directive
+    location: str
+    verdict: Verdict
+    blame: Directive
+
+
+def audit(files: Mapping[str, str], sites: Sequence[GuardedSite]) -> list[Finding]:
+    """Every location of every server of ``sites`` in the configuration that ``files`` make up together.
+
+    ``files`` is what ``parse_dump`` gives for a host, or site files at hand by their path; a list of ours
+    that is not among them counts as it would be written now. Other servers appear only where they leak what
+    a guarded one serves. A site that no server answers for is a finding, too: "leaks", line 0.
+
+    Raises NginxSyntaxError where nginx would refuse a file.
+    """
+    findings = []
+    for judged in judge_all(files, sites):
+        at, server, verdict = judged.blame, judged.server, judged.verdict
+        line = position(files[at.file], at.start)[0] if at.file in files else 0
+        name = " ".join(names_of(server)) or "_"
+        listen = ", ".join(listens_of(server))
+        findings.append(
+            Finding(
+                at.file, line, name, listen, judged.location, verdict.kind, verdict.reason, verdict.remedy
+            )
+        )
+    tree = effective(files)
+    for site in sites:
+        if not find_servers(tree, site.server_name):
+            remedy = "enable the site, or correct its name"
+            reason = f'no server answers for "{site.server_name}": nothing is guarded'
+            findings.append(
+                Finding(site.file, 0, site.server_name, "", "(no server)", "leaks", reason, remedy)
+            )
+    return findings
+
+
+def judge_all(
+    files: Mapping[str, str], sites: Sequence[GuardedSite], extra: Mapping[str, str] | None = None
+) -> list[Judged]:
+    """The verdicts behind ``audit``, with the directives they are about; ``extra``: lists at other paths."""
+    lists = {list_path(site): allow_list(site) for site in sites}
+    tree = effective(files, {**lists, **(extra or {})})
+    http = Level().enter(tree)  # site files at hand stand where an http block would be
+    blocks: list[tuple[Directive, Level]] = []
+    for directive in tree:
+        if directive.name == "http":
+            level = Level().enter(directive.body)
+            blocks += [(server, level) for server in servers([directive])]
+        elif directive.name == "server" and directive.is_block:
+            blocks.append((directive, http))
+    guarded: dict[int, list[GuardedSite]] = {}
+    for site in sites:
+        for server in find_servers(tree, site.server_name):
+            guarded.setdefault(id(server), []).append(site)
+    behind = upstreams(tree)
+    judged: list[Judged] = []
+    hidden: set[Target] = set()
+    shown: set[Target] = set()
+    others: list[tuple[Directive, Level]] = []
+    for server, level in blocks:
+        mine = guarded.get(id(server))
+        if mine is None:
+            others.append((server, level))
+            continue
+        judge = ServerJudge(server, level, mine)
+        for place, verdict in judge.verdicts():
+            judged.append(_judged(server, place, verdict))
+            if verdict.kind != "closed":
+                (shown if verdict.kind == "public" else hidden).update(targets_at(place, server, behind))
+    hidden -= shown
+    allowed = tuple({n: None for site in sites for n in site.allow})
+    for server, level in others:
+        judged += _beside(server, level, allowed, hidden, behind)
+    judged += _streams(tree, allowed, hidden, behind)
+    return judged
+
+
+def _judged(server: Directive, place: Place, verdict: Verdict) -> Judged:
+    blame = verdict.at if verdict.kind == "leaks" and verdict.at is not None else place.directive
+    return Judged(server, place.name, verdict, blame)
+
+
+def _beside(
+    server: Directive,
+    level: Level,
+    allowed: Sequence[Network],
+    hidden: set[Target],
+    behind: Mapping[str, frozenset[str]],
+) -> list[Judged]:
+    """The leaks of a server that is nobody's site: it serves what a guarded one serves, to anyone."""
+    found = []
+    judge = ServerJudge(server, level, (), allowed)
+    for place, verdict in judge.verdicts():
+        if verdict.kind != "leaks":
+            continue
+        common = overlap(targets_at(place, server, behind), hidden)
+        if common is not None:
+            reason = f"this server is not guarded and serves {common} of a guarded site"
+            remedy = "guard this server, too, or take its location out"
+            found.append(_judged(server, place, Verdict("leaks", reason, remedy)))
+    return found
+
+
+def _streams(
+    tree: Sequence[Directive],
+    allowed: Sequence[Network],
+    hidden: set[Target],
+    behind: Mapping[str, frozenset[str]],
+) -> list[Judged]:
+    found = []
+    for server, targets in stream_targets(tree, allowed, behind):
+        common = overlap(targets, hidden)
+        if common is not None:
+            reason = f"a stream server without the list passes on {common} of a guarded site"
+            verdict = Verdict("leaks", reason, "guard it with allow and deny, or take it out")
+            found.append(Judged(server, "(stream)", verdict, server))
+    return found

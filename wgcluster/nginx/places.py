@@ -1,0 +1,95 @@
+"""The places of a server where a request can end up: its locations, and what no location matches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .access import Level
+from .find import Key, location_key
+from .tree import Directive
+
+PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One location with what is in effect in it. ``key`` None: what the server does where none matches."""
+
+    key: Key | None
+    directive: Directive
+    level: Level
+    parent: Place | None = None
+    children: list[Place] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return str(self.key) if self.key else "(no location)"
+
+    @property
+    def named(self) -> bool:
+        return self.key is not None and self.key.modifier == "@"
+
+    @property
+    def internal(self) -> bool:
+        return self.key is not None and any(c.name == "internal" for c in self.directive.body)
+
+    def walk(self) -> Iterator[Place]:
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def bodies(self) -> Iterator[Sequence[Directive]]:
+        """Its own body, then those of each ``if`` and ``limit_except`` in it: all that a request can use."""
+        yield self.directive.body
+        for child in self.directive.body:
+            if child.name in ("if", "limit_except"):
+                yield child.body
+
+    def passes(self) -> list[Directive]:
+        """The directives that hand the request on to a server behind."""
+        return [d for body in self.bodies() for d in body if d.name in PASSES]
+
+
+def places_of(server: Directive, level: Level) -> list[Place]:
+    """The outermost places of ``server``; its own one last, where no ``location /`` takes all there is."""
+    inside = level.enter(server.body)
+    outer = [_place(d, inside, None) for d in server.body if d.name == "location" and d.is_block]
+    if not any(p.key in (("", "/"), ("^~", "/")) for p in outer):
+        outer.append(Place(None, server, inside))
+    return outer
+
+
+def _place(directive: Directive, level: Level, parent: Place | None) -> Place:
+    place = Place(location_key(directive.args), directive, level.enter(directive.body), parent)
+    place.children = [
+        _place(d, place.level, place) for d in directive.body if d.name == "location" and d.is_block
+    ]
+    return place
+
+
+def resolve(outer: Sequence[Place], uri: str) -> Place | None:
+    """The place nginx chooses for ``uri`` (ngx_http_core_find_location); None: only the server itself."""
+    prefixes = [p for p in outer if p.key and p.key.modifier in ("", "^~") and uri.startswith(p.key.pattern)]
+    for place in outer:
+        if place.key and place.key.modifier == "=" and place.key.pattern == uri:
+            return place
+    best = max(prefixes, key=lambda p: len(p.key.pattern) if p.key else 0, default=None)
+    if best is not None and best.children:
+        nested = resolve(best.children, uri)
+        if nested is not None:
+            return nested
+    if best is None or best.key is None or best.key.modifier != "^~":
+        for place in outer:
+            if place.key and place.key.modifier in ("~", "~*") and _regex_hits(place.key, uri):
+                return (resolve(place.children, uri) if place.children else None) or place
+    return best
+
+
+def _regex_hits(key: Key, uri: str) -> bool:
+    try:
+        flags = re.IGNORECASE if key.modifier == "~*" else 0
+        return re.search(key.pattern.replace("(?<", "(?P<"), uri, flags) is not None
+    except re.error:
+        return False  # only PCRE reads it; such a location is judged on its own anyway

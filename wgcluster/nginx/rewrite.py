@@ -1,0 +1,50 @@
+"""What the directives of the rewrite phases, and error_page, do to a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from .tree import Directive
+
+REDIRECTS = frozenset({"301", "302", "303", "307", "308"})
+# Patterns of ``rewrite`` that every URI matches.
+EVERYTHING = frozenset(
+    {"^", "^/", ".*", "/", "^.*", "^.*$", "(.*)", "^(.*)", "^(.*)$", "^/(.*)$", "^/(.*)", "^/.*$"}
+)
+
+
+def has_list(body: Sequence[Directive]) -> bool:
+    """Does this level have access rules of its own?"""
+    return any(child.name in ("allow", "deny") for child in body)
+
+
+def named_children(body: Sequence[Directive], name: str) -> tuple[Directive, ...]:
+    return tuple(child for child in body if child.name == name)
+
+
+def rewrites(directive: Directive) -> Literal["", "answer", "break", "last"]:
+    if directive.name != "rewrite" or len(directive.args) < 2:
+        return ""
+    flag = directive.args[2] if len(directive.args) > 2 else ""
+    if flag in ("redirect", "permanent") or directive.args[1].startswith(("http://", "https://", "$scheme")):
+        return "answer"
+    return "break" if flag == "break" else "last"
+
+
+def moved(body: Sequence[Directive]) -> str | None:
+    """Where every request is rewritten to, if it is."""
+    for child in body:
+        if child.name in ("break", "return") or rewrites(child) == "break":
+            return None
+        if rewrites(child) == "last" and child.args[0] in EVERYTHING:
+            return child.args[1]
+    return None
+
+
+def page_for(pages: Sequence[Directive], code: str) -> tuple[str, Directive] | None:
+    """The target of the first ``error_page`` for ``code`` (ngx_http_special_response_handler)."""
+    for page in pages:
+        if code in page.args[:-1]:
+            return page.args[-1], page
+    return None
