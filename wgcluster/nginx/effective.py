@@ -28,7 +28,9 @@ def effective(files: Mapping[str, str], lists: Mapping[str, str] | None = None) 
     """The top-level directives of ``files``, each include that names files among them replaced by these.
 
     A file that no other includes counts as one to begin with: the main file of a dump, or each site file
-    of a few at hand. ``lists`` are there for whoever includes them, and nowhere else. Raises NginxSyntaxError where nginx would refuse one of them.
+    of a few at hand. ``lists`` are there for whoever includes them, and nowhere else.
+
+    Raises NginxSyntaxError where nginx would refuse one of them.
     """
     trees = {path: parse(text, path) for path, text in {**(lists or {}), **files}.items()}
     main = next((p for p, tree in trees.items() if any(d.name in ("http", "events") for d in tree)), "")

@@ -15,7 +15,7 @@ from ..plan import GuardedSite, Network
 from .access import Families, Level, forgeable, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, places_of, resolve
-from .rewrite import EVERYTHING, REDIRECTS, has_list, moved, named_children, page_for, rewrites
+from .rewrite import EVERYTHING, REDIRECTS, handed_on, has_list, moved, named_children, page_for, rewrites
 from .tree import Directive
 
 Kind = Literal["guarded", "public", "leaks", "closed"]
@@ -51,7 +51,9 @@ class ServerJudge:
         self.level = http.enter(server.body)
         self.outer = places_of(server, http)
         self.places = [p for top in self.outer for p in top.walk()]
+        self.server_move = moved(server.body)
         self.server_answer = self._answer(server.body, self.level, has_list(server.body), ())
+        self._came_from: dict[Place, list[Place]] = {}
         self._reached = self._find_reached()
 
     def verdicts(self) -> list[tuple[Place, Verdict]]:
@@ -68,7 +70,13 @@ class ServerJudge:
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
         if place.internal and place not in self._reached:
             return Verdict("guarded", "internal: no request from outside ends here")
-        verdict = self._meets(place, ())
+        if self.server_move is not None and not place.named and not place.internal:
+            verdict = self._follow(self.server_move, (), f"the server rewrites to {self.server_move}")
+        else:
+            # A named place is as open as the most open way that leads to it.
+            trails = [(came,) for came in self._came_from.get(place, ())] or [()]
+            found = [self._meets(place, trail) for trail in trails]
+            verdict = next((v for v in found if v.kind == "leaks"), found[0])
         if self.is_public(place):
             return self._public(place, verdict)
         return verdict
@@ -96,7 +104,8 @@ class ServerJudge:
                 if ssi or child.name in ("add_before_body", "add_after_body", "post_action"):
                     reason = f"public, and {child.name} fetches other locations past every list"
                     return Verdict("leaks", reason, f"take {child.name} out of this location", child)
-        return Verdict("public", "declared public")
+        closed = f"; {verdict.reason}" if verdict.kind == "closed" else ""
+        return Verdict("public", f"declared public{closed}")
 
     def allowed_at(self, place: Place) -> Sequence[Network]:
         """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""
@@ -115,6 +124,8 @@ class ServerJudge:
         seen = (*seen, place)
         if place.key is not None:
             body = place.directive.body
+            if (leak := self._other_methods(place, seen)) is not None:
+                return leak
             own = has_list(body)
             answer = self._answer(body, place.level, own, seen)
             if answer is not None:
@@ -129,28 +140,56 @@ class ServerJudge:
         return place.level.root is not None or any(c.name == "try_files" for c in place.directive.body)
 
     def _asked(self, place: Place, seen: tuple[Place, ...]) -> Verdict:
-        """The access phase at ``place``."""
+        """The access phase at ``place``, and what follows where it lets the client in."""
+        leak = self._let_in(place, place.level, seen)
+        if leak is None:
+            return self._refused(place, seen)
+        if (target := handed_on(place.directive.body)) is not None:
+            return self._follow(target, seen, f"try_files goes on to {target}")
+        return leak
+
+    def _other_methods(self, place: Place, seen: tuple[Place, ...]) -> Verdict | None:
+        """The leak through ``limit_except``: its methods have a level of their own, without the rewrites."""
+        for child in named_children(place.directive.body, "limit_except"):
+            leak = self._let_in(place, place.level.enter(child.body), seen)
+            if leak is not None and handed_on(place.directive.body) is None:
+                reason = f"limit_except {' '.join(child.args)}: for other methods, {leak.reason}"
+                return Verdict("leaks", reason, "take allow, deny and satisfy out of limit_except", child)
+            if leak is None and (refused := self._refused(place, seen)).kind == "leaks":
+                return refused
+        return None
+
+    def _let_in(self, place: Place, level: Level, seen: tuple[Place, ...]) -> Verdict | None:
+        """Why the access phase lets a client in that is not on the list; None: it does not."""
         allowed = self.allowed_at(place)
-        opened = opening(place.level.rules, allowed, self.families)
+        opened = opening(level.rules, allowed, self.families)
         if opened is not None:
             return self._open(place, opened)
-        if (checker := place.level.any_will_do) is not None:
+        if (checker := level.any_will_do) is not None:
             reason = f"satisfy any: who passes {checker.name} need not pass the list"
-            return Verdict("leaks", reason, 'write "satisfy all;", or take it out', place.level.satisfy)
-        if (realip := forgeable(place.level.trusted, allowed)) is not None:
+            return Verdict("leaks", reason, 'write "satisfy all;", or take it out', level.satisfy)
+        # Where nobody at all may pass a forged address is no use.
+        useful = opening(level.rules, (), self.families) is not None
+        if useful and (realip := forgeable(self._trusted(seen), allowed)) is not None:
             word = realip.args[0] if realip.args else ""
             reason = f"set_real_ip_from {word}: clients there may name any address as theirs"
-            remedy = f'name just the proxy\'s address, and let it pass: add it to "allow" (not {word})'
-            if word not in ("0.0.0.0/0", "::/0"):
-                remedy = f'if only your proxy is at {word}, add {word} to "allow"; else name just its address'
+            remedy = f'if only your proxy is at {word}, add {word} to "allow"; else name just its address'
+            if word in ("0.0.0.0/0", "::/0"):
+                remedy = 'name just the address of your proxy, and add it to "allow"'
             return Verdict("leaks", reason, remedy, realip)
-        for child in place.directive.body:
-            if child.name == "limit_except":
-                inner = place.level.enter(child.body)
-                if opening(inner.rules, allowed, self.families) is not None or inner.any_will_do is not None:
-                    reason = f"limit_except {' '.join(child.args)}: other methods have a list of their own"
-                    return Verdict("leaks", reason, "take allow, deny and satisfy out of limit_except", child)
-        return self._refused(place, seen)
+        return None
+
+    def _trusted(self, seen: tuple[Place, ...]) -> list[Directive]:
+        """Whom the places that the request went through believe: an address once replaced stays replaced.
+
+        realip works in the phase before access, so not where the rewrite phase sent the request on.
+        """
+        trusted = list(self.level.trusted)  # asked once more at the very start, with the server's own
+        for place in seen:
+            body = place.directive.body if place.key else ()
+            if place is seen[-1] or (moved(body) is None and not any(c.name == "return" for c in body)):
+                trusted += place.level.trusted
+        return trusted
 
     def _open(self, place: Place, opened: Directive | str) -> Verdict:
         own = has_list(place.directive.body)
@@ -239,7 +278,7 @@ class ServerJudge:
     def _target(self, target: str) -> Place | None:
         if target.startswith("@"):
             return next((p for p in self.places if p.named and p.name == target), None)
-        uri = target.partition("?")[0].partition("$")[0]
+        uri = (self.server_move or target).partition("?")[0].partition("$")[0]
         own = self.outer[-1] if self.outer and self.outer[-1].key is None else None
         return resolve(self.outer, uri) or own
 
@@ -257,7 +296,11 @@ class ServerJudge:
             done.add(place)
             for target, how in self._ways_on(place):
                 there = self._target(target)
-                if there is not None and (there.named or there.internal) and reached.get(there) != "moved":
+                if there is None or not (there.named or there.internal):
+                    continue
+                if place not in (came := self._came_from.setdefault(there, [])) and place is not there:
+                    came.append(place)
+                if reached.get(there) not in ("moved", how):  # so each is looked at twice at most
                     reached[there] = how
                     done.discard(there)
                     work.append(there)

@@ -37,10 +37,11 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(r"\\([\"'\\trn])")
 _UNESCAPED = {"t": "\t", "r": "\r", "n": "\n"}
 _LUA = re.compile(
-    r"""--\[(?P<comment>=*)\[ | --[^\n]*+ | \[(?P<string>=*)\[
-      | "(?:[^"\\]++|\\.)*+" | '(?:[^'\\]++|\\.)*+' | (?P<brace>[{}])""",
-    re.VERBOSE | re.DOTALL,
+    r"""--\[(?P<comment>=*)\[ | --[^\n]*+ | \[(?P<string>=*)\[ | (?P<quote>["']) | (?P<brace>[{}])""",
+    re.VERBOSE,
 )
+# A quoted string of Lua's ends on its line; where it does not, nginx's lua lexer takes the quote for nothing.
+_LUA_QUOTED = {q: re.compile(rf"(?:[^{q}\\\n]++|\\.)*+", re.DOTALL) for q in "\"'"}
 
 Kind = Literal["word", "comment", ";", "{", "}", "lua"]
 
@@ -134,6 +135,7 @@ def _unexpected_end(text: str, offset: int, file: str) -> NginxSyntaxError:
 def _lua_end(text: str, offset: int, file: str) -> int:
     """Where the ``}`` stands that closes the lua block whose body begins at ``offset``."""
     depth, at = 1, offset
+    unclosed = {'"': -1, "'": -1}
     while found := _LUA.search(text, at):
         at = found.end()
         equals = found["comment"] if found["comment"] is not None else found["string"]
@@ -144,6 +146,13 @@ def _lua_end(text: str, offset: int, file: str) -> int:
                     text, found.start(), at, "unexpected end of file: this long bracket is never closed", file
                 )
             at = close + len(equals) + 2
+        elif quote := found["quote"]:
+            if at > unclosed[quote]:
+                end = _LUA_QUOTED[quote].match(text, at).end()  # type: ignore[union-attr]  # matches anything
+                if text.startswith(quote, end):
+                    at = end + 1
+                else:  # nor does any later quote up to there begin a string: no need to look again
+                    unclosed[quote] = end
         elif found["brace"]:
             depth += 1 if found["brace"] == "{" else -1
             if depth == 0:

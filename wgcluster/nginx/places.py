@@ -33,7 +33,9 @@ class Place:
 
     @property
     def internal(self) -> bool:
-        return self.key is not None and any(c.name == "internal" for c in self.directive.body)
+        """Declared so here or in a location around it: nested ones inherit it."""
+        own = self.key is not None and any(c.name == "internal" for c in self.directive.body)
+        return own or (self.parent is not None and self.parent.internal)
 
     def walk(self) -> Iterator[Place]:
         yield self

@@ -48,3 +48,11 @@ def page_for(pages: Sequence[Directive], code: str) -> tuple[str, Directive] | N
         if code in page.args[:-1]:
             return page.args[-1], page
     return None
+
+
+def handed_on(body: Sequence[Directive]) -> str | None:
+    """Where ``try_files "" TARGET`` sends every request: it has no file to find."""
+    for child in body:
+        if child.name == "try_files" and not any(child.args[:-1]):
+            return child.args[-1]
+    return None
