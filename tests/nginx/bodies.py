@@ -25,7 +25,19 @@ WORD = [
 INSIDE = [*WORD, " ", "\n", ";", "{", "}", "#", "\r\n", "${{{", "\\"]
 LUA = [
     *("{", "}", "{}", "[[", "]]", "[=[", "]=]", "--", "--[[", "--[==[", "]==]", '"', "'", "\\", "\n", " "),
-    *("x = 1", '"}"', "'{'", "-- }\n", "[[ } ]]", "--[[ { ]]", "]]", "a[b[1]]", "if x then", "end", "ngx.say('{')"),
+    *(
+        "x = 1",
+        '"}"',
+        "'{'",
+        "-- }\n",
+        "[[ } ]]",
+        "--[[ { ]]",
+        "]]",
+        "a[b[1]]",
+        "if x then",
+        "end",
+        "ngx.say('{')",
+    ),
 ]
 
 
@@ -57,7 +69,8 @@ def text(r: random.Random, *, lua: bool = False) -> str:
     if lua:
         soup = "".join(r.choice(LUA) for _ in range(r.randint(0, 12)))
         tail = r.choice(["", "", "}", " # }", '\ngzip_types "a}";', ";"])
-        return f"events {{}}\nhttp {{\nserver {{ location / {{ content_by_lua_block {{{soup}}} }}\n{tail} }}\n}}\n"
+        block = f"content_by_lua_block {{{soup}}}"
+        return f"events {{}}\nhttp {{\nserver {{ location / {{ {block} }}\n{tail} }}\n}}\n"
     lead = "events {}\nhttp {\ngzip_types a "
     soup = "".join(r.choice(SOUP) for _ in range(r.randint(1, 25)))
     if kind < 0.25:
@@ -66,7 +79,9 @@ def text(r: random.Random, *, lua: bool = False) -> str:
         return f"{lead};\nserver {{\nlocation /{soup}{{}}\n}}\n}}\n"
     if kind < 0.45:
         return f"{lead}{_long(r)}{r.choice(['', ' '])};\n}}{r.choice(['', chr(10), '# end'])}"
-    lines = "".join(f"gzip_types {_words(r)}{r.choice(['', ' ', chr(10)])};\n" for _ in range(r.randint(1, 4)))
+    lines = "".join(
+        f"gzip_types {_words(r)}{r.choice(['', ' ', chr(10)])};\n" for _ in range(r.randint(1, 4))
+    )
     end = r.choice(["}\n", "}", "} # end", "}" + soup if r.random() < 0.3 else "}\r\n"])
     return f"{lead};\n{lines}{end}"
 
@@ -91,7 +106,9 @@ def agree(source: str, says: Opinion, fault: Fault | None) -> bool:
         name = says.message.split('directive "', 1)[-1].split('"', 1)[0]
         meaning = name not in NEVER_BLOCKS | ALWAYS_BLOCKS
     if meaning:
-        at_end = fault is not None and ("unexpected end of file" in fault.message or "too long" in fault.message)
+        at_end = fault is not None and (
+            "unexpected end of file" in fault.message or "too long" in fault.message
+        )
         return fault is None or at_end or fault.line >= says.line
     return (says.says == "accepts") == (fault is None)
 

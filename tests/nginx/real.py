@@ -20,7 +20,8 @@ LUA = (MODULES / "ngx_http_lua_module.so").exists()
 
 # What nginx says when the text itself is wrong, not what a directive makes of its arguments.
 _SYNTAX = re.compile(
-    r"unexpected (?:\"|end of)|too long parameter|is not terminated by \";\"|has no opening \"\{\"|Lua code block missing"
+    r"unexpected (?:\"|end of)|too long parameter|is not terminated by \";\"|has no opening \"\{\""
+    r"|Lua code block missing"
 )
 _LINE = re.compile(r":(\d+)\s*$")
 
@@ -161,7 +162,8 @@ def running(
 ) -> Iterator[Running]:
     """nginx with ``config`` (from ``http`` on; ``events`` and paths are added) until the block ends.
 
-    ``ready``: a port it listens on; ``prepare`` puts files into its folder first. "@FOLDER@" in the text stands for its folder.
+    ``ready``: a port it listens on; ``prepare`` puts files into its folder first. "@FOLDER@" in the
+    text stands for that folder.
     """
     assert NGINX is not None
     folder = Path(tempfile.mkdtemp(prefix="wgcluster-nginx-"))

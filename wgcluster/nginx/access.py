@@ -28,6 +28,7 @@ class Level:
     error_pages: tuple[Directive, ...] = ()
     root: Directive | None = None  # root or alias
     mirrors: tuple[Directive, ...] = ()
+    pages_recurse: bool = False  # recursive_error_pages
 
     def enter(self, body: Sequence[Directive]) -> Level:
         """The level of a block with this ``body`` inside this one."""
@@ -49,6 +50,9 @@ class Level:
             error_pages=tuple(own.get("error_page", ())) or self.error_pages,
             root=roots[-1] if roots else self.root,
             mirrors=tuple(own.get("mirror", ())) or self.mirrors,
+            pages_recurse=own["recursive_error_pages"][-1].args == ("on",)
+            if "recursive_error_pages" in own
+            else self.pages_recurse,
         )
 
     @property

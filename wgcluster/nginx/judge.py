@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from ..plan import GuardedSite, Network
 from .access import Families, Level, forgeable, opening
 from .find import covers, is_wished, listens_of
-from .places import Place, places_of, resolve
+from .places import Place, is_page, places_of, resolve
 from .rewrite import EVERYTHING, REDIRECTS, handed_on, has_list, moved, named_children, page_for, rewrites
 from .tree import Directive
 
@@ -38,6 +38,21 @@ def closes_server(server: Directive) -> bool:
     return verdict is not None and verdict.kind == "closed"
 
 
+class Trail(NamedTuple):
+    """The places a request came through, and what an error_page on the way has done to it."""
+
+    places: tuple[Place, ...] = ()
+    got: bool = False  # it has become a GET
+    paged: bool = False  # no further error_page is asked
+
+    def by_page(self, target: str, level: Level) -> Trail:
+        """On to ``target``: a URI makes the request a GET, a named location leaves it as it is."""
+        return Trail(self.places, self.got or target.startswith("/"), not level.pages_recurse)
+
+
+NO_TRAIL = Trail()
+
+
 class ServerJudge:
     """The verdicts on one server block, for clients that are in none of the sites' ``allow``."""
 
@@ -52,7 +67,7 @@ class ServerJudge:
         self.outer = places_of(server, http)
         self.places = [p for top in self.outer for p in top.walk()]
         self.server_move = moved(server.body)
-        self.server_answer = self._answer(server.body, self.level, has_list(server.body), ())
+        self.server_answer = self._answer(server.body, self.level, has_list(server.body), NO_TRAIL)
         self._came_from: dict[Place, list[Place]] = {}
         self._reached = self._find_reached()
 
@@ -66,15 +81,17 @@ class ServerJudge:
             return self.server_answer
         if place.named and place not in self._reached:
             return Verdict("guarded", "a named location that is only reached behind a list")
+        if place.internal and (refused := self._refused(place, NO_TRAIL, "404")).kind == "leaks":
+            return refused
         if place.internal and self._reached.get(place, "page") == "page" and not place.passes():
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
         if place.internal and place not in self._reached:
             return Verdict("guarded", "internal: no request from outside ends here")
         if self.server_move is not None and not place.named and not place.internal:
-            verdict = self._follow(self.server_move, (), f"the server rewrites to {self.server_move}")
+            verdict = self._follow(self.server_move, NO_TRAIL, f"the server rewrites to {self.server_move}")
         else:
             # A named place is as open as the most open way that leads to it.
-            trails = [(came,) for came in self._came_from.get(place, ())] or [()]
+            trails = [Trail((came,)) for came in self._came_from.get(place, ())] or [NO_TRAIL]
             found = [self._meets(place, trail) for trail in trails]
             verdict = next((v for v in found if v.kind == "leaks"), found[0])
         if self.is_public(place):
@@ -117,14 +134,14 @@ class ServerJudge:
 
     # What happens to a request that has come to a place --------------------------------------------
 
-    def _meets(self, place: Place, seen: tuple[Place, ...]) -> Verdict:
+    def _meets(self, place: Place, seen: Trail) -> Verdict:
         """A denied client's request is processed at ``place``; ``seen``: where it came from."""
-        if place in seen:
+        if place in seen.places:
             return Verdict("guarded", "goes round in a circle until nginx ends it with 500")
-        seen = (*seen, place)
+        seen = seen._replace(places=(*seen.places, place))
         if place.key is not None:
             body = place.directive.body
-            if (leak := self._other_methods(place, seen)) is not None:
+            if not seen.got and (leak := self._other_methods(place, seen)) is not None:
                 return leak
             own = has_list(body)
             answer = self._answer(body, place.level, own, seen)
@@ -133,13 +150,21 @@ class ServerJudge:
             if (target := moved(body)) is not None:
                 return self._follow(target, seen, f"rewritten to {target}")
         elif not self._serves(place):
-            return Verdict("closed", "nothing is served here: no location matches, no root is set")
+            return self._nothing(place, seen)
         return self._asked(place, seen)
+
+    def _nothing(self, place: Place, seen: Trail) -> Verdict:
+        """No location matches and no root is set: 403 or 404, unless an error_page answers."""
+        denied = opening(place.level.rules, self.allowed, self.families) is None
+        refused = self._refused(place, seen, "403" if denied else "404")
+        if refused.kind == "leaks":
+            return refused
+        return Verdict("closed", "nothing is served here: no location matches, no root is set")
 
     def _serves(self, place: Place) -> bool:
         return place.level.root is not None or any(c.name == "try_files" for c in place.directive.body)
 
-    def _asked(self, place: Place, seen: tuple[Place, ...]) -> Verdict:
+    def _asked(self, place: Place, seen: Trail) -> Verdict:
         """The access phase at ``place``, and what follows where it lets the client in."""
         leak = self._let_in(place, place.level, seen)
         if leak is None:
@@ -148,7 +173,7 @@ class ServerJudge:
             return self._follow(target, seen, f"try_files goes on to {target}")
         return leak
 
-    def _other_methods(self, place: Place, seen: tuple[Place, ...]) -> Verdict | None:
+    def _other_methods(self, place: Place, seen: Trail) -> Verdict | None:
         """The leak through ``limit_except``: its methods have a level of their own, without the rewrites."""
         for child in named_children(place.directive.body, "limit_except"):
             leak = self._let_in(place, place.level.enter(child.body), seen)
@@ -159,7 +184,7 @@ class ServerJudge:
                 return refused
         return None
 
-    def _let_in(self, place: Place, level: Level, seen: tuple[Place, ...]) -> Verdict | None:
+    def _let_in(self, place: Place, level: Level, seen: Trail) -> Verdict | None:
         """Why the access phase lets a client in that is not on the list; None: it does not."""
         allowed = self.allowed_at(place)
         opened = opening(level.rules, allowed, self.families)
@@ -179,15 +204,17 @@ class ServerJudge:
             return Verdict("leaks", reason, remedy, realip)
         return None
 
-    def _trusted(self, seen: tuple[Place, ...]) -> list[Directive]:
+    def _trusted(self, seen: Trail) -> list[Directive]:
         """Whom the places that the request went through believe: an address once replaced stays replaced.
 
         realip works in the phase before access, so not where the rewrite phase sent the request on.
         """
         trusted = list(self.level.trusted)  # asked once more at the very start, with the server's own
-        for place in seen:
+        for place in seen.places:
             body = place.directive.body if place.key else ()
-            if place is seen[-1] or (moved(body) is None and not any(c.name == "return" for c in body)):
+            if place is seen.places[-1] or (
+                moved(body) is None and not any(c.name == "return" for c in body)
+            ):
                 trusted += place.level.trusted
         return trusted
 
@@ -205,26 +232,28 @@ class ServerJudge:
             return Verdict("leaks", reason, 'take it out, or add its network to the site\'s "allow"', opened)
         return Verdict("leaks", opened, remedy)
 
-    def _refused(self, place: Place, seen: tuple[Place, ...]) -> Verdict:
-        """The list says 403: who writes the answer?"""
+    def _refused(self, place: Place, seen: Trail, code: str = "403") -> Verdict:
+        """nginx itself says 403 (or ``code``): who writes the answer?"""
+        if seen.paged:
+            return Verdict("guarded", "the list is asked first")
         pages = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
-        for target, directive in [found for page in pages for found in [page_for(page, "403")] if found]:
-            follow = self._follow(target, seen, f"its 403 is answered by {target}")
+        for target, directive in [found for page in pages for found in [page_for(page, code)] if found]:
+            follow = self._follow(
+                target, seen.by_page(target, place.level), f"its {code} is answered by {target}"
+            )
             if follow.kind != "leaks":
                 continue
             there = self._target(target)
-            plain = there is not None and not there.named and not there.passes() and "$" not in target
-            if there is None or not (plain or self.is_public(there)):
+            public = there is not None and self.is_public(there) and handed_on(there.directive.body) is None
+            if there is None or not (public or is_page(there, target)):
                 return Verdict(
-                    "leaks", follow.reason, f"guard {target}, or take error_page 403 out", directive
+                    "leaks", follow.reason, f"guard {target}, or take error_page {code} out", directive
                 )
         return Verdict("guarded", "the list is asked first")
 
     # Before the list ---------------------------------------------------------------------------------
 
-    def _answer(
-        self, body: Sequence[Directive], level: Level, own_list: bool, seen: tuple[Place, ...]
-    ) -> Verdict | None:
+    def _answer(self, body: Sequence[Directive], level: Level, own_list: bool, seen: Trail) -> Verdict | None:
         """What the rewrite phase answers by itself; None: it lets the request go on, always or mostly."""
         for child in body:
             if child.name == "return":
@@ -246,15 +275,19 @@ class ServerJudge:
                 return None
         return None
 
-    def _returned(
-        self, directive: Directive, level: Level, own_list: bool, seen: tuple[Place, ...]
-    ) -> Verdict | None:
+    def _returned(self, directive: Directive, level: Level, own_list: bool, seen: Trail) -> Verdict | None:
         args = directive.args
         code, text = (args[0], args[1] if len(args) > 1 else None) if args else ("", None)
         if not code.isdigit():
             return _redirected(directive, code, own_list)
-        if (text is None or code in REDIRECTS) and (page := page_for(level.error_pages, code)):
-            return self._follow(page[0], seen, f"return {code} is answered by {page[0]}")
+        if (
+            not seen.paged
+            and (text is None or code in REDIRECTS)
+            and (page := page_for(level.error_pages, code))
+        ):
+            return self._follow(
+                page[0], seen.by_page(page[0], level), f"return {code} is answered by {page[0]}"
+            )
         if code in REDIRECTS:
             return _redirected(directive, text or "", own_list)
         if int(code) >= 400:
@@ -264,7 +297,7 @@ class ServerJudge:
         reason = f"return {code} runs before the list: whoever asks is served"
         return Verdict("leaks", reason, "put what it answers into a file or behind a proxy_pass", directive)
 
-    def _follow(self, target: str, seen: tuple[Place, ...], how: str) -> Verdict:
+    def _follow(self, target: str, seen: Trail, how: str) -> Verdict:
         if target.startswith(("http://", "https://")):
             return Verdict("closed", f"{how}: a redirect")
         if target.startswith("$") or (target.startswith("/$")):
@@ -307,7 +340,7 @@ class ServerJudge:
         return reached
 
     def _ways_on(self, place: Place) -> Iterable[tuple[str, str]]:
-        opened = self._meets(place, ()).kind in ("leaks", "public")
+        opened = self._meets(place, NO_TRAIL).kind in ("leaks", "public")
         from_outside = not place.internal
         codes = {c.args[0] for body in place.bodies() for c in body if c.name == "return" and c.args}
         bodies = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]

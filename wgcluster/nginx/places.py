@@ -95,3 +95,10 @@ def _regex_hits(key: Key, uri: str) -> bool:
         return re.search(key.pattern.replace("(?<", "(?P<"), uri, flags) is not None
     except re.error:
         return False  # only PCRE reads it; such a location is judged on its own anyway
+
+
+def is_page(place: Place, target: str) -> bool:
+    """Is ``target``, a URI written out, just a file at ``place``: an error page and no way to the service?"""
+    active = PASSES | {"return", "rewrite", "try_files"}
+    names = {d.name for body in place.bodies() for d in body}
+    return target.startswith("/") and "$" not in target and not names & active
