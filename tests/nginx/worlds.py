@@ -272,6 +272,7 @@ def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
             by_host.setdefault(finding.server, {}).setdefault(finding.location, []).append(finding)
         for server in servers:
             seen: set[str] = set()
+            doubtful: list[tuple[str, str]] = []
             public = [s.marker for s in server.spots if by_host[server.host][s.name][0].kind == "public"]
             for spot in server.spots:
                 finding = by_host[server.host][spot.name][0]
@@ -285,9 +286,14 @@ def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
                 seen |= {s.marker for s in server.spots for a in answers if s.marker in a.body}
                 if why := wrong_with(finding, answers, public):
                     story = f"{server.host} {spot.name}: {why}\n  {finding.reason}\n  {server.text}"
-                    (cautious if finding.kind == "leaks" else wrong).append(story)
+                    if finding.kind == "leaks":
+                        doubtful.append((spot.marker, story))
+                    else:
+                        wrong.append(story)
             for spot in server.spots:
                 finding = by_host[server.host][spot.name][0]
                 if spot.marker in seen and finding.kind in ("guarded", "closed"):
                     wrong.append(f"{server.host} {spot.name}: {finding.kind}, but seen\n  {server.text}")
+            # A place that is refused when asked for, and reached by another way, is a leak all the same.
+            cautious += [story for marker, story in doubtful if marker not in seen]
     return counts, wrong, cautious

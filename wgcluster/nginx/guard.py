@@ -9,7 +9,7 @@ from ..plan import GuardedSite
 from .audit import judge_all
 from .errors import Fault, NginxError, fault_at, position
 from .find import Key, covers, find_servers, is_wished, listens_of, locations, names_of, servers
-from .judge import closes_server
+from .judge import closing
 from .rewrite import has_list
 from .site import allow_list, list_path
 from .splice import Edit, apply, first_inside, removals, shifted
@@ -104,12 +104,17 @@ def _steps(
         yield _no_server(text, tree, site)
         return
     include = f"include {list_file};"
-    open_servers = [server for server in found if not closes_server(server)]
-    if not open_servers:
+    closed = {server.start: closing(server, [site]) for server in found}
+    if all(closed.values()):
         message = f"every server of {site.server_name} only redirects or refuses: there is nothing to guard"
         remedy = "name the file and the server that has the service"
         yield Problem(found[0].start, found[0].opened, message, remedy)
-    for server in open_servers:
+    for server in found:
+        if closed[server.start]:  # nothing of the service is there; the challenge may be
+            if closed[server.start] == "locations":
+                steps = (step for wish in site.public for step in _public(text, server, wish, site))
+                yield from (step for step in steps if isinstance(step, Wish))
+            continue
         if site.scope == "server":
             yield Wish(server, include)
             yield from _foreign_rules(server, "the server")

@@ -15,7 +15,17 @@ from ..plan import GuardedSite, Network
 from .access import Families, Level, forgeable, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, is_page, places_of, resolve
-from .rewrite import EVERYTHING, REDIRECTS, handed_on, has_list, moved, named_children, page_for, rewrites
+from .rewrite import (
+    EVERYTHING,
+    REDIRECTS,
+    always_returns,
+    handed_on,
+    has_list,
+    moved,
+    named_children,
+    page_for,
+    rewrites,
+)
 from .tree import Directive
 
 Kind = Literal["guarded", "public", "leaks", "closed"]
@@ -32,10 +42,17 @@ class Verdict(NamedTuple):
     at: Directive | None = None  # the line to blame, where it is not the location's own
 
 
-def closes_server(server: Directive) -> bool:
-    """Does the server only redirect to https or refuse, whatever is asked (certbot's port 80)?"""
-    verdict = ServerJudge(server, Level(), ()).server_answer
-    return verdict is not None and verdict.kind == "closed"
+def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:
+    """Does the server only redirect or refuse, but for what is public (the port 80 of many sites)?
+
+    "server": by a ``return`` of its own, before any location is looked for; "locations": by those of all its
+    locations; "": it has something to guard.
+    """
+    judge = ServerJudge(server, Level(), sites)
+    if judge.server_answer is not None:
+        return "server" if judge.server_answer.kind == "closed" else ""
+    kinds = {verdict.kind for _, verdict in judge.verdicts()}
+    return "locations" if "closed" in kinds and kinds <= {"closed", "public"} else ""
 
 
 class Trail(NamedTuple):
@@ -66,9 +83,10 @@ class ServerJudge:
         self.level = http.enter(server.body)
         self.outer = places_of(server, http)
         self.places = [p for top in self.outer for p in top.walk()]
+        # set_real_ip_from of the places that a request may have come through before
+        self._tainted: dict[Place, frozenset[Directive]] = {}
         self.server_move = moved(server.body)
         self.server_answer = self._answer(server.body, self.level, has_list(server.body), NO_TRAIL)
-        self._came_from: dict[Place, list[Place]] = {}
         self._reached = self._find_reached()
 
     def verdicts(self) -> list[tuple[Place, Verdict]]:
@@ -79,6 +97,9 @@ class ServerJudge:
         """What a denied client gets at ``place``, by any way that leads there."""
         if self.server_answer is not None:
             return self.server_answer
+        if self.server_move is not None and not place.named:
+            verdict = self._follow(self.server_move, NO_TRAIL, f"the server rewrites to {self.server_move}")
+            return self._public(place, verdict) if self.is_public(place) else verdict
         if place.named and place not in self._reached:
             return Verdict("guarded", "a named location that is only reached behind a list")
         if place.internal and (refused := self._refused(place, NO_TRAIL, "404")).kind == "leaks":
@@ -87,16 +108,8 @@ class ServerJudge:
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
         if place.internal and place not in self._reached:
             return Verdict("guarded", "internal: no request from outside ends here")
-        if self.server_move is not None and not place.named and not place.internal:
-            verdict = self._follow(self.server_move, NO_TRAIL, f"the server rewrites to {self.server_move}")
-        else:
-            # A named place is as open as the most open way that leads to it.
-            trails = [Trail((came,)) for came in self._came_from.get(place, ())] or [NO_TRAIL]
-            found = [self._meets(place, trail) for trail in trails]
-            verdict = next((v for v in found if v.kind == "leaks"), found[0])
-        if self.is_public(place):
-            return self._public(place, verdict)
-        return verdict
+        verdict = self._meets(place, NO_TRAIL)
+        return self._public(place, verdict) if self.is_public(place) else verdict
 
     def is_public(self, place: Place) -> bool:
         """Declared public by the operator, or inside such a location and without a list of its own."""
@@ -108,9 +121,16 @@ class ServerJudge:
             place.parent is not None and not has_list(place.directive.body) and self.is_public(place.parent)
         )
 
+    def _is_open(self, place: Place) -> bool:
+        """Is what a stranger gets there just what was declared public?"""
+        opened = self._let_in(place, place.level, NO_TRAIL) is not None
+        return self.is_public(place) and opened and handed_on(place.directive.body) is None
+
     def _public(self, place: Place, verdict: Verdict) -> Verdict:
         if verdict.kind == "guarded":
             return Verdict("guarded", "declared public, but a list is in effect here and denies")
+        if verdict.kind == "leaks" and place.key and self._let_in(place, place.level, NO_TRAIL) is None:
+            return verdict  # the list denies, and the answer to that is more than was declared public
         mirrors = [m for m in place.level.mirrors if m.args[:1] != ("off",)]
         if mirrors:
             reason = f"public, and mirror {' '.join(mirrors[0].args)} sends each request on past every list"
@@ -177,10 +197,15 @@ class ServerJudge:
         """The leak through ``limit_except``: its methods have a level of their own, without the rewrites."""
         for child in named_children(place.directive.body, "limit_except"):
             leak = self._let_in(place, place.level.enter(child.body), seen)
-            if leak is not None and handed_on(place.directive.body) is None:
+            if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
+                refusals = (self._refused(place, seen, code) for code in ("404", "405"))
+                leak = next((verdict for verdict in refusals if verdict.kind == "leaks"), None)
+                if leak is not None:
+                    return leak
+            elif leak is not None:
                 reason = f"limit_except {' '.join(child.args)}: for other methods, {leak.reason}"
                 return Verdict("leaks", reason, "take allow, deny and satisfy out of limit_except", child)
-            if leak is None and (refused := self._refused(place, seen)).kind == "leaks":
+            elif (refused := self._refused(place, seen)).kind == "leaks":
                 return refused
         return None
 
@@ -205,18 +230,19 @@ class ServerJudge:
         return None
 
     def _trusted(self, seen: Trail) -> list[Directive]:
-        """Whom the places that the request went through believe: an address once replaced stays replaced.
-
-        realip works in the phase before access, so not where the rewrite phase sent the request on.
-        """
-        trusted = list(self.level.trusted)  # asked once more at the very start, with the server's own
+        """Whom the places that the request went through believe: an address once replaced stays replaced."""
+        trusted = list(self.level.trusted)  # asked at the very start, with the server's own
+        for place in seen.places[:1]:
+            trusted += sorted(self._tainted.get(place, ()), key=lambda d: d.start)
         for place in seen.places:
-            body = place.directive.body if place.key else ()
-            if place is seen.places[-1] or (
-                moved(body) is None and not any(c.name == "return" for c in body)
-            ):
-                trusted += place.level.trusted
+            trusted += place.level.trusted if place is seen.places[-1] else self._believed(place)
         return trusted
+
+    def _believed(self, place: Place) -> Sequence[Directive]:
+        """realip works just before access: not where the rewrite phase sends every request on."""
+        if place.key and (moved(place.directive.body) is not None or always_returns(place.directive.body)):
+            return ()
+        return place.level.trusted
 
     def _open(self, place: Place, opened: Directive | str) -> Verdict:
         own = has_list(place.directive.body)
@@ -244,8 +270,7 @@ class ServerJudge:
             if follow.kind != "leaks":
                 continue
             there = self._target(target)
-            public = there is not None and self.is_public(there) and handed_on(there.directive.body) is None
-            if there is None or not (public or is_page(there, target)):
+            if there is None or not (self._is_open(there) or is_page(there, target)):
                 return Verdict(
                     "leaks", follow.reason, f"guard {target}, or take error_page {code} out", directive
                 )
@@ -320,22 +345,24 @@ class ServerJudge:
     def _find_reached(self) -> dict[Place, str]:
         """Those that a denied client's request can be sent on to: "page" by an error_page, else "moved"."""
         reached: dict[Place, str] = {}
+        if any(rewrites(d) in ("last", "break") for top in self.server.body for d in _with_if(top)):
+            # A rewrite in the server makes a request an internal one.
+            reached |= {place: "moved" for place in self.places if place.internal}
         work = [p for p in self.places if not p.named]
-        done: set[Place] = set()
         while work:
             place = work.pop()
-            if place in done or (place.internal and place not in reached and not place.level.error_pages):
+            if place.internal and place not in reached and not place.level.error_pages:
                 continue
-            done.add(place)
+            taint = self._tainted.get(place, frozenset()) | frozenset(self._believed(place))
             for target, how in self._ways_on(place):
                 there = self._target(target)
-                if there is None or not (there.named or there.internal):
+                if there is None or there is place:
                     continue
-                if place not in (came := self._came_from.setdefault(there, [])) and place is not there:
-                    came.append(place)
-                if reached.get(there) not in ("moved", how):  # so each is looked at twice at most
+                before = (self._tainted.get(there, frozenset()), reached.get(there))
+                self._tainted[there] = before[0] | taint
+                if (there.named or there.internal) and before[1] != "moved":
                     reached[there] = how
-                    done.discard(there)
+                if before != (self._tainted[there], reached.get(there)):  # it only ever grows
                     work.append(there)
         return reached
 
@@ -364,3 +391,8 @@ def _redirected(directive: Directive, target: str, own_list: bool) -> Verdict:
         return Verdict("closed", f"answers with a redirect to {target}", "", directive)
     reason = f"{directive.name} runs before the list here: whoever asks is redirected to {target}"
     return Verdict("leaks", reason, 'declare this location "public", or take the redirect out', directive)
+
+
+def _with_if(directive: Directive) -> Iterable[Directive]:
+    """The directive, or those in it if it is an ``if``."""
+    return directive.body if directive.name == "if" else (directive,)

@@ -42,6 +42,16 @@ def moved(body: Sequence[Directive]) -> str | None:
     return None
 
 
+def always_returns(body: Sequence[Directive]) -> bool:
+    """Does every request that comes here end at a ``return``?"""
+    for child in body:
+        if child.name == "return":
+            return True
+        if child.name == "break" or (rewrites(child) == "break" and child.args[0] in EVERYTHING):
+            return False
+    return False
+
+
 def page_for(pages: Sequence[Directive], code: str) -> tuple[str, Directive] | None:
     """The target of the first ``error_page`` for ``code`` (ngx_http_special_response_handler)."""
     for page in pages:

@@ -1,0 +1,70 @@
+"""Real nginx as the judge: texts are read as it reads them, and the audit says what strangers really get.
+
+The bounded runs are for every day; for the ten-minute one:
+
+    WGCLUSTER_FUZZ_SECONDS=600 pytest tests/nginx/test_real.py -k fuzz
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+import worlds
+from bodies import disagreements
+from real import LUA, NGINX
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+FUZZ_SECONDS = float(os.environ.get("WGCLUSTER_FUZZ_SECONDS", "40"))
+
+
+def _spread(seeds: range, folder: Path, *, lua: bool) -> tuple[dict[str, int], list[str]]:
+    """``disagreements`` over ``seeds``, on two cores."""
+    middle = (seeds.start + seeds.stop) // 2
+    halves = [range(seeds.start, middle), range(middle, seeds.stop)]
+    counts: dict[str, int] = {}
+    wrong: list[str] = []
+    with ProcessPoolExecutor(2) as pool:
+        for half, bad in pool.map(disagreements, halves, [folder] * 2, [lua] * 2):
+            counts = {key: counts.get(key, 0) + n for key, n in half.items()}
+            wrong += bad
+    return counts, wrong
+
+
+def test_accepts_and_refuses_what_nginx_does(tmp_path: Path) -> None:
+    counts, wrong = _spread(range(6000), tmp_path, lua=False)
+    assert not wrong, "\n\n".join(wrong[:5])
+    assert counts["accepts"] > 1000
+    assert counts["refuses"] > 1000
+
+
+@pytest.mark.skipif(not LUA, reason="nginx has no lua module")
+def test_reads_lua_blocks_as_the_module_does(tmp_path: Path) -> None:
+    counts, wrong = _spread(range(2000), tmp_path, lua=True)
+    assert not wrong, "\n\n".join(wrong[:5])
+    assert counts["accepts"] > 200
+    assert counts["refuses"] > 200
+
+
+@pytest.mark.parametrize("start", [0, 700, 1400, 2100])
+def test_the_audit_says_what_a_stranger_gets(start: int) -> None:
+    counts, wrong, cautious = worlds.disagreements(range(start, start + 700))
+    assert not wrong, "\n\n".join(wrong[:3])
+    # Called a leak, and no stranger of ours got through: chains of two lists, each of which lets in another.
+    assert len(cautious) < 0.005 * sum(counts.values()), "\n\n".join(cautious[:3])
+    assert all(counts[kind] > 100 for kind in ("guarded", "public", "closed", "leaks"))
+
+
+@pytest.mark.long
+def test_fuzz_against_nginx(tmp_path: Path) -> None:
+    end = time.monotonic() + FUZZ_SECONDS
+    start = int(time.time()) * 1000
+    while time.monotonic() < end:
+        seeds = range(start, start + 400)
+        found = disagreements(seeds, tmp_path)[1] + (disagreements(seeds, tmp_path, LUA)[1] if LUA else [])
+        found += worlds.disagreements(range(start, start + 100))[1]
+        assert not found, "\n\n".join(found[:3])
+        start += 400
