@@ -1,0 +1,195 @@
+"""The text of keys.yml: what stands in it, read with every fault at once, and written in a stable order."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from wgcluster import schema
+
+NONCE = 12  # bytes; NIST SP 800-38D, 5.2.1.1
+TAG = 16
+KEY = 32
+SALT = 16
+CHECK = b"wgcluster"  # what the sealed check value holds
+
+_HEAD = """\
+# Keys of the cluster, written by wgcluster; made to be committed: what is secret is sealed.
+# To look into it: python -m wgcluster keys list
+"""
+
+
+class KeystoreError(ValueError):
+    """The registry cannot be read, opened or written. ``faults`` has every reason at once."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+def encode(data: bytes) -> str:
+    """Base64, as wg(8) writes keys."""
+    return base64.b64encode(data).decode()
+
+
+def decode(text: str) -> bytes:
+    """The bytes of ``text``; ValueError where it is not the base64 that ``encode`` writes."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("is not base64") from None
+    if encode(data) != text:  # spare bits set: two texts would be one key
+        raise ValueError("is not base64 as it is written")
+    return data
+
+
+def _holds(length: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if len(decode(text)) != length:
+            raise ValueError(f"must be {length} bytes in base64")
+        return text
+
+    return check
+
+
+_PAIR: TypeAdapter[tuple[str, str]] = TypeAdapter(tuple[schema.NameField, schema.NameField])
+
+
+def _link(name: str) -> str:
+    try:
+        first, second = _PAIR.validate_python(tuple(name.split("|")))
+    except ValidationError:
+        first = second = ""
+    if first == second:
+        raise ValueError('a link is called by its two ends: "cloud|root"')
+    return name
+
+
+PublicKey = Annotated[str, AfterValidator(_holds(KEY))]
+Sealed = Annotated[str, AfterValidator(_holds(NONCE + KEY + TAG))]
+LinkName = Annotated[str, AfterValidator(_link)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PassphraseEntry(_Entry):
+    """How the passphrase becomes a key. Bounded: a forged file must eat no more than 128 MiB."""
+
+    kdf: Literal["scrypt"] = "scrypt"
+    n: Literal[32768, 65536, 131072]
+    r: Literal[8] = 8
+    p: Literal[1] = 1
+    salt: Annotated[str, AfterValidator(_holds(SALT))]
+    check: Annotated[str, AfterValidator(_holds(NONCE + len(CHECK) + TAG))]
+
+
+class HostEntry(_Entry):
+    public_key: PublicKey
+    sealed: Sealed
+
+
+class ClientEntry(_Entry):
+    addresses: Annotated[tuple[schema.AddressField, ...], Field(min_length=1, max_length=2)]
+    gateway: schema.NameField | None
+    public_key: PublicKey
+    sealed: Sealed
+
+
+class LinkEntry(_Entry):
+    sealed: Sealed
+
+
+class KeyFile(_Entry):
+    """All of keys.yml. ``passphrase`` is None as long as nothing is sealed."""
+
+    version: Literal[1]
+    passphrase: PassphraseEntry | None
+    hosts: dict[schema.NameField, HostEntry]
+    clients: dict[schema.NameField, ClientEntry]
+    links: dict[LinkName, LinkEntry]
+
+
+EMPTY = KeyFile(version=1, passphrase=None, hosts={}, clients={}, links={})
+
+
+class _Loader(yaml.CSafeLoader):
+    """Refuses what YAML forbids and PyYAML lets pass: a key that stands twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        seen: set[object] = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if name in seen:
+                problem = f"{name} stands there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def read(text: str, where: str) -> KeyFile:
+    """What ``text``, the content of the file ``where``, holds.
+
+    Raises:
+        KeystoreError: it is torn, of another version, or holds what does not belong there.
+    """
+    # The last line, "...", ends the YAML document: without it something may have been cut off.
+    if not text.rstrip().endswith("\n..."):
+        raise KeystoreError([f'{where}: is torn, its last line "..." is missing; restore it from a copy'])
+    try:
+        data = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, made stricter
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
+        line = f":{mark.line + 1}" if mark else ""
+        raise KeystoreError([f"{where}{line}: {problem}; restore it from a copy"]) from None
+    if not isinstance(data, dict) or "version" not in data:
+        raise KeystoreError([f"{where}: is no key registry; move it away or restore it from a copy"])
+    if data["version"] != 1:
+        version = f"{where}: is of version {data['version']!r}, this program reads version 1"
+        raise KeystoreError([f"{version}; use the program that wrote it"])
+    try:
+        file = KeyFile.model_validate(data)
+    except ValidationError as error:
+        raise KeystoreError(_messages(error, where)) from None
+    if faults := list(_clashes(file, where)):
+        raise KeystoreError(faults)
+    return file
+
+
+def write(file: KeyFile) -> str:
+    """The text of ``file``: the same for the same content, whatever the order it came in."""
+    data = file.model_dump(mode="json")
+    for part in ("hosts", "clients", "links"):
+        data[part] = dict(sorted(data[part].items()))
+    body: str = yaml.dump(
+        data, Dumper=yaml.CSafeDumper, sort_keys=False, explicit_end=True, width=200, allow_unicode=True
+    )
+    return _HEAD + body
+
+
+def _messages(error: ValidationError, where: str) -> list[str]:
+    # A key that is not a name is located as (…, name, "[key]"): the name is all that helps
+    return [
+        f"{where}: {schema.path(part for part in one['loc'] if part != '[key]')}: {schema.message(one)}; "
+        "restore it from a copy"
+        for one in error.errors()
+    ]
+
+
+def _clashes(file: KeyFile, where: str) -> Iterable[str]:
+    if file.passphrase is None and (file.hosts or file.clients or file.links):
+        yield f"{where}: passphrase: is missing, so nothing here can be opened; restore it from a copy"
+    for name in sorted(file.hosts.keys() & file.clients.keys()):
+        yield f"{where}: {name}: is a host and a client; take one of them out"
+    owners: dict[str, str] = {}
+    entries: list[Mapping[str, HostEntry | ClientEntry]] = [file.hosts, file.clients]
+    for name, entry in ((name, entry) for part in entries for name, entry in part.items()):
+        if entry.public_key in owners:
+            yield f"{where}: {name}: has the public key of {owners[entry.public_key]}; restore it from a copy"
+        owners.setdefault(entry.public_key, name)

@@ -1,0 +1,284 @@
+"""The key registry on disk: the one module that touches keys there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from wgcluster import keyfile, schema
+from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, KeystoreError, LinkEntry, PassphraseEntry
+from wgcluster.model import Client
+from wgcluster.seal import Seal, new_private_key, public_key_of
+from wgcluster.secret import Secret, passphrase
+
+__all__ = ["KeystoreError", "Registry", "Secret", "passphrase"]
+
+# OWASP Password Storage Cheat Sheet: Scrypt with N = 2^17, r = 8, p = 1: 128 MiB, about 0.4 s
+COST = 2**17
+
+_NAME: TypeAdapter[str] = TypeAdapter(schema.NameField)
+
+
+class Registry:
+    """The keys of hosts and clients and one preshared key a link, as one file holds them."""
+
+    def __init__(self, path: Path, file: KeyFile, on_disk: bytes | None) -> None:
+        self.path = path
+        self.dirty = False  # something is not saved
+        self._made_with: PassphraseEntry | None = file.passphrase
+        self._hosts = dict(file.hosts)
+        self._clients = dict(file.clients)
+        self._links = dict(file.links)
+        self._on_disk = on_disk
+        self._seal: Seal | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> Registry:
+        """The registry at ``path``, an empty one where there is no such file. Needs no passphrase.
+
+        Raises:
+            KeystoreError: the file cannot be read, is torn, of another version, or not as it was written.
+        """
+        data = _read(path)
+        if data is None:
+            return cls(path, keyfile.EMPTY, None)
+        try:
+            return cls(path, keyfile.read(data.decode(), str(path)), data)
+        except UnicodeDecodeError:
+            raise KeystoreError([f"{path}: is torn, it is no UTF-8; restore it from a copy"]) from None
+
+    def unlock(self, passphrase: Secret) -> None:
+        """Derive the key; on an empty registry ``passphrase`` becomes that of all to come.
+
+        Raises:
+            KeystoreError: the passphrase is wrong.
+        """
+        old = self._made_with
+        salt = old.salt if old else keyfile.encode(secrets.token_bytes(keyfile.SALT))
+        cost = old.n if old else COST
+        seal = Seal(passphrase, salt, cost)
+        if old is None:
+            check = seal.close(keyfile.CHECK, "check", "")
+            self._made_with = PassphraseEntry.model_validate({"n": cost, "salt": salt, "check": check})
+        elif seal.open(old.check, "check", "") is None:
+            raise KeystoreError([f"wrong passphrase for {self.path.name}"])
+        self._seal = seal
+
+    def public_keys(self) -> dict[str, str]:
+        """Base64 public keys by host name."""
+        return {name: entry.public_key for name, entry in sorted(self._hosts.items())}
+
+    def client_keys(self) -> dict[str, str]:
+        """Base64 public keys by client name."""
+        return {name: entry.public_key for name, entry in sorted(self._clients.items())}
+
+    def clients(self) -> tuple[Client, ...]:
+        """The road warriors, sorted by name."""
+        return tuple(Client(n, entry.addresses, entry.gateway) for n, entry in sorted(self._clients.items()))
+
+    def links(self) -> tuple[str, ...]:
+        """The names of the links that have a preshared key, sorted."""
+        return tuple(sorted(self._links))
+
+    def ensure_hosts(self, names: Iterable[str]) -> list[str]:
+        """Make a key pair for each host that has none; returns the names of these, sorted."""
+        new = sorted(set(names) - self._hosts.keys())
+        if taken := [name for name in new if name in self._clients]:
+            hint = "rename the host, or remove the client"
+            raise KeystoreError([f"{self.path}: {name}: a client has this name; {hint}" for name in taken])
+        for name in new:
+            public, sealed = self._key_pair("host", name)
+            self._hosts[name] = HostEntry(public_key=public, sealed=sealed)
+        self.dirty |= bool(new)
+        return new
+
+    def ensure_links(self, names: Iterable[str]) -> list[str]:
+        """Make a preshared key for each link ("cloud|root") that has none; returns the new ones, sorted."""
+        new = sorted(set(names) - self._links.keys())
+        for name in new:
+            sealed = self._unlocked().close(secrets.token_bytes(keyfile.KEY), "link", name)
+            self._links[name] = LinkEntry(sealed=sealed)
+        self.dirty |= bool(new)
+        return new
+
+    def add_client(self, name: str, addresses: Sequence[schema.Address], gateway: str | None = None) -> None:
+        """Add a road warrior with a new key pair; its addresses stay its own.
+
+        Raises:
+            KeystoreError: the name is none, or the name or an address is taken.
+        """
+        faults = []
+        try:
+            _NAME.validate_python(name)
+        except ValidationError as error:
+            faults.append(f"client {name!r}: {schema.message(error.errors()[0])}")
+        if name in self._clients or name in self._hosts:
+            what = "client" if name in self._clients else "host"
+            faults.append(f"{self.path}: there is a {what} {name} already; choose another name")
+        for other, entry in self._clients.items():
+            for address in set(addresses) & set(entry.addresses):
+                faults.append(f"{self.path}: {address} belongs to the client {other}; choose another address")
+        if faults:
+            raise KeystoreError(faults)
+        public, sealed = self._key_pair("client", name)
+        self._clients[name] = ClientEntry(
+            addresses=tuple(sorted(addresses, key=lambda address: address.version)),
+            gateway=gateway,
+            public_key=public,
+            sealed=sealed,
+        )
+        self.dirty = True
+
+    def remove_client(self, name: str) -> None:
+        """Forget a client and the preshared keys of its links."""
+        self._has("client", name, self._clients)
+        del self._clients[name]
+        self._links = {link: entry for link, entry in self._links.items() if name not in link.split("|")}
+        self.dirty = True
+
+    def unused(self, hosts: Collection[str], links: Collection[str]) -> tuple[list[str], list[str]]:
+        """Hosts and links that have keys here but are not among ``hosts`` and ``links``."""
+        return sorted(self._hosts.keys() - set(hosts)), sorted(self._links.keys() - set(links))
+
+    def prune(self, hosts: Collection[str], links: Collection[str]) -> None:
+        """Forget the keys that ``unused`` lists."""
+        old_hosts, old_links = self.unused(hosts, links)
+        for name in old_hosts:
+            del self._hosts[name]
+        for name in old_links:
+            del self._links[name]
+        self.dirty |= bool(old_hosts or old_links)
+
+    def private_key(self, host: str) -> Secret:
+        """The base64 private key of a host; KeystoreError where it does not open or is not its own."""
+        self._has("host", host, self._hosts)
+        return self._private_key("host", host, self._hosts[host])
+
+    def client_private_key(self, client: str) -> Secret:
+        """The base64 private key of a client; KeystoreError as for ``private_key``."""
+        self._has("client", client, self._clients)
+        return self._private_key("client", client, self._clients[client])
+
+    def preshared_key(self, link: str) -> Secret:
+        """The base64 preshared key of a link; KeystoreError as for ``private_key``."""
+        self._has("link", link, self._links)
+        return Secret(keyfile.encode(self._opened("link", link, self._links[link].sealed)))
+
+    def verify_all(self) -> None:
+        """Open every entry; KeystoreError with each one that does not open or holds another's key."""
+        faults: list[str] = []
+        for read, names in (
+            (self.private_key, self._hosts),
+            (self.client_private_key, self._clients),
+            (self.preshared_key, self._links),
+        ):
+            for name in sorted(names):
+                try:
+                    read(name)
+                except KeystoreError as error:
+                    faults += error.faults
+        if faults:
+            raise KeystoreError(faults)
+
+    def save(self) -> None:
+        """Write what changed: whole or not at all, mode 0600, on the disk before this returns.
+
+        Raises:
+            KeystoreError: the file changed since it was loaded, or cannot be written.
+        """
+        if not self.dirty:
+            return
+        text = keyfile.write(
+            KeyFile(
+                version=1,
+                passphrase=self._made_with,
+                hosts=self._hosts,
+                clients=self._clients,
+                links=self._links,
+            )
+        ).encode()
+        target = Path(os.path.realpath(self.path))  # a symbolic link stays one
+        try:
+            with _locked(target):
+                if _read(target) != self._on_disk:
+                    mend = "nothing was written; run this again"
+                    raise KeystoreError([f"{self.path}: another run changed it meanwhile; {mend}"])
+                _replace(target, text)
+        except OSError as error:
+            raise KeystoreError([f"{self.path}: cannot be written: {error.strerror}"]) from None
+        self._on_disk = text
+        self.dirty = False
+
+    def _has(self, kind: str, name: str, entries: Collection[str]) -> None:
+        if name not in entries:
+            there = ", ".join(sorted(entries)[:10]) or "none"
+            raise KeystoreError([f"{self.path}: has no key of {kind} {name}; there are: {there}"])
+
+    def _unlocked(self) -> Seal:
+        if self._seal is None:
+            raise KeystoreError([f"{self.path}: is locked; this needs the passphrase"])
+        return self._seal
+
+    def _key_pair(self, kind: str, name: str) -> tuple[str, str]:
+        private = new_private_key()
+        public = public_key_of(private)
+        return public, self._unlocked().close(private, kind, name, public)
+
+    def _opened(self, kind: str, name: str, sealed: str, public_key: str = "") -> bytes:
+        data = self._unlocked().open(sealed, kind, name, public_key)
+        if data is None:
+            why = "it was changed, or belongs to another entry; restore it from a copy"
+            raise KeystoreError([f"{self.path}: {kind} {name}: does not open: {why}"])
+        return data
+
+    def _private_key(self, kind: str, name: str, entry: HostEntry | ClientEntry) -> Secret:
+        data = self._opened(kind, name, entry.sealed, entry.public_key)
+        if public_key_of(data) != entry.public_key:
+            why = "its public key is not that of its private key; restore it from a copy"
+            raise KeystoreError([f"{self.path}: {kind} {name}: {why}"])
+        return Secret(keyfile.encode(data))
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KeystoreError([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock that writers of ``path`` share. Its file stays: to remove it would be a race."""
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of ``path``: mode 0600, and at every moment the old content or the new."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,84 @@
+"""What must not be shown, and the passphrase that opens the key registry."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from wgcluster.keyfile import KeystoreError
+
+
+class Secret:
+    """A text that shows itself only to who calls ``reveal()``. Equal by value; never pickled."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, to go where only its owner reads it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "(hidden)"
+
+    def __format__(self, spec: str) -> str:
+        return format("(hidden)", spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is neither pickled nor copied; reveal() it where it is needed")
+
+
+def passphrase(keystore: Path, *, confirm: bool = False) -> Secret:
+    """The operator's passphrase for the registry ``keystore``.
+
+    From WGCLUSTER_PASSPHRASE, else the file that WGCLUSTER_PASSPHRASE_FILE names, else ``<keystore>.pass``,
+    else asked for at the terminal, twice with ``confirm``.
+
+    Raises:
+        KeystoreError: there is none, or the file it should be in cannot be used.
+    """
+    if "WGCLUSTER_PASSPHRASE" in os.environ:
+        return _not_empty(os.environ["WGCLUSTER_PASSPHRASE"], "WGCLUSTER_PASSPHRASE")
+    if named := os.environ.get("WGCLUSTER_PASSPHRASE_FILE"):
+        return _from_file(Path(named), f"{named} (WGCLUSTER_PASSPHRASE_FILE)")
+    beside = Path(f"{keystore}.pass")
+    if beside.exists():
+        if stat.S_IMODE(beside.stat().st_mode) & 0o077:
+            raise KeystoreError([f"{beside}: others can read it; run: chmod 600 {beside}"])
+        return _from_file(beside, str(beside))
+    if not sys.stdin.isatty():
+        ways = "set WGCLUSTER_PASSPHRASE, or name a file that holds it in WGCLUSTER_PASSPHRASE_FILE"
+        raise KeystoreError(
+            [f"no passphrase for {keystore}: {ways}, or write it to {beside} (chmod 600), or use a terminal"]
+        )
+    typed = getpass.getpass(f"Passphrase for {keystore}: ")
+    if confirm and getpass.getpass("The same once more: ") != typed:
+        raise KeystoreError(["the two passphrases differ; try again"])
+    return _not_empty(typed, "the terminal")
+
+
+def _from_file(path: Path, where: str) -> Secret:
+    try:
+        return _not_empty(path.read_text("utf-8").rstrip("\r\n"), where)
+    except OSError as error:
+        raise KeystoreError([f"{where}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise KeystoreError([f"{where}: is not UTF-8; write the passphrase to it as plain text"]) from None
+
+
+def _not_empty(text: str, where: str) -> Secret:
+    if not text:
+        raise KeystoreError([f"{where}: the passphrase is empty; put one there"])
+    return Secret(text)
