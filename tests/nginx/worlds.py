@@ -55,8 +55,7 @@ class Maker:
         self.tops = [f"l{i}" for i in range(r.randint(1, 4))]
 
     def pick(self, *choices: tuple[float, str]) -> str:
-        weights, texts = zip(*choices, strict=True)
-        return self.r.choices(texts, weights)[0]
+        return self.r.choices([text for _, text in choices], [weight for weight, _ in choices])[0]
 
     def rules(self, none: float) -> str:
         return self.pick(

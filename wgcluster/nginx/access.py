@@ -29,6 +29,8 @@ class Level:
     root: Directive | None = None  # root or alias
     mirrors: tuple[Directive, ...] = ()
     pages_recurse: bool = False  # recursive_error_pages
+    limits: tuple[Directive, ...] = ()  # limit_req and limit_conn
+    merges_slashes: bool = True
 
     def enter(self, body: Sequence[Directive]) -> Level:
         """The level of a block with this ``body`` inside this one."""
@@ -53,6 +55,10 @@ class Level:
             pages_recurse=own["recursive_error_pages"][-1].args == ("on",)
             if "recursive_error_pages" in own
             else self.pages_recurse,
+            limits=tuple(c for c in body if c.name in ("limit_req", "limit_conn")) or self.limits,
+            merges_slashes=own["merge_slashes"][-1].args == ("on",)
+            if "merge_slashes" in own
+            else self.merges_slashes,
         )
 
     @property

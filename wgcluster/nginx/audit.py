@@ -93,27 +93,16 @@ def judge_all(
     files: Mapping[str, str], sites: Sequence[GuardedSite], extra: Mapping[str, str] | None = None
 ) -> list[Judged]:
     """The verdicts behind ``audit``, with the directives they are about; ``extra``: lists at other paths."""
-    lists = {list_path(site): allow_list(site) for site in sites}
-    tree = effective(files, {**lists, **(extra or {})})
-    http = Level().enter(tree)  # site files at hand stand where an http block would be
-    blocks: list[tuple[Directive, Level]] = []
-    for directive in tree:
-        if directive.name == "http":
-            level = Level().enter(directive.body)
-            blocks += [(server, level) for server in servers([directive])]
-        elif directive.name == "server" and directive.is_block:
-            blocks.append((directive, http))
-    guarded: dict[int, list[GuardedSite]] = {}
-    for site in sites:
-        for server in find_servers(tree, site.server_name):
-            guarded.setdefault(id(server), []).append(site)
+    tree = effective_with_lists(files, sites, extra)
+    blocks = server_blocks(tree)
+    guarded = sites_of_servers(tree, sites)
     behind = upstreams(tree)
     judged: list[Judged] = []
     hidden: set[Target] = set()
     shown: set[Target] = set()
     others: list[tuple[Directive, Level]] = []
     for server, level in blocks:
-        mine = guarded.get(id(server))
+        mine = guarded.get(server)
         if mine is None:
             others.append((server, level))
             continue
@@ -122,12 +111,43 @@ def judge_all(
             judged.append(_judged(server, place, verdict))
             if verdict.kind != "closed":
                 (shown if verdict.kind == "public" else hidden).update(targets_at(place, server, behind))
-    hidden -= shown
     allowed = tuple({n: None for site in sites for n in site.allow})
     for server, level in others:
-        judged += _beside(server, level, allowed, hidden, behind)
+        judged += _beside(server, level, allowed, hidden, shown, behind)
     judged += _streams(tree, allowed, hidden, behind)
     return judged
+
+
+def effective_with_lists(
+    files: Mapping[str, str], sites: Sequence[GuardedSite], extra: Mapping[str, str] | None = None
+) -> tuple[Directive, ...]:
+    """The effective configuration, the lists of ``sites`` as they would be written now where they lack."""
+    lists = {list_path(site): allow_list(site) for site in sites}
+    return effective(files, {**lists, **(extra or {})})
+
+
+def server_blocks(tree: Sequence[Directive]) -> list[tuple[Directive, Level]]:
+    """Every http server with what is in effect around it, in nginx's order."""
+    http = Level().enter(tree)  # site files at hand stand where an http block would be
+    blocks: list[tuple[Directive, Level]] = []
+    for directive in tree:
+        if directive.name == "http":
+            level = Level().enter(directive.body)
+            blocks += [(server, level) for server in servers([directive])]
+        elif directive.name == "server" and directive.is_block:
+            blocks.append((directive, http))
+    return blocks
+
+
+def sites_of_servers(
+    tree: Sequence[Directive], sites: Sequence[GuardedSite]
+) -> dict[Directive, list[GuardedSite]]:
+    """The servers that are to be guarded, with the sites they answer for."""
+    guarded: dict[Directive, list[GuardedSite]] = {}
+    for site in sites:
+        for server in find_servers(tree, site.server_name):
+            guarded.setdefault(server, []).append(site)
+    return guarded
 
 
 def _judged(server: Directive, place: Place, verdict: Verdict) -> Judged:
@@ -140,6 +160,7 @@ def _beside(
     level: Level,
     allowed: Sequence[Network],
     hidden: set[Target],
+    shown: set[Target],
     behind: Mapping[str, frozenset[str]],
 ) -> list[Judged]:
     """The leaks of a server that is nobody's site: it serves what a guarded one serves, to anyone."""
@@ -148,7 +169,7 @@ def _beside(
     for place, verdict in judge.verdicts():
         if verdict.kind != "leaks":
             continue
-        common = overlap(targets_at(place, server, behind), hidden)
+        common = overlap(targets_at(place, server, behind), hidden, shown)
         if common is not None:
             reason = f"this server is not guarded and serves {common} of a guarded site"
             remedy = "guard this server, too, or take its location out"

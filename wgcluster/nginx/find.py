@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .lexer import unescape
+from .pcre import hits
 from .tree import Directive
 
 _WISH = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
@@ -100,16 +101,14 @@ def port_of(listen: str) -> str:
     return match[1] if match else "80"
 
 
-def _wildcard_rank(name: str, host: str) -> int:
+def wildcard_rank(name: str, host: str) -> int:
     """How well a name of a server fits ``host`` after the exact ones (ngx_http_find_virtual_server); 0: not.
 
     ``*.example.org`` before ``www.*``, longer before shorter, regexes last and in their order.
     """
     if name.startswith("~"):
-        try:
-            return 1 if re.search(name[1:].replace("(?<", "(?P<"), host) else 0
-        except re.error:
-            return 0  # a regex only PCRE reads: the operator names it as it is written
+        # nginx compiles these caseless. One that only PCRE reads the operator names as it is written.
+        return int(hits(name[1:], host, caseless=True))
     if name.startswith("*.") and host.endswith(name[1:]) and len(host) > len(name) - 1:
         return 3000 + len(name)
     if name.startswith(".") and (host.endswith(name) or host == name[1:]):
@@ -137,9 +136,14 @@ def find_servers(tree: Sequence[Directive], server_name: str) -> list[Directive]
     wanted = name if name.startswith("~") else name.lower()
     if exact := [s for s in candidates if wanted in names_of(s)]:
         return exact
-    ranked = [(max(_wildcard_rank(n, wanted) for n in names_of(s)), s) for s in candidates]
+    ranked = [(max(wildcard_rank(n, wanted) for n in names_of(s)), s) for s in candidates]
     best = max((rank for rank, _ in ranked), default=0)
-    return [s for rank, s in ranked if rank == best > 0]
+    found: list[Directive] = []
+    for rank, server in ranked:
+        # Of several regexes on one address the first wins.
+        if rank == best > 0 and not any(set(listens_of(server)) & set(listens_of(f)) for f in found):
+            found.append(server)
+    return found
 
 
 def _is_default(directive: Directive) -> bool:

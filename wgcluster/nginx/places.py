@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from .access import Level
 from .find import Key, location_key
+from .pcre import hits
 from .tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
@@ -72,29 +72,40 @@ def _place(directive: Directive, level: Level, parent: Place | None) -> Place:
 
 
 def resolve(outer: Sequence[Place], uri: str) -> Place | None:
-    """The place nginx chooses for ``uri`` (ngx_http_core_find_location); None: only the server itself."""
-    prefixes = [p for p in outer if p.key and p.key.modifier in ("", "^~") and uri.startswith(p.key.pattern)]
-    for place in outer:
+    """The place nginx chooses for ``uri``, its path decoded and tidied; None: only the server itself.
+
+    After ngx_http_core_find_location.
+    """
+    return _find(outer, uri)[0]
+
+
+def _find(level: Sequence[Place], uri: str) -> tuple[Place | None, bool]:
+    """The place on this level or deeper; True: no regex further out is asked any more."""
+    prefixes = [p for p in level if p.key and p.key.modifier in ("", "^~") and uri.startswith(p.key.pattern)]
+    for place in level:
         if place.key and place.key.modifier == "=" and place.key.pattern == uri:
-            return place
+            return place, True
     best = max(prefixes, key=lambda p: len(p.key.pattern) if p.key else 0, default=None)
-    if best is not None and best.children:
-        nested = resolve(best.children, uri)
-        if nested is not None:
-            return nested
+    found = best
+    if best is not None:
+        nested, final = _find(best.children, uri)
+        if final:
+            return nested, True
+        found = nested or best
     if best is None or best.key is None or best.key.modifier != "^~":
-        for place in outer:
-            if place.key and place.key.modifier in ("~", "~*") and _regex_hits(place.key, uri):
-                return (resolve(place.children, uri) if place.children else None) or place
-    return best
+        for place in level:
+            if _regex_hits(place.key, uri):
+                return _find(place.children, uri)[0] or place, True
+    return found, False
 
 
-def _regex_hits(key: Key, uri: str) -> bool:
-    try:
-        flags = re.IGNORECASE if key.modifier == "~*" else 0
-        return re.search(key.pattern.replace("(?<", "(?P<"), uri, flags) is not None
-    except re.error:
-        return False  # only PCRE reads it; such a location is judged on its own anyway
+def _regex_hits(key: Key | None, uri: str) -> bool:
+    """Is it a regex that matches? One that only PCRE reads is none; its location is judged on its own."""
+    return (
+        key is not None
+        and key.modifier in ("~", "~*")
+        and hits(key.pattern, uri, caseless=key.modifier == "~*")
+    )
 
 
 def is_page(place: Place, target: str) -> bool:

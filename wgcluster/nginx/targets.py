@@ -65,7 +65,7 @@ def targets_at(place: Place, server: Directive, behind: Mapping[str, frozenset[s
     )
     passes = place.passes()
     if not passes:
-        return {Target("files", folder)} if folder else set()
+        return {Target("files", _served_folder(place, folder))} if folder else set()
     found = set()
     for directive in passes:
         if not directive.args:
@@ -75,6 +75,14 @@ def targets_at(place: Place, server: Directive, behind: Mapping[str, frozenset[s
             # Sites share one PHP socket; what they serve through it is told apart by their folders.
             found.add(Target("address", address, folder if directive.name == "fastcgi_pass" else ""))
     return found
+
+
+def _served_folder(place: Place, folder: str) -> str:
+    """With ``root`` the location's own path comes behind it; with ``alias`` and for regexes it does not."""
+    plain = place.key is not None and place.key.modifier in ("", "^~", "=")
+    if not plain or place.key is None or place.level.root is None or place.level.root.name == "alias":
+        return folder
+    return posixpath.normpath(f"{folder}/{place.key.pattern}")
 
 
 def _sets(place: Place, server: Directive) -> Iterator[Directive]:
@@ -91,10 +99,17 @@ def _addresses(url: str, behind: Mapping[str, frozenset[str]]) -> frozenset[str]
     return frozenset({_address(url, _PORTS.get(match["scheme"] or "", ""))})
 
 
-def overlap(targets: Iterable[Target], hidden: Iterable[Target]) -> Target | None:
-    """The first of ``targets`` that serves something of ``hidden``; folders one in the other do."""
-    hidden = sorted(hidden)
+def overlap(
+    targets: Iterable[Target], hidden: Iterable[Target], shown: Iterable[Target] = ()
+) -> Target | None:
+    """The first of ``targets`` that serves something of ``hidden``; folders one in the other do.
+
+    What lies in a folder of ``shown`` is no secret.
+    """
+    hidden, folders = sorted(hidden), [f"{t.where}/" for t in shown if t.kind == "files"]
     for target in sorted(targets):
+        if target.kind == "files" and f"{target.where}/".startswith(tuple(folders)):
+            continue
         for other in hidden:
             if target.kind != other.kind:
                 continue
