@@ -6,11 +6,21 @@ drawn, compared and kept as a golden file.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from typing import Literal
 
-Network = IPv4Network | IPv6Network
+import numpy as np
+
+from wgcluster.expect import read_expectation
+from wgcluster.model import Client, Cluster, Fault, Host
+from wgcluster.prefixes import Network, Prefixes, order
+from wgcluster.schema import DEFAULT_KEEPALIVE
+from wgcluster.sources import Sources
+from wgcluster.topology import Topology, dialled_at, make_topology, some
+
 Interface = IPv4Interface | IPv6Interface
 FirewallMode = Literal["peers", "baseline", "off"]
 
@@ -67,6 +77,9 @@ class HostPlan:
     firewall: FirewallMode = "peers"
     firewall_allow: tuple[Allow, ...] = ()
     nginx: tuple[GuardedSite, ...] = ()
+    subnets: tuple[Network, ...] = ()  # networks behind it
+    site: str | None = None
+    gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +110,258 @@ class Plan:
             if host.name == name:
                 return host
         raise KeyError(name)
+
+
+class PlanError(ValueError):
+    """The cluster cannot be linked as declared. ``faults`` holds every reason."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in the cluster"
+        super().__init__("\n".join([f"{count}, nothing was changed:", *(f"  {fault}" for fault in faults)]))
+
+
+def make_plan(cluster: Cluster, public_keys: Mapping[str, str], client_keys: Mapping[str, str]) -> Plan:
+    """What every host and every road warrior of a cluster gets.
+
+    A road warrior has one peer, its gateway. The other hosts route its address to that gateway, unless the
+    gateway masquerades: then they see the gateway's address alone, need not know the road warrior, and
+    cannot open a connection to it. That is the use of masquerade: a new road warrior changes one host.
+
+    Args:
+        cluster: the whole inventory, always: a part of it would give other routes.
+        public_keys: by host name, base64; a host that is not in it shows as ``(key of NAME)``.
+        client_keys: the same for road warriors.
+
+    Raises:
+        PlanError: with every fault found, each naming host, key, value and what would be right.
+    """
+    topology, faults = make_topology(cluster)
+    gateways = {client.name: gateway for client in cluster.clients if (gateway := _gateway(cluster, client))}
+    faults += _check_clients(cluster, gateways)
+    faults += _check_degree(cluster)
+    faults += _check_families(cluster)
+    faults += _check_expectations(cluster)
+    if faults:
+        raise PlanError(faults)
+    return _Planner(cluster, topology, gateways, public_keys, client_keys).plan()
+
+
+def _gateway(cluster: Cluster, client: Client) -> Host | None:
+    """The gateway of a road warrior: the one it names, else the first by name that anyone can dial."""
+    for host in cluster.hosts:
+        if host.gateway and host.endpoint is not None and client.gateway in (None, host.name):
+            return host
+    return None
+
+
+class _Planner:
+    """What the plans of all hosts share: addresses, endpoints and peers that are the same for many."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        topology: Topology,
+        gateways: Mapping[str, Host],
+        public_keys: Mapping[str, str],
+        client_keys: Mapping[str, str],
+    ) -> None:
+        self.cluster = cluster
+        self.hosts = cluster.hosts
+        self.topology = topology
+        self.public_keys = [public_keys.get(host.name, f"(key of {host.name})") for host in cluster.hosts]
+        self.client_keys = client_keys
+        self.gateways = gateways
+        self.clients: dict[str, list[Client]] = {host.name: [] for host in cluster.hosts}
+        for client in cluster.clients:
+            self.clients[gateways[client.name].name].append(client)
+        behind = [self._behind(host) for host in self.hosts]
+        self.prefixes = Prefixes(network for networks in behind for network in networks)
+        owner = {network: i for i, networks in enumerate(behind) for network in networks}
+        self.owner = np.array([owner[network] for network in self.prefixes.networks], np.intp)
+        self.alone = [self.prefixes.cover(np.flatnonzero(self.owner == i)) for i in range(len(self.hosts))]
+        self.dialled: dict[str | None, list[str | None]] = {}
+        self.peers: dict[tuple[int, str | None, int | None], Peer] = {}
+        self.sources = Sources(cluster.hosts, topology)
+
+    def _behind(self, host: Host) -> list[Network]:
+        """What others reach through a host: itself, its networks, its road warriors unless it hides them."""
+        networks: list[Network] = [ip_network(address) for address in host.addresses]
+        networks += host.subnets
+        if not host.masquerade:
+            networks += [ip_network(a) for client in self.clients[host.name] for a in client.addresses]
+        return networks
+
+    def plan(self) -> Plan:
+        carries = self.topology.carriers()
+        return Plan(
+            interface=self.cluster.interface,
+            networks=self.cluster.networks,
+            topology=self.cluster.topology,
+            hosts=tuple(self._host(i, bool(carries[i])) for i in range(len(self.hosts))),
+            clients=tuple(self._client(client) for client in self.cluster.clients),
+            expect=self.cluster.expect,
+        )
+
+    def _host(self, i: int, carries: bool) -> HostPlan:
+        host = self.hosts[i]
+        families = {network.version for network in host.subnets}
+        if carries or self.clients[host.name]:
+            families |= {network.version for network in self.cluster.networks}
+        return HostPlan(
+            name=host.name,
+            interface=self.cluster.interface,
+            addresses=self._interfaces(host),
+            port=host.port,
+            mtu=host.mtu,
+            public_key=self.public_keys[i],
+            peers=(*self._host_peers(i), *(self._client_peer(host, c) for c in self.clients[host.name])),
+            forwards=tuple(family for family in (4, 6) if family in families),
+            masquerade=host.masquerade,
+            listen_from=self.sources.of(i, bool(self.clients[host.name])),
+            firewall=host.firewall,
+            firewall_allow=tuple(Allow(one.port, one.protocol, one.sources) for one in host.firewall_allow),
+            nginx=tuple(
+                GuardedSite(
+                    one.file,
+                    one.server_name,
+                    one.locations,
+                    one.public,
+                    (*self.cluster.networks, *one.allow),
+                    one.scope,
+                    one.acme_root,
+                )
+                for one in host.nginx
+            ),
+            subnets=host.subnets,
+            site=host.site,
+            gateway=host.gateway,
+        )
+
+    def _interfaces(self, member: Host | Client) -> tuple[Interface, ...]:
+        length = {network.version: network.prefixlen for network in self.cluster.networks}
+        return tuple(ip_interface(f"{a}/{length[a.version]}") for a in member.addresses)
+
+    def _host_peers(self, i: int) -> Iterator[Peer]:
+        host, hop = self.hosts[i], self.topology.hop[i]
+        dialled = self._dialled_from(host.site)
+        dials_back = self.topology.dials[:, i].tolist()
+        lies_behind = np.bincount(hop, minlength=len(hop)).tolist()
+        hop_of_prefix = hop[self.owner]
+        for j in np.flatnonzero(self.topology.linked[i]).tolist():
+            endpoint = dialled[j]
+            keepalive = None
+            if endpoint is not None:
+                keepalive = host.keepalive or (None if dials_back[j] else DEFAULT_KEEPALIVE)
+            key = (j, endpoint, keepalive)
+            shared = lies_behind[j] == 1 and not self.cluster.preshared_keys
+            if shared and key in self.peers:
+                yield self.peers[key]
+                continue
+            name = self.hosts[j].name
+            allowed = self.alone[j]
+            if lies_behind[j] > 1:
+                allowed = self.prefixes.cover(np.flatnonzero(hop_of_prefix == j))
+            secret = self._secret(host.name, name)
+            peer = Peer(name, self.public_keys[j], allowed, endpoint, keepalive, secret)
+            if shared:
+                self.peers[key] = peer
+            yield peer
+
+    def _dialled_from(self, site: str | None) -> list[str | None]:
+        """Where each host is dialled from a site."""
+        if site not in self.dialled:
+            self.dialled[site] = [
+                None if endpoint is None else str(endpoint)
+                for host in self.hosts
+                for endpoint in (dialled_at(host, site),)
+            ]
+        return self.dialled[site]
+
+    def _secret(self, one: str, other: str) -> str | None:
+        return "|".join(sorted((one, other))) if self.cluster.preshared_keys else None
+
+    def _client_key(self, client: Client) -> str:
+        return self.client_keys.get(client.name, f"(key of {client.name})")
+
+    def _client_peer(self, gateway: Host, client: Client) -> Peer:
+        addresses = tuple(ip_network(address) for address in client.addresses)
+        secret = self._secret(gateway.name, client.name)
+        return Peer(client.name, self._client_key(client), addresses, preshared_key=secret, is_client=True)
+
+    def _client(self, client: Client) -> ClientPlan:
+        gateway = self.gateways[client.name]
+        subnets = [subnet for host in self.hosts for subnet in host.subnets]
+        return ClientPlan(
+            name=client.name,
+            addresses=self._interfaces(client),
+            mtu=gateway.mtu,
+            public_key=self._client_key(client),
+            gateway=Peer(
+                gateway.name,
+                self.public_keys[self.hosts.index(gateway)],
+                tuple(sorted((*self.cluster.networks, *subnets), key=order)),
+                str(gateway.endpoint),
+                DEFAULT_KEEPALIVE,
+                self._secret(gateway.name, client.name),
+            ),
+        )
+
+
+def _check_clients(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
+    hosts = {host.name for host in cluster.hosts}
+    dialled = [host.name for host in cluster.hosts if host.gateway and host.endpoint is not None]
+    there_are = f"; there are {some(dialled)}" if dialled else "; set wg_gateway on one with a wg_endpoint"
+    for client in cluster.clients:
+        if client.name in hosts:
+            yield Fault(client.name, "client", None, "a host has this name; each needs its own")
+        if client.name not in gateways:
+            wrong = "no gateway that clients can dial has this name" if client.gateway else "needs a gateway"
+            yield Fault(client.name, "gateway", client.gateway, f"{wrong}{there_are}")
+    for name, count in Counter(client.name for client in cluster.clients).items():
+        if count > 1:
+            yield Fault(name, "client", None, f"{count} clients have this name; each needs its own")
+
+
+def _check_degree(cluster: Cluster) -> Iterator[Fault]:
+    if cluster.degree is not None:
+        if cluster.degree < 2:
+            yield Fault("", "wg_degree", cluster.degree, "must be at least 2")
+        for host in cluster.hosts:
+            if host.links:
+                yield Fault(
+                    host.name, "wg_links", list(host.links), "wg_degree chooses the links; keep one of both"
+                )
+
+
+def _check_families(cluster: Cluster) -> Iterator[Fault]:
+    families = {network.version for network in cluster.networks}
+    for host in cluster.hosts:
+        for subnet in host.subnets:
+            if subnet.version not in families:
+                yield Fault(
+                    host.name,
+                    "wg_subnets",
+                    str(subnet),
+                    f"no host has an IPv{subnet.version} address in the overlay to reach it from;"
+                    f" give wg_networks an IPv{subnet.version} prefix",
+                )
+
+
+def _check_expectations(cluster: Cluster) -> Iterator[Fault]:
+    names = {host.name for host in cluster.hosts} | {client.name for client in cluster.clients}
+    names |= {str(subnet) for host in cluster.hosts for subnet in host.subnets}
+    for text in cluster.expect:
+        try:
+            expectation = read_expectation(text)
+        except ValueError as error:
+            yield Fault("", "wg_expect", text, str(error))
+            continue
+        for name in (expectation.source, expectation.destination):
+            if name not in names:
+                yield Fault(
+                    "",
+                    "wg_expect",
+                    text,
+                    f"{name} is no host, client or wg_subnets network; there are {some(sorted(names))}",
+                )

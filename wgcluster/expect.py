@@ -1,0 +1,33 @@
+"""``wg_expect``: what must and what must not be reachable."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_EXPECTATION = re.compile(r"(\S+)\s*(!?->)\s*(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """``laptop -> cloud`` or ``guest !-> cloud``; each side a host, a client or a network behind a host."""
+
+    source: str
+    destination: str
+    reaches: bool
+
+    def __str__(self) -> str:
+        return f"{self.source} {'->' if self.reaches else '!->'} {self.destination}"
+
+
+def read_expectation(text: str) -> Expectation:
+    """One entry of ``wg_expect``.
+
+    Raises:
+        ValueError: ``text`` is not of the form; the message says how to write it.
+    """
+    match = _EXPECTATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError('write it like "laptop -> cloud" or "guest !-> cloud"')
+    source, arrow, destination = match.groups()
+    return Expectation(source, destination, arrow == "->")
