@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
 import yaml
@@ -18,6 +18,7 @@ KEY = 32
 SALT = 16
 CHECK = b"wgcluster"  # what the sealed check value holds
 
+_RESTORE = "restore it from a copy"
 _HEAD = """\
 # Keys of the cluster, written by wgcluster; made to be committed: what is secret is sealed.
 # To look into it: python -m wgcluster keys list
@@ -141,15 +142,15 @@ def read(text: str, where: str) -> KeyFile:
     """
     # The last line, "...", ends the YAML document: without it something may have been cut off.
     if not text.rstrip().endswith("\n..."):
-        raise KeystoreError([f'{where}: is torn, its last line "..." is missing; restore it from a copy'])
+        raise KeystoreError([f'{where}: is torn, its last line "..." is missing; {_RESTORE}'])
     try:
         data = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, made stricter
     except (yaml.YAMLError, TypeError, ValueError) as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
         line = f":{mark.line + 1}" if mark else ""
-        raise KeystoreError([f"{where}{line}: {problem}; restore it from a copy"]) from None
+        raise KeystoreError([f"{where}{line}: {problem}; {_RESTORE}"]) from None
     if not isinstance(data, dict) or "version" not in data:
-        raise KeystoreError([f"{where}: is no key registry; move it away or restore it from a copy"])
+        raise KeystoreError([f"{where}: is no key registry; move it away or {_RESTORE}"])
     if data["version"] != 1:
         version = f"{where}: is of version {data['version']!r}, this program reads version 1"
         raise KeystoreError([f"{version}; use the program that wrote it"])
@@ -173,23 +174,22 @@ def write(file: KeyFile) -> str:
     return _HEAD + body
 
 
-def _messages(error: ValidationError, where: str) -> list[str]:
-    # A key that is not a name is located as (…, name, "[key]"): the name is all that helps
-    return [
-        f"{where}: {schema.path(part for part in one['loc'] if part != '[key]')}: {schema.message(one)}; "
-        "restore it from a copy"
-        for one in error.errors()
-    ]
+def _messages(error: ValidationError, where: str) -> Iterator[str]:
+    for one in error.errors():
+        # A name that is none is located as (…, name, "[key]"): the name is all that helps
+        at = schema.path(part for part in one["loc"] if part != "[key]")
+        mapping = one["type"] in {"dict_type", "model_type"}
+        yield f"{where}: {at}: {'must be a mapping' if mapping else schema.message(one)}; {_RESTORE}"
 
 
-def _clashes(file: KeyFile, where: str) -> Iterable[str]:
+def _clashes(file: KeyFile, where: str) -> Iterator[str]:
     if file.passphrase is None and (file.hosts or file.clients or file.links):
-        yield f"{where}: passphrase: is missing, so nothing here can be opened; restore it from a copy"
+        yield f"{where}: passphrase: is missing, so nothing here can be opened; {_RESTORE}"
     for name in sorted(file.hosts.keys() & file.clients.keys()):
         yield f"{where}: {name}: is a host and a client; take one of them out"
     owners: dict[str, str] = {}
     entries: list[Mapping[str, HostEntry | ClientEntry]] = [file.hosts, file.clients]
     for name, entry in ((name, entry) for part in entries for name, entry in part.items()):
         if entry.public_key in owners:
-            yield f"{where}: {name}: has the public key of {owners[entry.public_key]}; restore it from a copy"
+            yield f"{where}: {name}: has the public key of {owners[entry.public_key]}; {_RESTORE}"
         owners.setdefault(entry.public_key, name)
