@@ -1,0 +1,101 @@
+"""One container of the lab: systemd as its first process, its files in place before the first boot."""
+
+from __future__ import annotations
+
+import io
+import socket
+import tarfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from docker import DockerClient
+from docker.models.containers import Container
+
+from lab.host import Attachment
+from lab.spec import File, HostSpec
+
+# What systemd needs in a container, short of --privileged (which fails where CAP_SYS_RESOURCE is missing).
+FLAGS: dict[str, Any] = {
+    "cap_add": ["NET_ADMIN", "SYS_ADMIN", "NET_RAW"],
+    "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
+    "devices": ["/dev/net/tun"],  # for wireguard-go, where the kernel has no wireguard
+    "tmpfs": {"/run": "", "/run/lock": "", "/tmp": ""},
+    "binds": ["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
+    "cgroupns": "host",
+}
+
+
+def make(
+    client: DockerClient,
+    spec: HostSpec,
+    name: str,
+    image: str,
+    labels: Mapping[str, str],
+    attachments: Sequence[Attachment],
+) -> Container:
+    """Create the container, not started, standing in the networks of ``attachments``."""
+    api = client.api
+    # A new network namespace has the machine's value of ip_forward, and Docker switched that on.
+    forward = str(int(spec.router))
+    config: dict[str, Any] = api.create_host_config(
+        **FLAGS,
+        network_mode=str(attachments[0].network.name),
+        port_bindings={22: ("127.0.0.1", _free_port())} if spec.ssh else None,
+        sysctls={
+            "net.ipv4.ip_forward": forward,
+            "net.ipv6.conf.all.forwarding": forward,
+            "net.ipv6.conf.all.disable_ipv6": "0",
+        },
+    )
+    # The command line's "systempaths=unconfined", which the engine does not know by this name
+    config |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    first, *others = attachments
+    end = api.create_endpoint_config(ipv4_address=str(first.address), ipv6_address=str(first.address6))
+    created = api.create_container(
+        image,
+        ["/sbin/init"],
+        name=name,
+        hostname=spec.name,
+        labels=dict(labels),
+        stop_signal="SIGRTMIN+3",
+        ports=[22] if spec.ssh else None,
+        host_config=config,
+        networking_config={"EndpointsConfig": {str(first.network.name): end}},
+    )
+    container = client.containers.get(created["Id"])
+    for other in others:
+        other.network.connect(container, ipv4_address=str(other.address), ipv6_address=str(other.address6))
+    return container
+
+
+def archive(files: Sequence[File]) -> bytes:
+    """The files as a tar that Docker unpacks at ``/``."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for file in files:
+            if file.owner:  # Docker would make the folder root's, and sshd refuse it
+                folder = tarfile.TarInfo(file.path.rpartition("/")[0].lstrip("/"))
+                folder.type, folder.mode, folder.uid, folder.gid = (
+                    tarfile.DIRTYPE,
+                    0o700,
+                    file.owner,
+                    file.owner,
+                )
+                tar.addfile(folder)
+            info = tarfile.TarInfo(file.path.lstrip("/"))
+            info.mode, info.uid, info.gid = file.mode, file.owner, file.owner
+            if file.link_to:
+                info.type, info.linkname = tarfile.SYMTYPE, file.link_to
+                tar.addfile(info)
+            else:
+                content = file.text.encode()
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _free_port() -> int:
+    """A port of 127.0.0.1: one that Docker picks itself would change at each restart."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
