@@ -52,6 +52,11 @@ class Row:
         """pyinfra's name without ``@connector/``."""
         return self.name.split("/", 1)[-1] if self.name.startswith("@") else self.name
 
+    @property
+    def cluster_name(self) -> str:
+        """Its ``wg_name``, which others may use before it is checked."""
+        return str(self.data.get("wg_name", self.default_name))
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -190,19 +195,15 @@ def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys 
         data[key] = seen[0][1]
         for row, value in seen:
             if value != data[key]:
-                name = _name_of(row)
+                name = row.cluster_name
                 faults.append(
-                    Fault(name, key, value, f"{_name_of(seen[0][0])} has {data[key]!r}; it is one for all")
+                    Fault(name, key, value, f"{seen[0][0].cluster_name} has {data[key]!r}; it is one for all")
                 )
     return _validate(schema.SharedKeys, "", {"wg_networks": (), **data}, faults)
 
 
-def _name_of(row: Row) -> str:
-    return str(row.data.get("wg_name", row.default_name))
-
-
 def _read_host(row: Row, faults: list[Fault]) -> Host | None:
-    name = _name_of(row)
+    name = row.cluster_name
     for key in row.data:
         if key.startswith(_OURS) and key not in schema.KEYS:
             near = difflib.get_close_matches(key, schema.KEYS, 1)

@@ -27,3 +27,9 @@ def load_rows(inventory: Path) -> list[Row]:
         raise FileNotFoundError(f"{inventory}: no such inventory; name one with --inventory FILE")
     loaded: Inventory = make_inventory(str(inventory), cwd=str(inventory.parent.resolve()))
     return rows_of(loaded)
+
+
+def cluster_name(host: Host) -> str:
+    """What a pyinfra host is called in the cluster: its ``wg_name``, or its own name."""
+    row = Row(host.name, host.data.dict())  # type: ignore[no-untyped-call]
+    return row.cluster_name

@@ -1,0 +1,26 @@
+"""The main job: pyinfra inventory.py deploy.py [--dry --diff] [-y] [--limit HOST]."""
+
+from pyinfra import state
+
+from tasks.controller import this_run
+from tasks.firewall import firewall
+from tasks.kernel import kernel
+from tasks.nginx import nginx
+from tasks.operations import save_keys
+from tasks.packages import packages
+from tasks.preflight import preflight
+from tasks.wireguard import wireguard
+
+# Rows of the whole inventory -> Cluster -> Plan, whatever --limit says; once for all hosts.
+run = this_run(state)
+
+# Every host is looked at before the first one is touched.
+preflight(state, run)
+
+# From here on, one host's part of the plan.
+save_keys(name="Save new keys on the controller", run=run)
+packages(run=run)
+kernel(run=run)
+firewall(run=run)
+wireguard(run=run)
+nginx(run=run)

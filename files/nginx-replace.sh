@@ -1,0 +1,59 @@
+# Replaces files of nginx all together or not at all. Standard input has one line a file: path, digest of the
+# text that was read ("absent": there was none), new text in base64 ("-": take the file away).
+# The old files are put back if one was changed by someone else meanwhile, or if "nginx -t" refuses the new ones.
+set -eu
+umask 077
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+# Not beside the files: nginx would read a copy in a folder that it includes.
+work=/etc/nginx/wgcluster/.work
+mkdir -p -m 755 /etc/nginx/wgcluster
+mkdir -m 700 "$work" || { echo "$work is there: another run is at it, or one was cut off; look, and remove it" >&2; exit 1; }
+put_back=0
+finish() {
+    status=$?
+    if [ "$put_back" = 1 ]; then
+        while read -r number path; do
+            if [ -e "$work/$number.old" ]; then mv -f "$work/$number.old" "$path"; else rm -f "$path"; fi
+        done <"$work/moved"
+        echo "nginx: the old files are back, nothing was reloaded" >&2
+    fi
+    rm -rf "$work"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 1' INT TERM HUP
+: >"$work/moved"
+
+number=0
+while read -r path digest data; do
+    number=$((number + 1))
+    if [ -e "$path" ]; then now=$(sha256sum <"$path" | cut -d' ' -f1); else now=absent; fi
+    if [ "$now" != "$digest" ]; then
+        echo "$path was changed by someone else since it was read; run again" >&2
+        exit 1
+    fi
+    echo "$number $path" >>"$work/all"
+    if [ -e "$path" ]; then cp -p "$path" "$work/$number.old"; fi
+    [ "$data" != - ] || continue
+    printf '%s' "$data" | base64 -d >"$work/$number.new"
+    chmod 644 "$work/$number.new"
+    if [ -e "$path" ]; then
+        chmod --reference="$path" "$work/$number.new"
+        chown --reference="$path" "$work/$number.new"
+    fi
+done
+
+put_back=1
+while read -r number path; do
+    echo "$number $path" >>"$work/moved"
+    if [ -e "$work/$number.new" ]; then mv -f "$work/$number.new" "$path"; else rm -f "$path"; fi
+done <"$work/all"
+nginx -t -q
+if systemctl is-active -q nginx; then
+    systemctl reload nginx
+elif pgrep -x nginx >/dev/null; then
+    nginx -s reload
+else
+    echo "nginx is not running; it will read the new files when it starts"
+fi
+put_back=0

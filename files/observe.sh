@@ -1,0 +1,111 @@
+# Everything the deploy has to know of a host, read in one go and changing nothing.
+# Sent as one command with these set: interface, files (of ours), sites (of nginx), dump (1: nginx -T as well).
+# Each section starts with "@ name"; lines in it are indented by one blank. No secret leaves the host: values
+# of PrivateKey and PresharedKey lines are cut out here, a digest tells whether they are the right ones.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+LC_ALL=C
+export PATH LC_ALL
+
+section() { echo "@ $*"; }
+indented() { sed 's/^/ /'; }
+masked() {
+    awk '{ key = tolower($0); sub(/^[ \t]*/, "", key)
+           if (key ~ /^(privatekey|presharedkey)[ \t]*=/) print substr($0, 1, index($0, "=")) " (hidden)"
+           else print }' "$1"
+}
+# path, what it is, mode, owner, digest, text in base64
+file() {
+    if [ -L "$1" ] && [ ! -e "$1" ]; then section "file $1 dangling"; return; fi
+    if [ ! -e "$1" ]; then section "file $1 absent"; return; fi
+    if [ ! -f "$1" ]; then section "file $1 other"; return; fi
+    section "file $1 file $(stat -L -c '%a %U:%G' "$1") $(sha256sum <"$1" | cut -d' ' -f1) $(readlink -f "$1")"
+    if [ "$2" = masked ]; then masked "$1"; else cat "$1"; fi | base64 | indented
+}
+
+section tools
+for tool in apt-get dnf pacman apk systemctl wg wg-quick wireguard-go iptables ip6tables nginx; do
+    command -v "$tool" >/dev/null && echo " $tool"
+done
+
+section module
+if [ -e /sys/module/wireguard ]; then echo " loaded"
+elif modinfo wireguard >/dev/null 2>&1; then echo " available"
+else echo " missing"; fi
+if systemd-detect-virt --quiet --container 2>/dev/null; then echo " container"; fi
+
+section "directory $(stat -c '%a %U:%G' /etc/wireguard 2>/dev/null)"
+file "/etc/wireguard/$interface.conf" masked
+for path in $files; do file "$path"; done
+
+for unit in "wg-quick@$interface.service" "wgcluster-firewall@$interface.service" nginx.service ufw.service firewalld.service; do
+    section "unit $unit $(systemctl is-enabled "$unit" 2>/dev/null || true) / $(systemctl is-active "$unit" 2>/dev/null || true)"
+done
+section ufw
+[ -r /etc/ufw/ufw.conf ] && grep -i '^ENABLED=' /etc/ufw/ufw.conf | indented
+
+if [ -e "/sys/class/net/$interface" ]; then
+    section "link $(cat "/sys/class/net/$interface/mtu") $(cat "/sys/class/net/$interface/flags")"
+    ip -o addr show dev "$interface" | awk '$3 ~ /inet/ { print " " $4 }'
+    section routes
+    { ip -4 route show dev "$interface"; ip -6 route show dev "$interface"; } | indented
+    if command -v wg >/dev/null; then
+        section dump
+        # public key, port; then each peer: public key, PSK or not, endpoint, allowed IPs, handshake, keepalive
+        wg show "$interface" dump | awk -F'\t' -v OFS='\t' '
+            NR == 1 { print " " $2, $3 }
+            NR > 1 { print " " $1, ($2 == "(none)" ? "-" : "psk"), $3, $4, $5, $8 }'
+        section preshared
+        wg show "$interface" preshared-keys | sort | sha256sum | cut -d' ' -f1 | indented
+    fi
+fi
+
+section "clock $(date +%s)"
+section "forwarding $(cat /proc/sys/net/ipv4/ip_forward 2>/dev/null || echo -) $(cat /proc/sys/net/ipv6/conf/all/forwarding 2>/dev/null || echo -)"
+section advertised
+# Interfaces whose default route the kernel takes from router advertisements, and how far it listens to them.
+ip -6 route show default proto ra 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u | while read -r name; do
+    echo " $name $(cat "/proc/sys/net/ipv6/conf/$name/accept_ra" 2>/dev/null || echo 0)"
+done
+
+# The backend that "iptables" stands for, then the other one where it holds a table.
+backend() { "$1" -V 2>/dev/null | grep -q nf_tables && echo nft || echo legacy; }
+for family in 4 6; do
+    if [ "$family" = 4 ]; then name=iptables; loaded=/proc/net/ip_tables_names
+    else name=ip6tables; loaded=/proc/net/ip6_tables_names; fi
+    command -v "$name-save" >/dev/null || continue
+    first=$(backend "$name")
+    saved=$("$name-save" 2>/dev/null) || continue
+    section "rules $family $name primary"
+    printf '%s\n' "$saved" | grep '^[*:-]' | indented
+    if [ "$first" = nft ]; then
+        other="$name-legacy"
+        [ -s "$loaded" ] || continue
+    else other="$name-nft"; fi
+    command -v "$other-save" >/dev/null || continue
+    section "rules $family $other other"
+    "$other-save" 2>/dev/null | grep '^[*:-]' | indented
+done
+
+# sudo strips SSH_CONNECTION; a parent of this shell still has it.
+connection=$SSH_CONNECTION
+process=$$
+while [ -z "$connection" ] && [ "${process:-0}" -gt 1 ]; do
+    connection=$(tr '\0' '\n' <"/proc/$process/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p')
+    process=$(awk '$1 == "PPid:" { print $2 }' "/proc/$process/status" 2>/dev/null)
+done
+section "ssh $connection"
+[ -n "$connection" ] && ip -o addr show to "$(echo "$connection" | cut -d' ' -f3)" | awk '{ print " " $2 }'
+
+section guarded
+[ -f /etc/nginx/wgcluster/guarded ] && indented </etc/nginx/wgcluster/guarded
+section lists
+for path in /etc/nginx/wgcluster/*.conf; do [ -f "$path" ] && echo " $path"; done
+for path in /etc/nginx/wgcluster/*.conf; do [ -f "$path" ] && file "$path"; done
+for path in $sites $(cat /etc/nginx/wgcluster/guarded 2>/dev/null); do file "$path"; done
+if [ "$dump" = 1 ] && command -v nginx >/dev/null; then
+    errors=$(nginx -t 2>&1) && section "nginx ok" || section "nginx broken"
+    printf '%s\n' "$errors" | indented
+    section nginx-dump
+    nginx -T 2>/dev/null | base64 | indented
+fi
+section end

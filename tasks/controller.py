@@ -1,0 +1,143 @@
+"""What is done once a run, on the controller: rows -> Cluster -> keys -> Plan, and the look at every host."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import gevent
+from gevent.lock import BoundedSemaphore
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
+
+from tasks import paths
+from tasks.facts import HostState
+from wgcluster.keystore import KeystoreError, Registry, passphrase
+from wgcluster.model import ModelError, read_cluster
+from wgcluster.nginx import NginxError
+from wgcluster.observed import Observed
+from wgcluster.plan import HostPlan, Plan, PlanError, make_plan
+from wgcluster.rows import cluster_name, rows_of
+from wgcluster.secret import Secret
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class Run:
+    """One run of pyinfra: the plan of the whole inventory, its secrets, and what was seen on the hosts."""
+
+    plan: Plan
+    registry: Registry
+    seen: dict[tuple[str, object], Observed] = field(default_factory=dict)  # by host and stage
+    lock: BoundedSemaphore = field(default_factory=BoundedSemaphore)
+    refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
+    sync_wanted: set[str] = field(default_factory=set)  # hosts whose file got other endpoints
+    said: set[tuple[str, str]] = field(default_factory=set)
+
+    def part_of(self, host: Host) -> HostPlan:
+        """What this host gets."""
+        return self.plan.host(cluster_name(host))
+
+    def preshared_keys(self, host: HostPlan) -> dict[str, str]:
+        """The preshared keys of a host's links by their names, in clear: only for the host itself."""
+        names = {peer.preshared_key for peer in host.peers if peer.preshared_key is not None}
+        return {name: self.registry.preshared_key(name).reveal() for name in names}
+
+    def private_key(self, host: HostPlan) -> Secret:
+        return self.registry.private_key(host.name)
+
+    def names(self) -> dict[str, str]:
+        """Of all there are, by public key."""
+        hosts = {host.public_key: host.name for host in self.plan.hosts}
+        return hosts | {client.public_key: client.name for client in self.plan.clients}
+
+    def look(self, host: Host) -> Observed:
+        """The host as it is; read once a stage, and again after a change of ours (``forget``)."""
+        key = (host.name, host.state.current_stage)
+        if key not in self.seen:
+            part = self.part_of(host)
+            self.seen[key] = host.get_fact(
+                HostState,
+                interface=part.interface,
+                files=paths.of_ours(part),
+                sites=paths.of_sites(part),
+                dump=bool(part.nginx),
+            )
+        return self.seen[key]
+
+    def forget(self, host: Host) -> None:
+        """Something on the host was changed: what was seen of it no longer counts."""
+        self.seen.pop((host.name, host.state.current_stage), None)
+
+    def say(self, host: Host, text: str) -> None:
+        """Log a line about a host, once: operations are gone through twice, to predict and to do."""
+        if (host.name, text) not in self.said:
+            self.said.add((host.name, text))
+            host.log(text)
+
+
+_runs: dict[int, Run] = {}
+
+
+def plainly(function: Callable[P, T]) -> Callable[P, T]:
+    """Faults of the operator's data end the run with their message and no traceback."""
+
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except (ModelError, PlanError, KeystoreError, NginxError) as error:
+            raise PyinfraError(f"\n{error}") from None
+
+    return wrapped
+
+
+@plainly
+def this_run(state: State) -> Run:
+    """The Run of this process: made for the first host that asks, the same for all others.
+
+    Planned from every host of the inventory, also those that ``--limit`` leaves out. Missing keys are made
+    here but saved by the first operation, so that a dry run writes nothing.
+    """
+    if id(state) not in _runs:
+        _runs[id(state)] = _make_run(state)
+    return _runs[id(state)]
+
+
+def _make_run(state: State) -> Run:
+    rows = rows_of(state.inventory)
+    keystore = Path(state.cwd or ".") / read_cluster(rows).keystore
+    registry = Registry.load(keystore)
+    cluster = read_cluster(rows, registry.clients())
+    registry.unlock(passphrase(keystore, confirm=not keystore.exists()))
+    new = registry.ensure_hosts(host.name for host in cluster.hosts)
+    plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
+    registry.ensure_links(
+        peer.preshared_key for host in plan.hosts for peer in host.peers if peer.preshared_key is not None
+    )
+    registry.verify_all()
+    if new:
+        print(
+            f"--> New keys for {', '.join(new)}, kept in {keystore.name} on the first real run",
+            file=sys.stderr,
+        )
+    return Run(plan, registry)
+
+
+def look_at_all(state: State, run: Run) -> dict[Host, Observed]:
+    """Every host of this run as it is, read from all at the same time; those that fail are left out."""
+
+    def look(host: Host) -> Observed:
+        with ctx_state.use(state), ctx_host.use(host):
+            return run.look(host)
+
+    active = sorted(state.inventory.get_active_hosts(), key=lambda host: host.name)
+    greenlets = {host: gevent.spawn(look, host) for host in active}
+    gevent.joinall(list(greenlets.values()))
+    return {host: greenlet.get() for host, greenlet in greenlets.items() if host not in state.failed_hosts}

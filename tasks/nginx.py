@@ -1,0 +1,148 @@
+"""Sites behind the VPN: fetched, guarded by the core, tested by nginx, put back if it refuses."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api.command import StringCommand
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+
+from tasks import paths
+from tasks.controller import Run
+from tasks.operations import Commands, show_diff
+from wgcluster.nginx import Fault, NginxError, allow_list, audit, guard, list_path, parse_dump, unguard
+from wgcluster.observed import Observed
+from wgcluster.plan import GuardedSite, HostPlan
+
+REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
+_NOT_A_FILE = {
+    "absent": ("there is no such file on the host", "name the site file that nginx reads"),
+    "dangling": ("is a link to a file that does not exist", "mend the link, or name the file itself"),
+    "other": ("is no regular file", "name the site file that nginx reads"),
+}
+
+
+def wanted_files(part: HostPlan, observed: Observed) -> dict[str, str | None]:
+    """Text by path of every file of nginx that is to change or stay ours; None: taken away.
+
+    Raises:
+        NginxError: with every reason why a site cannot be guarded safely.
+    """
+    faults: list[Fault] = []
+    texts: dict[str, str | None] = {}
+    sites: dict[str, list[GuardedSite]] = {}
+    for site in part.nginx:
+        file = observed.file(site.file)
+        if file.kind == "file":
+            sites.setdefault(file.target, []).append(site)
+        else:
+            faults.append(
+                Fault(site.file, 0, 0, *_NOT_A_FILE[file.kind][:1], remedy=_NOT_A_FILE[file.kind][1])
+            )
+    for target, named in sites.items():
+        try:
+            texts[target] = guard(observed.file(named[0].file).text, named)
+        except NginxError as error:
+            faults += error.faults
+    for path in observed.guarded:
+        file = observed.file(path)
+        if file.kind == "file" and file.target not in sites:
+            texts[file.target] = unguard(file.text, path)
+    if faults:
+        raise NginxError(faults)
+    for path in observed.lists:
+        texts[path] = None
+    for site in part.nginx:
+        texts[list_path(site)] = allow_list(site)
+    texts[paths.GUARDED] = "".join(f"{target}\n" for target in sorted(sites)) if sites else None
+    return texts
+
+
+def old_files(part: HostPlan, observed: Observed) -> dict[str, tuple[str, str | None]]:
+    """Digest and text by path, as they are; list files that are no longer wanted have no text here."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for path, file in observed.files.items():
+        if file.kind == "file":
+            found[file.target] = found[path] = (file.digest, file.text)
+    return found
+
+
+def check(part: HostPlan, observed: Observed) -> None:
+    """Judge the configuration as it will be: what nginx reads now with the new texts in place.
+
+    Raises:
+        NginxError: nginx is not installed or refuses what is there now; a site cannot be guarded; it leaks.
+    """
+    if not part.nginx:
+        return
+    if "nginx" not in observed.tools:
+        raise NginxError([Fault(part.nginx[0].file, 0, 0, "nginx is not installed on the host")])
+    if observed.nginx_error is not None:
+        remedy = "mend the configuration by hand first; nothing was touched"
+        raise NginxError(
+            [
+                Fault(
+                    part.nginx[0].file,
+                    0,
+                    0,
+                    f"nginx -t refuses what is there now:\n{observed.nginx_error}",
+                    remedy=remedy,
+                )
+            ]
+        )
+    texts = wanted_files(part, observed)
+    dump = parse_dump(observed.nginx_dump)
+    effective = dict(dump)
+    faults: list[Fault] = []
+    for site in part.nginx:
+        file = observed.file(site.file)
+        read_as = [
+            path for path, text in dump.items() if path in (site.file, file.target) or text == file.text
+        ]
+        if not read_as:
+            remedy = "include it (sites-enabled), or name the file that is"
+            faults.append(Fault(site.file, 0, 0, "nginx does not read this file", remedy=remedy))
+        for path in read_as:
+            effective[path] = texts[file.target] or ""
+        effective[list_path(site)] = allow_list(site)
+    if not faults:
+        faults = [
+            Fault(
+                f.file, f.line, 0, f'{f.server}: location "{f.location}" leaks: {f.reason}', remedy=f.remedy
+            )
+            for f in audit(effective, part.nginx)
+            if f.kind == "leaks"
+        ]
+    if faults:
+        raise NginxError(faults)
+
+
+@operation()
+def guard_sites(run: Run) -> Commands:
+    part, observed = run.part_of(host), run.look(host)
+    wanted = wanted_files(part, observed)
+    old = old_files(part, observed)
+    changed = {path: text for path, text in wanted.items() if text != old.get(path, (None, None))[1]}
+    if not changed:
+        return
+    for path, text in changed.items():
+        show_diff(run, path, old.get(path, ("", ""))[1] or "", text or "")
+    yield StringCommand(REPLACE.read_text(), _stdin=_lines(changed, old))
+    run.forget(host)
+
+
+def _lines(texts: Mapping[str, str | None], old: Mapping[str, tuple[str, str | None]]) -> str:
+    lines = []
+    for path, text in texts.items():
+        data = "-" if text is None else base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
+        lines.append(f"{path} {old[path][0] if path in old else 'absent'} {data}")
+    return "\n".join(lines) + "\n"
+
+
+@deploy("nginx")
+def nginx(run: Run) -> None:
+    guard_sites(name="Guard the sites that only the VPN may reach", run=run)

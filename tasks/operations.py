@@ -1,0 +1,86 @@
+"""The few pyinfra operations of our own: each compares what was seen on the host with what is wanted."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import shlex
+from collections.abc import Generator
+from posixpath import dirname
+
+from pyinfra import host, state
+from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.operation import operation
+
+from tasks.controller import Run
+from wgcluster.observed import File
+
+Commands = Generator[StringCommand | FunctionCommand, None, None]
+
+
+def show_diff(run: Run, path: str, old: str, new: str) -> None:
+    """With ``--diff``: what changes in a file, secrets masked by the caller."""
+    if not state.config.DIFF:
+        return
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), path, path, n=2, lineterm="")
+    for line in lines:
+        run.say(host, f"    {line.encode('utf-8', 'backslashreplace').decode()}")
+
+
+def upload(path: str, text: str, mode: str = "644") -> StringCommand:
+    """Write a file whole or not at all: made beside it, readable by root alone, then moved over it."""
+    temporary = f"{path}.wgcluster-new"
+    script = (
+        f"umask 077 && mkdir -p -m 755 {shlex.quote(dirname(path))} && base64 -d > {shlex.quote(temporary)}"
+        f" && chmod {mode} {shlex.quote(temporary)} && mv -f {shlex.quote(temporary)} {shlex.quote(path)}"
+        f" || {{ rm -f {shlex.quote(temporary)}; exit 1; }}"
+    )
+    data = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
+    return StringCommand(script, _stdin=data)
+
+
+def differs(file: File, text: str, mode: str = "644") -> bool:
+    """Is the file on the host another one than wanted, by text, mode or owner?"""
+    same_text = file.kind == "file" and file.data == text.encode("utf-8", "surrogateescape")
+    return not same_text or (file.mode, file.owner) != (mode, "root:root")
+
+
+def keep_file(run: Run, path: str, text: str, mode: str = "644") -> Commands:
+    """Commands that make ``path`` hold ``text``; none if it does."""
+    file = run.look(host).file(path)
+    if not differs(file, text, mode):
+        return
+    show_diff(run, path, file.text, text)
+    yield upload(path, text, mode)
+    run.forget(host)
+
+
+def drop_file(run: Run, path: str) -> Commands:
+    """Commands that take ``path`` away; none if it is not there."""
+    file = run.look(host).file(path)
+    if file.kind != "absent":
+        show_diff(run, path, file.text, "")
+        yield StringCommand(f"rm -f {shlex.quote(path)}")
+        run.forget(host)
+
+
+@operation()
+def text_file(run: Run, path: str, text: str | None, mode: str = "644") -> Commands:
+    """Hold a file of ours at ``text``; None: it is not there."""
+    if text is None:
+        yield from drop_file(run, path)
+    else:
+        yield from keep_file(run, path, text, mode)
+
+
+@operation()
+def save_keys(run: Run) -> Commands:
+    """Write the registry before any host is changed."""
+    if run.registry.dirty:
+        yield FunctionCommand(_save, (run,), {})
+
+
+def _save(run: Run) -> None:
+    # Every host's operation comes here; the first one saves for all.
+    if run.registry.dirty:
+        run.registry.save()

@@ -1,0 +1,30 @@
+"""Where things of ours lie on a host."""
+
+from __future__ import annotations
+
+from wgcluster.plan import HostPlan
+
+SYSCTL = "/etc/sysctl.d/90-wgcluster.conf"
+MODULE = "/etc/modules-load.d/wgcluster.conf"
+FIREWALL_SCRIPT = "/usr/local/sbin/wgcluster-firewall"
+FIREWALL_UNIT = "/etc/systemd/system/wgcluster-firewall@.service"
+# Which site files hold lines of ours, so that one that is no longer named is found again.
+GUARDED = "/etc/nginx/wgcluster/guarded"
+
+
+def config(interface: str) -> str:
+    return f"/etc/wireguard/{interface}.conf"
+
+
+def rules(interface: str) -> str:
+    return f"/etc/wgcluster/{interface}.rules"
+
+
+def of_ours(host: HostPlan) -> list[str]:
+    """Files of ours that are read whole; the WireGuard config is read too, with its secrets cut out."""
+    return [SYSCTL, MODULE, FIREWALL_SCRIPT, FIREWALL_UNIT, rules(host.interface), GUARDED]
+
+
+def of_sites(host: HostPlan) -> list[str]:
+    """The site files that nginx reads and we put lines into."""
+    return list(dict.fromkeys(site.file for site in host.nginx))

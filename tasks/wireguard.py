@@ -1,0 +1,144 @@
+"""The interface: its config file, its unit, its peers. Here the secrets join the plan."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api.command import StringCommand
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+
+from tasks import paths
+from tasks.controller import Run
+from tasks.operations import Commands, show_diff
+from wgcluster import drift, wgconf
+
+SYNC = Path(__file__).parent.parent / "files" / "sync.sh"
+
+
+def unit(interface: str) -> str:
+    return f"wg-quick@{interface}.service"
+
+
+@operation()
+def config_file(run: Run) -> Commands:
+    """Hold /etc/wireguard/<interface>.conf, which root alone may read at any moment."""
+    part = run.part_of(host)
+    path = paths.config(part.interface)
+    observed = run.look(host)
+    file = observed.file(path)
+    text = wgconf.render(part, run.private_key(part).reveal(), run.preshared_keys(part))
+    if observed.directory[0] not in ("700", ""):
+        run.say(host, f"/etc/wireguard had mode {observed.directory[0]} and gets 700")
+        yield StringCommand("chmod 700 /etc/wireguard")
+        run.forget(host)
+    same = file.digest == hashlib.sha256(text.encode()).hexdigest()
+    if same and (file.mode, file.owner) == ("600", "root:root"):
+        return
+    show_diff(run, path, wgconf.mask(file.text), wgconf.mask(text))
+    if same:
+        run.say(host, f"{path} had mode {file.mode} of {file.owner} and gets 600 of root:root")
+    if hooks := drift.hooks(file.text):
+        # They ran when the interface came up; only the file that holds them can undo them.
+        run.say(host, f"restart: {path} holds {', '.join(hooks)}, which are not ours")
+        yield StringCommand(f"systemctl stop {unit(part.interface)}")
+    if drift.endpoint_changes(file.text, text):
+        run.sync_wanted.add(host.name)
+    temporary = shlex.quote(f"{path}.wgcluster-new")
+    script = (
+        f"umask 077 && mkdir -p -m 700 /etc/wireguard && base64 -d > {temporary}"
+        f" && chown root:root {temporary} && mv -f {temporary} {shlex.quote(path)}"
+        f" || {{ rm -f {temporary}; exit 1; }}"
+    )
+    yield StringCommand(script, _stdin=base64.b64encode(text.encode()).decode())
+    run.forget(host)
+
+
+@operation()
+def service(run: Run) -> Commands:
+    """Enabled, active, and started again where a sync would not do."""
+    part = run.part_of(host)
+    name = unit(part.interface)
+    observed = run.look(host)
+    seen = observed.unit(name)
+    if not seen.enabled:
+        yield StringCommand(f"systemctl enable -q {name}")
+        run.forget(host)
+    if observed.link is None or not seen.active:
+        # A link without its unit was brought up by hand; the unit could not start beside it.
+        stale = f"wg-quick down {part.interface}; " if observed.link is not None else ""
+        run.say(host, f"start: {name} is not active")
+        yield StringCommand(f"{stale}systemctl restart {name}")
+        run.forget(host)
+    elif reasons := list(drift.restart_reasons(part, observed.link)):
+        run.say(host, f"restart: {'; '.join(reasons)}")
+        yield StringCommand(f"systemctl restart {name}")
+        run.forget(host)
+
+
+@operation()
+def peers(run: Run) -> Commands:
+    """Bring the live peers to the plan without a restart, and see that they are."""
+    part = run.part_of(host)
+    changes = _changes(run)
+    if not changes:
+        return
+    run.say(host, "sync, without a restart: " + "; ".join(changes))
+    yield _sync(run)
+    run.sync_wanted.discard(host.name)
+    run.forget(host)
+    if left := _changes(run):
+        words = shlex.quote(f"{part.interface} still differs from the plan: {'; '.join(left)}")
+        yield StringCommand(f"echo {words} >&2; exit 1")
+
+
+def _changes(run: Run) -> list[str]:
+    part = run.part_of(host)
+    observed = run.look(host)
+    if observed.link is None or not drift.in_place(part, observed):
+        return []  # it is going to be started, with all that is in the file
+    found = list(
+        drift.peer_changes(part, observed.link, observed.clock, run.preshared_keys(part), run.names())
+    )
+    routes = drift.routes(part, observed.link.routes)
+    found += [f"+ route {network}" for network in routes.missing]
+    found += [f"- route {destination}" for destination in routes.surplus]
+    if host.name in run.sync_wanted:
+        found.append("~ endpoints changed in the file")
+    return found
+
+
+def _sync(run: Run) -> StringCommand:
+    part = run.part_of(host)
+    observed = run.look(host)
+    live = observed.link.peers if observed.link is not None else {}
+    stale: list[str] = []
+    for peer in part.peers:
+        there = live.get(peer.public_key)
+        if there is not None and there.preshared_key and peer.preshared_key is None:
+            stale += [f"peer {peer.public_key} preshared-key /dev/null"]
+        if there is not None and there.keepalive and peer.keepalive is None:
+            stale += [f"peer {peer.public_key} persistent-keepalive 0"]
+    routes = drift.routes(part, observed.link.routes if observed.link is not None else ())
+    values = {
+        "interface": part.interface,
+        "public_key": part.public_key,
+        "peers": str(len(part.peers)),
+        "stale": "\n".join(stale),
+        "missing": "\n".join(map(str, routes.missing)),
+        "surplus": "\n".join(routes.surplus),
+    }
+    head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
+    return StringCommand(f"{head}\n{SYNC.read_text()}")
+
+
+@deploy("WireGuard")
+def wireguard(run: Run) -> None:
+    part = run.part_of(host)
+    config_file(name=f"Write {paths.config(part.interface)}", run=run)
+    service(name=f"Enable and start {unit(part.interface)}", run=run)
+    peers(name="Sync the peers", run=run)

@@ -1,0 +1,138 @@
+"""Where a host's interface differs from its plan: what a sync can mend and what takes a restart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from wgcluster.observed import Link, LivePeer, Observed
+from wgcluster.plan import HostPlan, Peer
+from wgcluster.schema import Network
+from wgcluster.wgconf import WgConfError, parse
+
+# A session ends 180 s after its handshake (WireGuard whitepaper, 6.1, Reject-After-Time).
+SESSION = 180  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Routes that wg-quick(8) would have at its next start and those it would not."""
+
+    missing: tuple[Network, ...]
+    surplus: tuple[str, ...]
+
+
+def restart_reasons(host: HostPlan, link: Link) -> Iterator[str]:
+    """What only taking the interface down and up can change."""
+    if not link.up:
+        yield "it is down"
+    wanted = frozenset(map(str, host.addresses))
+    there = frozenset(a for a in link.addresses if not a.startswith("fe80:"))
+    if wanted != there:
+        yield f"its addresses are {_listed(there)}, planned are {_listed(wanted)}"
+    if host.mtu != link.mtu:
+        yield f"its MTU is {link.mtu}, planned is {host.mtu}"
+
+
+def hooks(text: str) -> list[str]:
+    """Keys of an older config file that run commands or change more than peers; none are ours."""
+    try:
+        return sorted(parse(text).other)
+    except WgConfError:
+        return []
+
+
+def peer_changes(
+    host: HostPlan, link: Link, clock: int, preshared_keys: Mapping[str, str], names: Mapping[str, str]
+) -> Iterator[str]:
+    """Each difference between the live peers and the plan, in words; nothing if there is none.
+
+    Args:
+        clock: the host's time, seconds since the epoch.
+        preshared_keys: base64 by the name of the link.
+        names: of peers by public key, for those that are to go.
+    """
+    if link.public_key != host.public_key:
+        yield "the interface has another private key"
+    if link.port != host.port:
+        yield f"it listens on port {link.port}, planned is {host.port}"
+    planned = {peer.public_key: peer for peer in host.peers}
+    for key in sorted(link.peers.keys() - planned.keys()):
+        yield f"- peer {names.get(key, key)}"
+    for peer in host.peers:
+        live = link.peers.get(peer.public_key)
+        if live is None:
+            yield f"+ peer {peer.name} ({', '.join(map(str, peer.allowed_ips))})"
+        else:
+            yield from (f"~ peer {peer.name}: {change}" for change in _differences(peer, live, clock))
+    if planned.keys() == link.peers.keys() and link.preshared_digest != preshared_digest(
+        host, preshared_keys
+    ):
+        yield "~ preshared keys differ"
+
+
+def _differences(peer: Peer, live: LivePeer, clock: int) -> Iterator[str]:
+    wanted = frozenset(map(str, peer.allowed_ips))
+    if wanted != live.allowed_ips:
+        yield f"AllowedIPs are {_listed(live.allowed_ips)}, planned are {_listed(wanted)}"
+    if peer.keepalive != live.keepalive:
+        yield f"keepalive is {live.keepalive or 'off'}, planned is {peer.keepalive or 'off'}"
+    if (peer.preshared_key is not None) != live.preshared_key:
+        yield "has a preshared key too many" if live.preshared_key else "lacks its preshared key"
+    # A peer that answers from elsewhere has roamed, which is its right as long as it is heard of.
+    silent = clock - live.handshake > SESSION
+    if peer.endpoint is not None and peer.endpoint != live.endpoint and silent and _is_address(peer.endpoint):
+        yield f"is dialled at {live.endpoint or 'no endpoint'}, planned is {peer.endpoint}"
+
+
+def _is_address(endpoint: str) -> bool:
+    """A name is resolved on the host; nothing here can tell whether the live address is its own."""
+    return endpoint.startswith("[") or endpoint.rpartition(":")[0].replace(".", "").isdigit()
+
+
+def endpoint_changes(old: str, new: str) -> list[str]:
+    """Public keys of peers whose Endpoint differs between two config texts, for a sync that must follow."""
+    try:
+        before = {peer.public_key: peer.endpoint for peer in parse(old).peers}
+    except WgConfError:
+        before = {}
+    return [p.public_key for p in parse(new).peers if p.endpoint != before.get(p.public_key, p.endpoint)]
+
+
+def preshared_digest(host: HostPlan, preshared_keys: Mapping[str, str]) -> str:
+    """What ``wg show preshared-keys | sort | sha256sum`` prints where all is as planned."""
+    lines = sorted(
+        f"{peer.public_key}\t{preshared_keys[peer.preshared_key] if peer.preshared_key else '(none)'}\n"
+        for peer in host.peers
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def routes(host: HostPlan, lines: Sequence[str]) -> Routes:
+    """Compare with ``ip route show dev``: wg-quick routes what no network of an address covers."""
+    own = [address.network for address in host.addresses]
+    wanted = {
+        network
+        for peer in host.peers
+        for network in peer.allowed_ips
+        if not any(network.version == o.version and network.subnet_of(o) for o in own)  # type: ignore[arg-type]
+    }
+    there: dict[Network, str] = {}
+    for line in lines:
+        destination = line.split()[0]
+        if "proto kernel" in line or destination in ("default", "multicast", "unreachable", "local"):
+            continue
+        there[ip_network(destination, strict=False)] = destination
+    missing = sorted(wanted - there.keys(), key=lambda n: (n.version, n))
+    return Routes(tuple(missing), tuple(there[n] for n in there if n not in wanted))
+
+
+def in_place(host: HostPlan, observed: Observed) -> bool:
+    """Is the interface up with the addresses and the MTU of the plan?"""
+    return observed.link is not None and not list(restart_reasons(host, observed.link))
+
+
+def _listed(words: frozenset[str]) -> str:
+    return ", ".join(sorted(words)) or "none"

@@ -1,0 +1,283 @@
+"""HostPlan -> the rules it needs, in order; and what has to change in the tables that a host has.
+
+A rule is written as ``iptables-save`` prints it, so that what is there and what is wanted compare as text.
+Ours carry the comment ``wgcluster-<interface>``; a rule without it is never removed nor reordered.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Network, ip_network
+from typing import Literal
+
+from wgcluster.iptables import (
+    Chain,
+    Packet,
+    Spec,
+    Tables,
+    Verdict,
+    comment,
+    first_end,
+    packet_of,
+    target,
+    verdict,
+)
+from wgcluster.plan import HostPlan
+from wgcluster.schema import Network
+
+Family = Literal[4, 6]
+FAMILIES: tuple[Family, Family] = (4, 6)
+
+# Neighbour discovery and multicast listeners, which IPv6 cannot do without, and ping (RFC 4890, 4.4.1).
+# Errors such as "packet too big" belong to a flow and pass as RELATED.
+_ICMPV6_TYPES = (128, 130, 131, 132, 133, 134, 135, 136, 143)
+_LINK_LOCAL = IPv6Network("fe80::/10")
+_DHCPV6_CLIENT = 546  # RFC 8415, 7.2
+_REJECT = {4: "icmp-host-prohibited", 6: "icmp6-adm-prohibited"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of ours: where it belongs and its words without ``-A CHAIN``."""
+
+    family: Family
+    table: Literal["filter", "nat"]
+    chain: Literal["INPUT", "FORWARD", "POSTROUTING"]
+    spec: Spec
+
+    def __str__(self) -> str:
+        tool = "iptables" if self.family == 4 else "ip6tables"
+        return f"{tool} -t {self.table} -A {self.chain} {shlex.join(self.spec)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What makes one chain right, as lines of one ``iptables-restore --noflush``; shown by ``diff``."""
+
+    table: str
+    lines: tuple[str, ...]
+    diff: tuple[str, ...]  # "+ …", "- …", "~ … (reason)"
+
+
+def mark(interface: str) -> str:
+    """The comment by which a rule of ours is found again."""
+    return f"wgcluster-{interface}"
+
+
+def wanted(host: HostPlan) -> tuple[Rule, ...]:
+    """All rules of ``host``, both families, in their order within each chain."""
+    return tuple(rule for family in FAMILIES for rule in _wanted(host, family))
+
+
+def _wanted(host: HostPlan, family: Family) -> Iterator[Rule]:
+    def accept(*words: str, to: str = "ACCEPT") -> Spec:
+        return (*words, "-m", "comment", "--comment", mark(host.interface), "-j", *to.split())
+
+    listen = [
+        accept(*_source(source), "-p", "udp", "-m", "udp", "--dport", str(host.port))
+        for source in _widest(host.listen_from, family)
+    ]
+    if host.firewall == "baseline":
+        specs = [
+            accept("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"),
+            accept("-i", "lo"),
+            *(accept(*words) for words in _icmp(family)),
+            *listen,
+            *(accept(*words) for words in _allowed(host, family)),
+            accept(to=f"REJECT --reject-with {_REJECT[family]}"),
+        ]
+    else:
+        specs = listen if host.firewall == "peers" else []
+    yield from (Rule(family, "filter", "INPUT", spec) for spec in specs)
+    if host.firewall == "off" or family not in host.forwards:
+        return
+    yield Rule(family, "filter", "FORWARD", accept("-i", host.interface))
+    for network in host.subnets:
+        if network.version == family:  # the answers of what lies behind this host
+            words = (*_source(network), "-o", host.interface)
+            yield Rule(family, "filter", "FORWARD", accept(*words))
+    if host.masquerade:
+        yield Rule(family, "nat", "POSTROUTING", accept("-o", host.interface, to="MASQUERADE"))
+
+
+def _source(network: Network) -> tuple[str, ...]:
+    return ("-s", str(network)) if network.prefixlen else ()
+
+
+def _widest(networks: Sequence[Network], family: Family) -> list[Network]:
+    """Those of one family without any that another holds."""
+    own = [network for network in networks if network.version == family]
+    everywhere = [network for network in own if network.prefixlen == 0]
+    return everywhere[:1] or own
+
+
+def _icmp(family: Family) -> Iterator[tuple[str, ...]]:
+    if family == 4:
+        yield ("-p", "icmp", "-m", "icmp", "--icmp-type", "8")
+        return
+    for kind in _ICMPV6_TYPES:
+        yield ("-p", "ipv6-icmp", "-m", "icmp6", "--icmpv6-type", str(kind))
+    yield (*_source(_LINK_LOCAL), "-p", "udp", "-m", "udp", "--dport", str(_DHCPV6_CLIENT))
+
+
+def _allowed(host: HostPlan, family: Family) -> Iterator[tuple[str, ...]]:
+    anywhere = ip_network("0.0.0.0/0" if family == 4 else "::/0")
+    for allow in host.firewall_allow:
+        for source in _widest(allow.sources or (anywhere,), family):
+            port = ("-p", allow.protocol, "-m", allow.protocol, "--dport", str(allow.port))
+            yield (*_source(source), *port)
+
+
+def changes(tables: Tables, rules: Sequence[Rule], interface: str) -> list[Change]:
+    """What makes the chains of one family right; empty if they are.
+
+    A chain is right when each rule of ours is in it exactly once, in order, and no foreign rule in front
+    surely ends the chain with another verdict for the packets that ours is for. Ours go in front of the
+    first rule that would; in FORWARD at position 2 if that is further up, counted from 1.
+    """
+    found: list[Change] = []
+    keys = dict.fromkeys((rule.table, rule.chain) for rule in rules)
+    for table, chains in tables.items():
+        for name, chain in chains.items():
+            if any(is_ours(spec, interface) for spec in chain.rules):
+                keys.setdefault((table, name))  # type: ignore[arg-type]
+    for table, name in keys:
+        ours = [rule.spec for rule in rules if (rule.table, rule.chain) == (table, name)]
+        change = _change(table, tables.get(table, {}), name, ours, interface)
+        if change is not None:
+            found.append(change)
+    return found
+
+
+def elsewhere(tables: Tables, rules: Sequence[Rule]) -> list[Rule]:
+    """Those of ``rules`` that the other backend needs too: what they let in is stopped by rules there.
+
+    Both backends hook into the kernel and a packet has to pass each. ``iptables`` shows only its own.
+    """
+    chains = tables.get("filter", {})
+    foreign = {
+        name: Chain(chain.policy, [s for s in chain.rules if not _marked(s)])
+        for name, chain in chains.items()
+    }
+    return [
+        rule
+        for rule in rules
+        if rule.table == "filter"
+        and target(rule.spec) == "ACCEPT"
+        and verdict(foreign, rule.chain, packet_of(rule.spec)) != "ACCEPT"
+    ]
+
+
+def is_ours(spec: Spec, interface: str) -> bool:
+    return comment(spec) == mark(interface)
+
+
+def _marked(spec: Spec) -> bool:
+    return comment(spec).startswith("wgcluster-")
+
+
+def _change(
+    table: str, chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str
+) -> Change | None:
+    there = chains.get(name, Chain()).rules
+    present = [spec for spec in there if is_ours(spec, interface)]
+    blocked = _blocked(chains, name, interface)
+    if present == list(ours) and not blocked:
+        return None
+    foreign = {**chains, name: Chain("-", [spec for spec in there if not is_ours(spec, interface)])}
+    place = _place(foreign, name, ours)
+    removed = [f"-D {name} {shlex.join(spec)}" for spec in present]
+    added = [f"-I {name} {place + index} {shlex.join(spec)}" for index, spec in enumerate(ours)]
+    return Change(table, (*removed, *added), tuple(_diff(table, name, present, ours, blocked)))
+
+
+def _blocked(chains: Mapping[str, Chain], name: str, interface: str) -> dict[Spec, Spec]:
+    """Rules of ours that never see a packet, each with the foreign rule that takes it first."""
+    dead: dict[Spec, Spec] = {}
+    rules = chains.get(name, Chain()).rules
+    for position, spec in enumerate(rules):
+        if not is_ours(spec, interface):
+            continue
+        ahead = {**chains, name: Chain("-", [s for s in rules[:position] if not is_ours(s, interface)])}
+        end = first_end(ahead, name, packet_of(spec))
+        if end is not None and _differs(spec, end.verdict):
+            dead[spec] = ahead[name].rules[end.index]
+    return dead
+
+
+def _differs(spec: Spec, verdict: Verdict) -> bool:
+    return (target(spec) == "REJECT") == (verdict == "ACCEPT")
+
+
+def _place(foreign: Mapping[str, Chain], name: str, ours: Sequence[Spec]) -> int:
+    places = [len(foreign[name].rules) + 1]
+    if name == "FORWARD":
+        places.append(2)
+    for spec in ours:
+        end = first_end(foreign, name, packet_of(spec))
+        if end is not None and (name == "FORWARD" or _differs(spec, end.verdict)):
+            places.append(end.index + 1)
+    return min(places)
+
+
+def _diff(
+    table: str, name: str, present: Sequence[Spec], ours: Sequence[Spec], blocked: Mapping[Spec, Spec]
+) -> Iterator[str]:
+    where = f"-t {table} -A {name}"
+    for spec in dict.fromkeys(present):
+        surplus = present.count(spec) - ours.count(spec)
+        if surplus > 0:
+            times = f"  ({surplus} of {present.count(spec)} copies)" if present.count(spec) > 1 else ""
+            yield f"- {where} {shlex.join(spec)}{times}"
+    for spec in ours:
+        if spec not in present:
+            yield f"+ {where} {shlex.join(spec)}"
+        elif spec in blocked:
+            yield f"~ {where} {shlex.join(spec)}  (stood behind: {shlex.join(blocked[spec])})"
+    if sorted(present) == sorted(ours) and present != list(ours):
+        yield f"~ {where}: our rules put back in order"
+
+
+def after(tables: Tables, made: Sequence[Change]) -> Tables:
+    """The tables as they will be once ``made`` is applied."""
+    result: Tables = {
+        table: {name: Chain(chain.policy, list(chain.rules)) for name, chain in chains.items()}
+        for table, chains in tables.items()
+    }
+    for change in made:
+        chains = result.setdefault(change.table, {})
+        for line in change.lines:
+            action, name, *words = shlex.split(line)
+            rules = chains.setdefault(name, Chain()).rules
+            if action == "-D":
+                rules.remove(tuple(words))
+            else:
+                rules.insert(int(words[0]) - 1, tuple(words[1:]))
+    return result
+
+
+def closes(tables: Tables, made: Sequence[Change], source: Network, port: int, interface: str | None) -> bool:
+    """Would a new connection from ``source`` to TCP ``port`` on ``interface`` no longer surely get in?"""
+    new = frozenset({"NEW"})
+    packet = Packet(in_interface=interface, source=source, protocol="tcp", dport=port, state=new)
+    return verdict(after(tables, made).get("filter", {}), "INPUT", packet) != "ACCEPT"
+
+
+def restore_text(made: Sequence[Change]) -> str:
+    """The input of one ``iptables-restore --noflush -w`` of one family: each table changes at once."""
+    lines: list[str] = []
+    for table in dict.fromkeys(change.table for change in made):
+        lines.append(f"*{table}")
+        lines += [line for change in made if change.table == table for line in change.lines]
+        lines.append("COMMIT")
+    return "\n".join(lines) + "\n"
+
+
+def boot_text(rules: Sequence[Rule], interface: str) -> str:
+    """The rules as the boot script reads them: ``family table chain words``, one a line."""
+    head = (
+        "# wgcluster: what wgcluster-firewall@" + interface + " puts back after a boot; written by the deploy"
+    )
+    return "\n".join([head, *(f"{r.family} {r.table} {r.chain} {shlex.join(r.spec)}" for r in rules)]) + "\n"

@@ -1,0 +1,255 @@
+"""What ``iptables-save`` prints, and what becomes of a packet: iptables(8), iptables-extensions(8)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import ip_network
+from typing import Literal, NamedTuple
+
+from wgcluster.schema import Network
+
+Verdict = Literal["ACCEPT", "DROP", "REJECT"]
+Spec = tuple[str, ...]  # a rule without its "-A CHAIN", one word an element
+
+TERMINAL: Mapping[str, Verdict] = {"ACCEPT": "ACCEPT", "DROP": "DROP", "REJECT": "REJECT"}
+
+
+@dataclass(slots=True)
+class Chain:
+    """One chain: its policy ("-" for a user's own) and its rules in order."""
+
+    policy: str = "ACCEPT"
+    rules: list[Spec] = field(default_factory=list)
+
+
+Tables = dict[str, dict[str, Chain]]  # table -> chain name -> chain
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A class of packets: None means that any value may occur."""
+
+    in_interface: str | None = None
+    out_interface: str | None = None
+    source: Network | None = None
+    destination: Network | None = None
+    protocol: str | None = None  # "tcp", "udp", "icmp", "ipv6-icmp"
+    dport: int | None = None
+    state: frozenset[str] | None = None  # conntrack states, any of them may occur
+    icmp_type: str | None = None
+
+
+class Match(Enum):
+    """Does a rule match all, none or perhaps some packets of a class?"""
+
+    ALL = "all"
+    SOME = "some"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a class of packets surely leaves a chain: at rule ``index`` (from 0) or by its policy."""
+
+    index: int
+    verdict: Verdict
+
+
+class Option(NamedTuple):
+    """One option of a rule with its values: ``! -i eth0`` is ``Option("-i", ("eth0",), True)``."""
+
+    name: str
+    values: tuple[str, ...]
+    negated: bool
+
+
+def parse_save(text: str) -> Tables:
+    """Read the output of ``iptables-save`` or ``ip6tables-save``; counters and comments are left out."""
+    tables: Tables = {}
+    chains: dict[str, Chain] = {}
+    for line in text.splitlines():
+        if line.startswith("*"):
+            chains = tables.setdefault(line[1:].strip(), {})
+        elif line.startswith(":"):
+            name, policy, *_ = line[1:].split()
+            chains[name] = Chain(policy)
+        elif line.startswith("-A "):
+            _, name, *spec = shlex.split(line)
+            chains.setdefault(name, Chain("-")).rules.append(tuple(spec))
+    return tables
+
+
+def options(spec: Spec) -> Iterator[Option]:
+    """The options of a rule in order."""
+    position = 0
+    while position < len(spec):
+        negated = spec[position] == "!"
+        name = spec[position + negated] if position + negated < len(spec) else ""
+        end = position + negated + 1
+        while end < len(spec) and not spec[end].startswith("-") and spec[end] != "!":
+            end += 1
+        yield Option(name, tuple(spec[position + negated + 1 : end]), negated)
+        position = end
+
+
+def target(spec: Spec) -> str:
+    """Where a rule sends what it matches: "ACCEPT", a chain; "" if it only counts."""
+    return next((one.values[0] for one in options(spec) if one.name in ("-j", "-g") and one.values), "")
+
+
+def comment(spec: Spec) -> str:
+    """The rule's comment, "" if it has none."""
+    return next((one.values[0] for one in options(spec) if one.name == "--comment" and one.values), "")
+
+
+def match(spec: Spec, packet: Packet) -> Match:
+    """Three-valued: an option that is not understood here may match or not."""
+    some = False
+    for option in options(spec):
+        if option.name in ("-j", "-g"):
+            break  # what follows belongs to the target
+        result = _match_option(option, packet)
+        if option.negated:
+            result = {Match.ALL: Match.NONE, Match.NONE: Match.ALL, Match.SOME: Match.SOME}[result]
+        if result is Match.NONE:
+            return Match.NONE
+        some = some or result is Match.SOME
+    return Match.SOME if some else Match.ALL
+
+
+def first_end(chains: Mapping[str, Chain], name: str, packet: Packet, depth: int = 0) -> End | None:
+    """The first rule behind which no packet of this class gets; None if they may reach the chain's end."""
+    for index, spec in enumerate(chains[name].rules if name in chains else ()):
+        verdict = _end_of_rule(chains, spec, packet, depth)
+        if verdict == "RETURN":
+            return None
+        if verdict is not None:
+            return End(index, verdict)
+    return None
+
+
+def verdict(chains: Mapping[str, Chain], name: str, packet: Packet) -> Verdict:
+    """What surely becomes of these packets in a built-in chain: its first end, else its policy.
+
+    A rule that matches only some of them is passed over: no promise can be built on it.
+    """
+    end = first_end(chains, name, packet)
+    if end is not None:
+        return end.verdict
+    policy = chains[name].policy if name in chains else "ACCEPT"
+    return TERMINAL.get(policy, "ACCEPT")
+
+
+def _end_of_rule(
+    chains: Mapping[str, Chain], spec: Spec, packet: Packet, depth: int
+) -> Verdict | Literal["RETURN"] | None:
+    matched = match(spec, packet)
+    where = target(spec)
+    if matched is Match.NONE or not where:
+        return None
+    if where == "RETURN":
+        # Inside a user's chain a possible RETURN lets packets past whatever ends the chain below.
+        return "RETURN" if matched is Match.ALL or depth else None
+    if matched is Match.SOME:
+        return None
+    if where in TERMINAL:
+        return TERMINAL[where]
+    if where in chains and depth < 16:
+        end = first_end(chains, where, packet, depth + 1)
+        return end.verdict if end else None
+    return None
+
+
+def _match_option(option: Option, packet: Packet) -> Match:
+    value = option.values[0] if option.values else ""
+    match option.name:
+        case "-m" | "--comment":
+            return Match.ALL
+        case "-i":
+            return _match_interface(value, packet.in_interface)
+        case "-o":
+            return _match_interface(value, packet.out_interface)
+        case "-s":
+            return _match_network(value, packet.source)
+        case "-d":
+            return _match_network(value, packet.destination)
+        case "-p":
+            return _match_set({value}, packet.protocol) if value != "all" else Match.ALL
+        case "--dport" | "--dports":
+            return _match_ports(value, packet.dport)
+        case "--ctstate" | "--state":
+            return _match_states(frozenset(value.split(",")), packet.state)
+        case "--icmp-type" | "--icmpv6-type":
+            return _match_set({value}, packet.icmp_type)
+        case _:
+            return Match.SOME
+
+
+def _match_set(wanted: set[str], value: str | None) -> Match:
+    if value is None:
+        return Match.SOME
+    return Match.ALL if value in wanted else Match.NONE
+
+
+def _match_interface(pattern: str, name: str | None) -> Match:
+    if pattern in ("", "+"):
+        return Match.ALL
+    if name is None:
+        return Match.SOME
+    fits = name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
+    return Match.ALL if fits else Match.NONE
+
+
+def _match_network(value: str, network: Network | None) -> Match:
+    try:
+        wanted = ip_network(value, strict=False)
+    except ValueError:
+        return Match.SOME  # a mask that is no prefix
+    if wanted.prefixlen == 0:
+        return Match.ALL
+    if network is None:
+        return Match.SOME
+    if wanted.version != network.version:
+        return Match.NONE
+    if network.subnet_of(wanted):  # type: ignore[arg-type]
+        return Match.ALL
+    return Match.SOME if wanted.subnet_of(network) else Match.NONE  # type: ignore[arg-type]
+
+
+def _match_ports(value: str, port: int | None) -> Match:
+    if port is None:
+        return Match.SOME
+    for part in value.split(","):
+        low, _, high = part.partition(":")
+        if not (low or "0").isdigit() or not (high or "0").isdigit():
+            return Match.SOME
+        if int(low or 0) <= port <= int(high or (65535 if ":" in part else low)):
+            return Match.ALL
+    return Match.NONE
+
+
+def _match_states(wanted: frozenset[str], states: frozenset[str] | None) -> Match:
+    if states is None:
+        return Match.SOME
+    if states <= wanted:
+        return Match.ALL
+    return Match.SOME if states & wanted else Match.NONE
+
+
+def packet_of(spec: Sequence[str]) -> Packet:
+    """The class of packets that a rule of the simple kinds above is for."""
+    found = {one.name: one.values[0] for one in options(tuple(spec)) if one.values and not one.negated}
+    states = found.get("--ctstate")
+    return Packet(
+        in_interface=found.get("-i"),
+        out_interface=found.get("-o"),
+        source=ip_network(found["-s"]) if "-s" in found else None,
+        destination=ip_network(found["-d"]) if "-d" in found else None,
+        protocol=found.get("-p"),
+        dport=int(found["--dport"]) if "--dport" in found else None,
+        state=frozenset(states.split(",")) if states else None,
+        icmp_type=found.get("--icmp-type", found.get("--icmpv6-type")),
+    )

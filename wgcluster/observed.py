@@ -1,0 +1,224 @@
+"""A host as it is: the values that ``files/observe.sh`` prints."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wgcluster.iptables import Tables, parse_save
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One path. ``kind`` is "dangling" for a link to nowhere, "other" for what is no regular file."""
+
+    kind: Literal["file", "absent", "dangling", "other"] = "absent"
+    mode: str = ""  # octal, "600"
+    owner: str = ""  # "root:root"
+    digest: str = ""  # SHA-256 of the bytes, in hex
+    target: str = ""  # the path behind all symbolic links
+    data: bytes = b""  # secrets cut out
+
+    @property
+    def text(self) -> str:
+        """``data`` so that every byte comes back by encoding with the same handler."""
+        return self.data.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    enabled: bool = False
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LivePeer:
+    """One peer as ``wg show dump`` has it."""
+
+    preshared_key: bool
+    endpoint: str | None
+    allowed_ips: frozenset[str]
+    handshake: int  # seconds since the epoch, 0: never
+    keepalive: int | None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The interface as it is up now."""
+
+    mtu: int
+    up: bool = True  # IFF_UP, netdevice(7)
+    addresses: frozenset[str] = frozenset()
+    routes: tuple[str, ...] = ()  # lines of ``ip route show dev``
+    public_key: str = ""
+    port: int = 0
+    peers: dict[str, LivePeer] = field(default_factory=dict)
+    preshared_digest: str = ""  # SHA-256 of the sorted lines of ``wg show preshared-keys``
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one tool's ``-save`` prints; ``tool`` is "iptables", "ip6tables-legacy" …"""
+
+    family: Literal[4, 6]
+    tool: str
+    primary: bool
+    tables: Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """The connection that this run manages the host through, as the host sees it."""
+
+    source: str
+    port: int
+    interface: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A host as it is."""
+
+    tools: frozenset[str] = frozenset()
+    module: Literal["loaded", "available", "missing"] = "missing"
+    container: bool = False
+    directory: tuple[str, str] = ("", "")  # mode and owner of /etc/wireguard
+    files: dict[str, File] = field(default_factory=dict)
+    units: dict[str, Unit] = field(default_factory=dict)
+    ufw: bool = False
+    link: Link | None = None
+    clock: int = 0  # seconds since the epoch
+    forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family
+    advertised: dict[str, str] = field(default_factory=dict)  # accept_ra of interfaces routed by it
+    rules: tuple[Rules, ...] = ()
+    ssh: Ssh | None = None
+    guarded: tuple[str, ...] = ()  # site files that hold lines of ours
+    lists: tuple[str, ...] = ()  # list files of ours
+    nginx_error: str | None = None  # what ``nginx -t`` says, None: nothing is wrong
+    nginx_dump: str = ""
+
+    def file(self, path: str) -> File:
+        return self.files.get(path, File())
+
+    def unit(self, name: str) -> Unit:
+        return self.units.get(name, Unit())
+
+
+def _sections(output: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Each section's words after "@" and its lines without their indent."""
+    words: list[str] = []
+    lines: list[str] = []
+    for line in output:
+        if line.startswith("@ "):
+            if words:
+                yield words, lines
+            words, lines = line[2:].split(), []
+        else:
+            lines.append(line[1:])
+    if words:
+        yield words, lines
+
+
+def _decoded(lines: Sequence[str]) -> bytes:
+    return base64.b64decode("".join(lines))
+
+
+def parse(output: Sequence[str]) -> Observed:
+    """Read what ``observe.sh`` prints; ValueError or IndexError for what it never does."""
+    values: dict[str, object] = {}
+    files: dict[str, File] = {}
+    units: dict[str, Unit] = {}
+    rules: list[Rules] = []
+    link: dict[str, object] = {}
+    complete = False
+    for (name, *words), lines in _sections(output):
+        match name:
+            case "tools":
+                values["tools"] = frozenset(lines)
+            case "module":
+                values["module"] = lines[0]
+                values["container"] = "container" in lines
+            case "directory":
+                values["directory"] = (words[0], words[1]) if words else ("", "")
+            case "file":
+                files[words[0]] = _file(words[1:], lines)
+            case "unit":
+                enabled, _, active = " ".join(words[1:]).partition("/")
+                units[words[0]] = Unit(enabled.strip() == "enabled", active.strip() == "active")
+            case "ufw":
+                values["ufw"] = any(line.lower() == "enabled=yes" for line in lines)
+            case "link":
+                link |= {
+                    "mtu": int(words[0]),
+                    "up": bool(int(words[1], 16) & 1),
+                    "addresses": frozenset(lines),
+                }
+            case "routes":
+                link["routes"] = tuple(lines)
+            case "dump":
+                link |= _dump(lines)
+            case "preshared":
+                link["preshared_digest"] = lines[0]
+            case "clock":
+                values["clock"] = int(words[0])
+            case "forwarding":
+                values["forwarding"] = {4: words[0], 6: words[1]}
+            case "advertised":
+                values["advertised"] = dict(line.split() for line in lines)
+            case "rules":
+                family: Literal[4, 6] = 4 if words[0] == "4" else 6
+                rules.append(Rules(family, words[1], words[2] == "primary", parse_save("\n".join(lines))))
+            case "ssh":
+                if len(words) == 4:
+                    interface = lines[0].split("@")[0] if lines else None
+                    values["ssh"] = Ssh(words[0], int(words[3]), interface)
+            case "guarded":
+                values["guarded"] = tuple(lines)
+            case "lists":
+                values["lists"] = tuple(lines)
+            case "nginx":
+                values["nginx_error"] = None if words == ["ok"] else "\n".join(lines)
+            case "nginx-dump":
+                values["nginx_dump"] = _decoded(lines).decode("utf-8", "surrogateescape")
+            case "end":
+                complete = True
+    if not complete:
+        raise ValueError("it is cut off")
+    return Observed(
+        files=files,
+        units=units,
+        rules=tuple(rules),
+        link=Link(**link) if link else None,  # type: ignore[arg-type]
+        **values,  # type: ignore[arg-type]
+    )
+
+
+def _file(words: Sequence[str], lines: Sequence[str]) -> File:
+    match words[0]:
+        case "file":
+            return File("file", words[1], words[2], words[3], words[4], _decoded(lines))
+        case "dangling":
+            return File("dangling")
+        case "other":
+            return File("other")
+        case _:
+            return File()
+
+
+def _dump(lines: Sequence[str]) -> dict[str, object]:
+    if not lines:
+        return {}
+    public_key, port = lines[0].split("\t")
+    peers: dict[str, LivePeer] = {}
+    for line in lines[1:]:
+        key, preshared, endpoint, allowed, handshake, keepalive = line.split("\t")
+        peers[key] = LivePeer(
+            preshared_key=preshared == "psk",
+            endpoint=None if endpoint == "(none)" else endpoint,
+            allowed_ips=frozenset() if allowed == "(none)" else frozenset(allowed.split(",")),
+            handshake=int(handshake),
+            keepalive=None if keepalive == "off" else int(keepalive),
+        )
+    return {"public_key": public_key, "port": int(port), "peers": peers}
