@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 
 import segno
 
-from wgcluster.plan import ClientPlan, Network
-from wgcluster.schema import DEFAULT_KEEPALIVE, Address
+from wgcluster.plan import ClientPlan
+from wgcluster.schema import DEFAULT_KEEPALIVE, Address, Network
 from wgcluster.secret import Secret
 from wgcluster.wgconf import HIDDEN
 
