@@ -16,7 +16,8 @@ import numpy as np
 
 from wgcluster.expect import read_expectation
 from wgcluster.model import Client, Cluster, Fault, Host
-from wgcluster.prefixes import Network, Prefixes, order
+from wgcluster.prefixes import Network as Network
+from wgcluster.prefixes import Prefixes, order
 from wgcluster.schema import DEFAULT_KEEPALIVE
 from wgcluster.sources import Sources
 from wgcluster.topology import Topology, dialled_at, make_topology, some

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from wgcluster.plan import HostPlan, Peer
+from wgcluster.plan import HostPlan, Network, Peer
 
 MARK = "# wgcluster: written by the deploy, which puts back whatever is changed here"
 HIDDEN = "(hidden)"
+
+_OFTEN_SHARED = 16  # networks: a peer that stands for itself alone has few
+_OFTEN_SHARED_TEXT = 1000  # characters of such a section, at most
+_SECTION = "\n[Peer]\n"
 
 _SECRET = re.compile(r"^(\s*(?:PrivateKey|PresharedKey)\s*=\s*)\S.*$", re.IGNORECASE | re.MULTILINE)
 
@@ -41,15 +45,56 @@ class ParsedConfig:
     peers: list[ParsedPeer] = field(default_factory=list)
 
 
-def render(host: HostPlan, private_key: str = HIDDEN, preshared_keys: Mapping[str, str] | None = None) -> str:
+class Shown:
+    """What was rendered before, so that a whole cluster is rendered without writing anything twice.
+
+    Hosts share the networks of a plan, and in a mesh its peers: they are known again by identity, and kept
+    so that no other object can come to have the same.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[object] = []
+        self._networks: dict[int, str] = {}
+        self._peers: dict[int, str] = {}
+
+    def networks(self, networks: Sequence[Network]) -> str:
+        known = self._networks
+        try:
+            return ", ".join([known[id(network)] for network in networks])
+        except KeyError:
+            for network in networks:
+                self._kept.append(network)
+                known[id(network)] = str(network)
+        return ", ".join([known[id(network)] for network in networks])
+
+    def peer(self, peer: Peer, secrets: Mapping[str, str]) -> str:
+        """The section of one peer, behind an empty line."""
+        text = self._peers.get(id(peer))
+        if text is None:
+            text = "\n".join(["", *_peer(peer, self, secrets)])
+            # one with a secret, or with much behind it, is no other host's peer
+            if peer.preshared_key is None and len(peer.allowed_ips) <= _OFTEN_SHARED:
+                self._kept.append(peer)
+                self._peers[id(peer)] = text
+        return text
+
+
+def render(
+    host: HostPlan,
+    private_key: str = HIDDEN,
+    preshared_keys: Mapping[str, str] | None = None,
+    shown: Shown | None = None,
+) -> str:
     """The config file of one host.
 
     Args:
         host: what the host gets.
         private_key: base64, 44 characters; without it the text shows ``(hidden)``.
         preshared_keys: base64 by the name of the link (``Peer.preshared_key``).
+        shown: pass the same for every host of a plan, which saves time where there are many.
     """
     secrets = preshared_keys or {}
+    shown = shown or Shown()
     lines = [
         MARK,
         f"# host {host.name}",
@@ -60,12 +105,11 @@ def render(host: HostPlan, private_key: str = HIDDEN, preshared_keys: Mapping[st
         f"ListenPort = {host.port}",
         f"MTU = {host.mtu}",
     ]
-    for peer in host.peers:
-        lines += ["", *_peer(peer, secrets)]
+    lines += [shown.peer(peer, secrets) for peer in host.peers]
     return "\n".join(lines) + "\n"
 
 
-def _peer(peer: Peer, secrets: Mapping[str, str]) -> list[str]:
+def _peer(peer: Peer, shown: Shown, secrets: Mapping[str, str]) -> list[str]:
     lines = [
         "[Peer]",
         f"# {'client' if peer.is_client else 'host'} {peer.name}",
@@ -73,7 +117,7 @@ def _peer(peer: Peer, secrets: Mapping[str, str]) -> list[str]:
     ]
     if peer.preshared_key is not None:
         lines.append(f"PresharedKey = {secrets.get(peer.preshared_key, HIDDEN)}")
-    lines.append(f"AllowedIPs = {', '.join(map(str, peer.allowed_ips))}")
+    lines.append(f"AllowedIPs = {shown.networks(peer.allowed_ips)}")
     if peer.endpoint is not None:
         lines.append(f"Endpoint = {peer.endpoint}")
     if peer.keepalive is not None:
@@ -86,12 +130,44 @@ def mask(text: str) -> str:
     return _SECRET.sub(rf"\1{HIDDEN}", text)
 
 
-def parse(text: str) -> ParsedConfig:
+def parse(text: str, seen: dict[str, ParsedPeer] | None = None) -> ParsedConfig:
     """Read a config as wg-quick and wg do: keys in any case, ``#`` begins a comment anywhere.
+
+    Args:
+        text: the whole config.
+        seen: pass the same for every host of a cluster: a section that stands in many configs to the
+            letter is read once and its ParsedPeer shared between them.
 
     Raises:
         WgConfError: for a line that is neither, a key outside a section, or a number that is none.
     """
+    if seen is None:
+        return _parse(text)
+    head, *sections = text.split(_SECTION)
+    config = _parse(head)
+    for section in sections:
+        peer = seen.get(section)
+        if peer is None:
+            found = _one_peer(section)
+            if found is None:
+                return _parse(text)  # written in another way: read it line by line
+            peer = found
+            if len(section) < _OFTEN_SHARED_TEXT:
+                seen[section] = peer
+        config.peers.append(peer)
+    return config
+
+
+def _one_peer(section: str) -> ParsedPeer | None:
+    """What stands below one ``[Peer]`` line; None if another section begins there, or it has a fault."""
+    try:
+        config = _parse(_SECTION + section)
+    except WgConfError:
+        return None
+    return config.peers[0] if config == ParsedConfig(peers=config.peers[:1]) else None
+
+
+def _parse(text: str) -> ParsedConfig:
     config = ParsedConfig()
     peer: ParsedPeer | None = None
     section = ""
