@@ -98,6 +98,10 @@ section "ssh $connection"
 
 section guarded
 [ -f /etc/nginx/wgcluster/guarded ] && indented </etc/nginx/wgcluster/guarded
+section folders
+for path in /etc/wgcluster /etc/nginx/wgcluster; do
+    [ -d "$path" ] && [ -z "$(ls -A "$path")" ] && echo " $path"
+done
 section lists
 for path in /etc/nginx/wgcluster/*.conf; do [ -f "$path" ] && echo " $path"; done
 for path in /etc/nginx/wgcluster/*.conf; do [ -f "$path" ] && file "$path"; done

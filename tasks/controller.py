@@ -77,10 +77,11 @@ class Run:
         self.seen.pop((host.name, host.state.current_stage), None)
 
     def say(self, host: Host, text: str) -> None:
-        """Log a line about a host, once: operations are gone through twice, to predict and to do."""
+        """Log a text about a host, once: operations are gone through twice, to predict and to do."""
         if (host.name, text) not in self.said:
             self.said.add((host.name, text))
-            host.log(text)
+            for line in text.splitlines():
+                host.log(line)
 
 
 _runs: dict[int, Run] = {}
@@ -99,22 +100,25 @@ def plainly(function: Callable[P, T]) -> Callable[P, T]:
 
 
 @plainly
-def this_run(state: State) -> Run:
+def this_run(state: State, secrets: bool = True) -> Run:
     """The Run of this process: made for the first host that asks, the same for all others.
 
     Planned from every host of the inventory, also those that ``--limit`` leaves out. Missing keys are made
-    here but saved by the first operation, so that a dry run writes nothing.
+    here but saved by the first operation, so that a dry run writes nothing. Without ``secrets`` no
+    passphrase is asked for and no key is made.
     """
     if id(state) not in _runs:
-        _runs[id(state)] = _make_run(state)
+        _runs[id(state)] = _make_run(state, secrets)
     return _runs[id(state)]
 
 
-def _make_run(state: State) -> Run:
+def _make_run(state: State, secrets: bool) -> Run:
     rows = rows_of(state.inventory)
     keystore = Path(state.cwd or ".") / read_cluster(rows).keystore
     registry = Registry.load(keystore)
     cluster = read_cluster(rows, registry.clients())
+    if not secrets:
+        return Run(make_plan(cluster, registry.public_keys(), registry.client_keys()), registry)
     registry.unlock(passphrase(keystore, confirm=not keystore.exists()))
     new = registry.ensure_hosts(host.name for host in cluster.hosts)
     plan = make_plan(cluster, registry.public_keys(), registry.client_keys())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,21 +16,30 @@ from pyinfra.api.operation import operation
 from tasks import paths
 from tasks.controller import Run
 from tasks.operations import Commands, keep_file, text_file
-from wgcluster.firewall import FAMILIES, Change, boot_text, changes, closes, elsewhere, restore_text, wanted
+from wgcluster.firewall import (
+    FAMILIES,
+    Change,
+    Rule,
+    boot_text,
+    changes,
+    closes,
+    elsewhere,
+    restore_text,
+    wanted,
+)
 from wgcluster.observed import Observed, Rules
 from wgcluster.plan import HostPlan
 
 FILES = Path(__file__).parent.parent / "files"
 
 
-def needed(part: HostPlan, observed: Observed) -> Iterator[tuple[Rules, list[Change]]]:
-    """What to change in each backend and family that the host has."""
-    rules = wanted(part)
+def needed(rules: Sequence[Rule], interface: str, observed: Observed) -> Iterator[tuple[Rules, list[Change]]]:
+    """What to change in each backend and family that the host has, so that it holds ``rules`` of ours."""
     for saved in observed.rules:
         ours = [rule for rule in rules if rule.family == saved.family]
         if not saved.primary:
             ours = elsewhere(saved.tables, ours)
-        if made := changes(saved.tables, ours, part.interface):
+        if made := changes(saved.tables, ours, interface):
             yield saved, made
 
 
@@ -43,7 +52,7 @@ def lockout(part: HostPlan, observed: Observed) -> str | None:
     if not observed.rules:  # iptables is about to be installed
         bare = tuple(Rules(family, "", True, {}) for family in FAMILIES)
         observed = replace(observed, rules=bare)
-    for saved, made in needed(part, observed):
+    for saved, made in needed(wanted(part), part.interface, observed):
         if saved.family == source.version and closes(saved.tables, made, source, ssh.port, ssh.interface):
             return (
                 f"this run comes from {ssh.source} to TCP port {ssh.port}, which the baseline would close;"
@@ -53,9 +62,9 @@ def lockout(part: HostPlan, observed: Observed) -> str | None:
 
 
 @operation()
-def live_rules(run: Run) -> Commands:
+def live_rules(run: Run, rules: Sequence[Rule]) -> Commands:
     """Every table of a family changes at once: there is no moment without our rules or with them twice."""
-    for saved, made in needed(run.part_of(host), run.look(host)):
+    for saved, made in needed(rules, run.part_of(host).interface, run.look(host)):
         for line in (line for change in made for line in change.diff):
             run.say(host, f"{saved.tool}: {line}")
         yield StringCommand(f"{saved.tool}-restore -w --noflush", _stdin=restore_text(made))
@@ -82,6 +91,6 @@ def firewall(run: Run) -> None:
     part = run.part_of(host)
     path = paths.rules(part.interface)
     text = boot_text(wanted(part), part.interface)
-    live_rules(name="Set the rules", run=run)
+    live_rules(name="Set the rules", run=run, rules=wanted(part))
     text_file(name=f"Write {path}", run=run, path=path, text=text)
     boot_unit(name=f"Enable wgcluster-firewall@{part.interface}.service", run=run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyinfra import host
@@ -26,7 +26,7 @@ _NOT_A_FILE = {
 }
 
 
-def wanted_files(part: HostPlan, observed: Observed) -> dict[str, str | None]:
+def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str, str | None]:
     """Text by path of every file of nginx that is to change or stay ours; None: taken away.
 
     Raises:
@@ -35,7 +35,7 @@ def wanted_files(part: HostPlan, observed: Observed) -> dict[str, str | None]:
     faults: list[Fault] = []
     texts: dict[str, str | None] = {}
     sites: dict[str, list[GuardedSite]] = {}
-    for site in part.nginx:
+    for site in wanted:
         file = observed.file(site.file)
         if file.kind == "file":
             sites.setdefault(file.target, []).append(site)
@@ -56,14 +56,14 @@ def wanted_files(part: HostPlan, observed: Observed) -> dict[str, str | None]:
         raise NginxError(faults)
     for path in observed.lists:
         texts[path] = None
-    for site in part.nginx:
+    for site in wanted:
         texts[list_path(site)] = allow_list(site)
     texts[paths.GUARDED] = "".join(f"{target}\n" for target in sorted(sites)) if sites else None
     return texts
 
 
-def old_files(part: HostPlan, observed: Observed) -> dict[str, tuple[str, str | None]]:
-    """Digest and text by path, as they are; list files that are no longer wanted have no text here."""
+def old_files(observed: Observed) -> dict[str, tuple[str, str | None]]:
+    """Digest and text by path, as they are."""
     found: dict[str, tuple[str, str | None]] = {}
     for path, file in observed.files.items():
         if file.kind == "file":
@@ -94,7 +94,7 @@ def check(part: HostPlan, observed: Observed) -> None:
                 )
             ]
         )
-    texts = wanted_files(part, observed)
+    texts = wanted_files(part.nginx, observed)
     dump = parse_dump(observed.nginx_dump)
     effective = dict(dump)
     faults: list[Fault] = []
@@ -122,10 +122,11 @@ def check(part: HostPlan, observed: Observed) -> None:
 
 
 @operation()
-def guard_sites(run: Run) -> Commands:
-    part, observed = run.part_of(host), run.look(host)
-    wanted = wanted_files(part, observed)
-    old = old_files(part, observed)
+def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
+    """Guard these sites and no others."""
+    observed = run.look(host)
+    wanted = wanted_files(sites, observed)
+    old = old_files(observed)
     changed = {path: text for path, text in wanted.items() if text != old.get(path, (None, None))[1]}
     if not changed:
         return
@@ -145,4 +146,5 @@ def _lines(texts: Mapping[str, str | None], old: Mapping[str, tuple[str, str | N
 
 @deploy("nginx")
 def nginx(run: Run) -> None:
-    guard_sites(name="Guard the sites that only the VPN may reach", run=run)
+    sites = run.part_of(host).nginx
+    guard_sites(name="Guard the sites that only the VPN may reach", run=run, sites=sites)

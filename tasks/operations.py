@@ -23,8 +23,8 @@ def show_diff(run: Run, path: str, old: str, new: str) -> None:
     if not state.config.DIFF:
         return
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), path, path, n=2, lineterm="")
-    for line in lines:
-        run.say(host, f"    {line.encode('utf-8', 'backslashreplace').decode()}")
+    text = "\n".join(f"    {line}" for line in lines)
+    run.say(host, text.encode("utf-8", "backslashreplace").decode())
 
 
 def upload(path: str, text: str, mode: str = "644") -> StringCommand:

@@ -23,6 +23,12 @@ INSTALL = {
     "pacman": "pacman -S --noconfirm --needed {names} || pacman -Sy --noconfirm --needed {names}",
     "apk": "apk add {names} || {{ apk update && apk add {names}; }}",
 }
+REMOVE = {
+    "apt-get": "DEBIAN_FRONTEND=noninteractive apt-get remove -y -o DPkg::Lock::Timeout=120 {names}",
+    "dnf": "dnf remove -y {names}",
+    "pacman": "pacman -R --noconfirm {names}",
+    "apk": "apk del {names}",
+}
 # All four distributions call them so.
 PROVIDES = {"wg-quick": "wireguard-tools", "iptables": "iptables"}
 

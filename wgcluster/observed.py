@@ -96,6 +96,7 @@ class Observed:
     ssh: Ssh | None = None
     guarded: tuple[str, ...] = ()  # site files that hold lines of ours
     lists: tuple[str, ...] = ()  # list files of ours
+    folders: tuple[str, ...] = ()  # those of ours that are empty
     nginx_error: str | None = None  # what ``nginx -t`` says, None: nothing is wrong
     nginx_dump: str = ""
 
@@ -176,6 +177,8 @@ def parse(output: Sequence[str]) -> Observed:
                     values["ssh"] = Ssh(words[0], int(words[3]), interface)
             case "guarded":
                 values["guarded"] = tuple(lines)
+            case "folders":
+                values["folders"] = tuple(lines)
             case "lists":
                 values["lists"] = tuple(lines)
             case "nginx":

@@ -33,3 +33,8 @@ def cluster_name(host: Host) -> str:
     """What a pyinfra host is called in the cluster: its ``wg_name``, or its own name."""
     row = Row(host.name, host.data.dict())  # type: ignore[no-untyped-call]
     return row.cluster_name
+
+
+def remove_packages(host: Host) -> bool:
+    """Was the teardown asked to, by ``--data remove_packages=True``?"""
+    return bool(host.data.get("remove_packages", False))

@@ -1,0 +1,84 @@
+"""What the deploy put on a host, taken off in the reverse order; what has no mark of ours stays."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.api.command import StringCommand
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+
+from tasks import paths
+from tasks.controller import Run
+from tasks.firewall import live_rules
+from tasks.nginx import guard_sites
+from tasks.operations import Commands, drop_file, text_file
+from tasks.packages import REMOVE
+from tasks.wireguard import unit
+from wgcluster.rows import remove_packages
+from wgcluster.wgconf import MARK
+
+
+@operation()
+def stop_interface(run: Run) -> Commands:
+    """Stop and disable the unit and take the config away, if it is ours."""
+    interface = run.part_of(host).interface
+    observed = run.look(host)
+    file = observed.file(paths.config(interface))
+    if file.kind == "file" and not file.text.startswith(MARK):
+        run.say(host, f"{paths.config(interface)} was not made by us and stays, and so does its interface")
+        return
+    seen = observed.unit(unit(interface))
+    if seen.enabled or seen.active:
+        # While the file is still there: wg-quick reads in it what to take down.
+        yield StringCommand(f"systemctl disable -q --now {unit(interface)}")
+        run.forget(host)
+    yield from drop_file(run, paths.config(interface))
+
+
+@operation()
+def drop_boot_unit(run: Run) -> Commands:
+    """The unit of this interface; the script and the template go with the last interface."""
+    interface = run.part_of(host).interface
+    name = f"wgcluster-firewall@{interface}.service"
+    seen = run.look(host).unit(name)
+    if seen.enabled or seen.active:
+        yield StringCommand(f"systemctl disable -q --now {name}")
+        run.forget(host)
+    yield from drop_file(run, paths.rules(interface))
+    observed = run.look(host)
+    if any(observed.file(path).kind != "absent" for path in (paths.FIREWALL_UNIT, paths.FIREWALL_SCRIPT)):
+        others = "ls /etc/wgcluster/*.rules >/dev/null 2>&1"
+        files = f"{paths.FIREWALL_UNIT} {paths.FIREWALL_SCRIPT}"
+        yield StringCommand(f"{others} || {{ rm -f {files}; systemctl daemon-reload; }}")
+        run.forget(host)
+
+
+@operation()
+def drop_folders(run: Run) -> Commands:
+    """Folders of ours that nothing is left in."""
+    if run.look(host).folders:
+        yield StringCommand("rmdir --ignore-fail-on-non-empty " + " ".join(run.look(host).folders))
+        run.forget(host)
+
+
+@operation()
+def drop_packages(run: Run) -> Commands:
+    tools = run.look(host).tools
+    manager = next((tool for tool in REMOVE if tool in tools), None)
+    if "wg-quick" in tools and manager is not None:
+        yield StringCommand(REMOVE[manager].format(names="wireguard-tools"))
+        run.forget(host)
+
+
+@deploy("Teardown")
+def removal(run: Run) -> None:
+    guard_sites(name="Take our lines out of nginx", run=run, sites=())
+    stop_interface(name="Stop the interface and take its config away", run=run)
+    live_rules(name="Take our firewall rules out", run=run, rules=())
+    drop_boot_unit(name="Take the firewall unit away", run=run)
+    # The live values stay until the next boot: others may have come to rely on them.
+    text_file(name=f"Take {paths.SYSCTL} away", run=run, path=paths.SYSCTL, text=None)
+    text_file(name=f"Take {paths.MODULE} away", run=run, path=paths.MODULE, text=None)
+    drop_folders(name="Take empty folders away", run=run)
+    if remove_packages(host):
+        drop_packages(name="Remove wireguard-tools", run=run)
