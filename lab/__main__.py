@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from lab import reach
 from lab.errors import LabError
 from lab.lab import PREFIX, Lab
 from lab.spec import HostSpec, article, plain
 from lab.underlay import DEFAULT_BLOCK, VARIABLE
+from lab.workspace import Workspace
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -38,6 +40,13 @@ def _arguments() -> argparse.ArgumentParser:
         "reach": "ask every host, with real packets, whom it reaches",
     }.items():
         commands.add_parser(name, help=text, description=text, parents=[common])
+    copy = commands.add_parser(
+        "workspace",
+        help="copy the deploy, its inventory set for this lab, into a folder",
+        description="For a lab with a prefix or a subnet of its own, which inventory.py does not know.",
+        parents=[common],
+    )
+    copy.add_argument("folder", type=Path)
     shell = commands.add_parser("shell", help="a shell in a host", parents=[common])
     shell.add_argument("host", help="root, cloud, router, backup, laptop or stranger")
     return parser
@@ -59,6 +68,8 @@ def main() -> int:
                     print(f"{name:24} {state:10} {addresses}")
             case "reach":
                 print(reach.table(lab.attach()))
+            case "workspace":
+                Workspace.make(lab.attach(), arguments.folder)
             case "shell":
                 container = lab.prefix + arguments.host
                 known = [name for name, _, _ in lab.status()]

@@ -7,6 +7,7 @@ and each takes down nothing but its own.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -103,6 +104,12 @@ class Lab:
                 pass
         return self
 
+    def renew(self, *names: str) -> None:
+        """Make these hosts anew, as they were before anything was deployed on them."""
+        for name in names:
+            self.hosts.pop(name).container.remove(force=True, v=True)
+        self.up()
+
     def attach(self) -> Lab:
         """Take up a lab that is already there, changing nothing.
 
@@ -135,6 +142,7 @@ class Lab:
         for network in self._own_networks():
             self._say(f"removing the network {network.name}")
             network.remove()
+        shutil.rmtree(ssh.folder(self.prefix), ignore_errors=True)
         if images:
             image.remove(self._client, self._say)
         self.hosts = {}

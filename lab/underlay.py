@@ -1,8 +1,8 @@
 """The addresses a lab lives on: one /19 block, checked against what the machine already talks to.
 
 The first /20 of a block is "the internet", one bridge that all hosts share (Docker keeps bridges apart);
-each /24 after it is a private network behind a router. IPv6 follows from it: a /48 under fd57:6763::/32
-(unique local, RFC 4193) whose third group is made of the block's first two bytes.
+each /24 after it is a private network behind a router. IPv6 follows from it: a /59 of fd57:6763::/32
+(unique local, RFC 4193), whose next bytes are the first three of the block.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class Underlay:
         return cls(block)
 
     @property
+    def block6(self) -> IPv6Network:
+        return self._site6(0).supernet(new_prefix=59)
+
+    @property
     def internet(self) -> IPv4Network:
         return next(self.block.subnets(new_prefix=20))
 
@@ -91,13 +95,8 @@ def faults(underlay: Underlay, foreign: Iterable[tuple[IPv4Network | IPv6Network
     """What of ``underlay`` the machine already uses: (network, where it stands) pairs that overlap."""
     found = []
     for network, where in foreign:
-        if isinstance(network, IPv4Network):
-            ours: IPv4Network | IPv6Network = underlay.block
-            clash = ours.overlaps(network)
-        else:
-            ours = underlay.internet6.supernet(new_prefix=48)
-            clash = ours.overlaps(network)
-        if clash:
+        ours = underlay.block if isinstance(network, IPv4Network) else underlay.block6
+        if ours.overlaps(network):
             found.append(f"{ours} overlaps {network} ({where})")
     return found
 
