@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
-from ..plan import Network
+from ..prefixes import Network
 from .tree import Directive
 
 # Checkers of the access phase that "satisfy any" lets count instead of the list.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..plan import GuardedSite, Network
+from ..plan import GuardedSite
+from ..prefixes import Network
 from .access import Level
 from .effective import effective
 from .errors import position

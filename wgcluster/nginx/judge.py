@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from ..plan import GuardedSite, Network
+from ..plan import GuardedSite
+from ..prefixes import Network
 from .access import Families, Level, forgeable, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, is_page, places_of, resolve
@@ -269,7 +270,7 @@ class ServerJudge:
             )
             if follow.kind != "leaks":
                 continue
-            there = self._target(target)
+            there = self.target(target)
             if there is None or not (self._is_open(there) or is_page(there, target)):
                 return Verdict(
                     "leaks", follow.reason, f"guard {target}, or take error_page {code} out", directive
@@ -327,13 +328,13 @@ class ServerJudge:
             return Verdict("closed", f"{how}: a redirect")
         if target.startswith("$") or (target.startswith("/$")):
             return Verdict("leaks", f"{how}: a variable says where that is", "write the target out")
-        place = self._target(target)
+        place = self.target(target)
         if place is None:
             return Verdict("closed", f"{how}: there is no such location")
         met = self._meets(place, seen)
         return met._replace(reason=f"{how}: {met.reason}")
 
-    def _target(self, target: str) -> Place | None:
+    def target(self, target: str) -> Place | None:
         if target.startswith("@"):
             return next((p for p in self.places if p.named and p.name == target), None)
         uri = (self.server_move or target).partition("?")[0].partition("$")[0]
@@ -355,7 +356,7 @@ class ServerJudge:
                 continue
             taint = self._tainted.get(place, frozenset()) | frozenset(self._believed(place))
             for target, how in self._ways_on(place):
-                there = self._target(target)
+                there = self.target(target)
                 if there is None or there is place:
                     continue
                 before = (self._tainted.get(there, frozenset()), reached.get(there))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..plan import Network
+from ..prefixes import Network
 from .access import Families, Level, opening
 from .find import listens_of
 from .places import Place

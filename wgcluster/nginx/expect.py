@@ -1,0 +1,191 @@
+"""The status that a denied client gets for one path: the verdict on its place, and what comes before it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from .judge import ServerJudge
+from .pcre import pattern
+from .places import PASSES, Place, resolve
+from .rewrite import EVERYTHING, handed_on, named_children, page_for, rewrites
+from .tree import Directive
+
+Expected = Literal["denied", "closed", "served"]
+_MAX_TURNS = 10  # nginx gives up on rewrites after as many, with 500
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+class Expectation(NamedTuple):
+    """``statuses``: those that are right; for "served", empty: any but 403. ``place``: where it ends up."""
+
+    place: Place
+    kind: Expected
+    statuses: frozenset[int]
+
+
+class Unknown(NamedTuple):
+    """The configuration alone does not tell what comes, and why."""
+
+    reason: str
+
+
+def expected_at(judge: ServerJudge, place: Place, uri: str) -> Expectation | Unknown:
+    """What a client that is not on the list gets for ``uri`` (tidied), which nginx brings to ``place``."""
+    codes = _codes(judge.server.body)
+    if judge.server_answer is not None:
+        return _finished(judge, place, judge.server_answer.kind, codes)
+    moved = _moved(judge.server.body, uri, in_server=True)
+    for _ in range(_MAX_TURNS):
+        if isinstance(moved, Unknown):
+            return moved
+        if moved is not None:
+            uri, there = moved, _place(judge, moved)
+            if there is None or there.internal:
+                return Unknown(f"a rewrite sends it to {uri}")
+            place = there
+        if (folder := _folder_meant(judge.outer, uri)) is not None:
+            codes |= {404 if folder.internal else 301}
+            return _finished(judge, folder, "closed", codes)
+        if place.internal:
+            return _finished(judge, place, "closed", codes | {404})
+        if place.key is None:
+            break
+        codes |= _codes(place.directive.body)
+        moved = _moved(place.directive.body, uri, in_server=False)
+        if moved is None:
+            break
+    else:
+        return Expectation(place, "closed", frozenset({500}))
+    verdict = judge.verdict(place)
+    if verdict.kind == "public" and 403 in codes:
+        return Unknown("declared public, and answers 403 itself")
+    if verdict.kind == "public" and (why := _goes_on(judge, place)):
+        return Unknown(why)
+    if verdict.kind == "guarded" and (target := handed_on(place.directive.body)) is not None:
+        return Unknown(f"try_files sends on to {target} whom the list lets in")
+    return _finished(judge, place, verdict.kind, codes)
+
+
+def _finished(judge: ServerJudge, place: Place, kind: str, codes: frozenset[int]) -> Expectation | Unknown:
+    if kind == "public":
+        return Expectation(place, "served", frozenset())
+    answered = judge.server_answer is not None
+    if kind != "closed":
+        right = frozenset({403}) | {code for code in codes if code >= 300}
+    elif place.key is None and not answered:  # where no location matches nginx itself says 403 or 404
+        right = frozenset({403, 404}) | {code for code in codes if code >= 300}
+    else:
+        right = codes or frozenset({403, 404})
+    level = judge.level if answered else place.level
+    pages = [level.error_pages, *(named_children(body, "error_page") for body in place.bodies())]
+    for code in right:
+        for found in (page_for(page, str(code)) for page in pages):
+            if found and (code != 403 or found[0].startswith("http") or found[1].args[-2].startswith("=")):
+                return Unknown(f"what answers its {code} is for an error_page to say")
+    if level.auth:
+        right |= {401}
+    if level.limits:
+        right |= {429, 503}
+    return Expectation(place, "closed" if kind == "closed" else "denied", right)
+
+
+def _codes(body: Sequence[Directive]) -> frozenset[int]:
+    """The statuses with which the rewrite phase may answer here, under a condition or always."""
+    found: set[int] = set()
+    for child in _with_ifs(body):
+        if child.name == "return" and child.args:
+            code = int(child.args[0]) if child.args[0].isdigit() else 302
+            found.add(0 if code == 444 else code)
+        elif rewrites(child) == "answer":
+            found.add(301 if child.args[2:] == ("permanent",) else 302)
+        elif child.name == "ssl_verify_client" and child.args == ("on",):
+            found.add(400)
+    return frozenset(found)
+
+
+def _with_ifs(body: Sequence[Directive]) -> Iterator[Directive]:
+    for child in body:
+        yield child
+        if child.name == "if":
+            yield from child.body
+
+
+def _moved(body: Sequence[Directive], uri: str, *, in_server: bool) -> str | Unknown | None:
+    """The URI with which a location is looked for again after ``body``; None: none is."""
+    changed, again = uri, False
+    for child in body:
+        if child.name in ("break", "return"):
+            break
+        if child.name == "if":
+            inner = [d for d in child.body if rewrites(d) in ("last", "break")]
+            if any((p := pattern(d.args[0])) is None or p.search(changed) for d in inner):
+                return Unknown("a rewrite in an if may send it on")
+        how = rewrites(child)
+        if how in ("last", "break"):
+            regex = pattern(child.args[0])
+            if regex is None:
+                return Unknown(f"only nginx can read the regex of rewrite {child.args[0]}")
+            match = regex.search(changed)
+            if match is None and child.args[0] not in EVERYTHING:
+                continue
+            target = _replaced(child.args[1], match, changed)
+            if target is None:
+                return Unknown(f"a variable says where rewrite {child.args[0]} sends it")
+            changed, again = target.partition("?")[0], True
+            if len(child.args) > 2:
+                if how == "break" and not in_server:
+                    return None  # it stays in the location, whatever its URI now is
+                break
+        elif how == "answer" and (regex := pattern(child.args[0])) is not None and regex.search(changed):
+            break
+    return changed if again else None
+
+
+def _replaced(text: str, match: re.Match[str] | None, uri: str) -> str | None:
+    """``text`` with its variables put in; None where one is not known."""
+    unknown = False
+
+    def value(found: re.Match[str]) -> str:
+        nonlocal unknown
+        name = found[1] or found[2]
+        if name in ("uri", "request_uri", "document_uri"):
+            return uri
+        if match is not None and name.isdigit() and int(name) <= match.re.groups:
+            return match[int(name)] or ""
+        unknown = True
+        return ""
+
+    replaced = _VARIABLE.sub(value, text)
+    return None if unknown else replaced
+
+
+def _place(judge: ServerJudge, uri: str) -> Place | None:
+    own = judge.outer[-1] if judge.outer[-1].key is None else None
+    return resolve(judge.outer, uri) or own
+
+
+def _folder_meant(level: Sequence[Place], uri: str) -> Place | None:
+    """The proxied location that ``uri`` names without its last slash: nginx answers 301, before any list."""
+    static = [p for p in level if p.key is not None and p.key.modifier in ("", "^~", "=")]
+    named = {p.key.pattern: p for p in static if p.key is not None}
+    folder = named.get(f"{uri}/")
+    if uri not in named and folder is not None:
+        return folder if any(child.name in PASSES for child in folder.directive.body) else None
+    around = [p for p in static if p.key and p.key.modifier != "=" and uri.startswith(p.key.pattern)]
+    best = max(around, key=lambda p: len(p.key.pattern) if p.key else 0, default=None)
+    return None if best is None else _folder_meant(best.children, uri)
+
+
+def _goes_on(judge: ServerJudge, place: Place) -> str:
+    """Why a public place may be refused all the same: by rules of its own, or where ``try_files`` ends."""
+    rules = place.level.rules
+    if rules and rules[0].args != ("all",) and any(rule.name == "deny" for rule in rules):
+        return "declared public, and has a list"
+    for child in place.directive.body:
+        if child.name == "try_files" and child.args and not child.args[-1].startswith("="):
+            there = judge.target(child.args[-1])
+            if there is not place and (there is None or judge.verdict(there).kind != "public"):
+                return f"try_files goes on to {child.args[-1]}"
+    return ""

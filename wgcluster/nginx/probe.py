@@ -1,0 +1,278 @@
+"""Requests that hold a live nginx against the audit: what a stranger must get at each location.
+
+Pure: made from the effective configuration, sent by whoever stands where a stranger stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import quote
+
+from ..plan import GuardedSite
+from .audit import effective_with_lists, server_blocks, sites_of_servers
+from .errors import position
+from .expect import Expected, Unknown, expected_at
+from .find import find_servers, names_of
+from .judge import ServerJudge
+from .pcre import hits, samples
+from .places import Place, resolve
+from .routing import Address, Endpoint, Socket, socket_for, sockets, tidy
+from .tree import Directive
+
+NOBODY = "wgcluster-probe.invalid"  # a host name that only a default server answers for (RFC 2606)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One GET request and what a client that is not on the list must get for it."""
+
+    address: str  # IPv4 or IPv6, without brackets
+    port: int
+    tls: bool
+    proxy_protocol: bool  # the server wants a PROXY line first
+    host: str  # Host header, and SNI
+    path: str  # as it is sent, not tidied
+    headers: tuple[str, ...]  # "Name: value"
+    variant: str  # "plain", "forged address", "//", "/./", "%2e", "upper case", "trailing slash"
+    location: str  # where it ends up, as the audit names it
+    file: str
+    line: int
+    expected: Expected
+    statuses: frozenset[int]  # that are right; empty: any but 403 and 0
+    proxied: bool  # a server behind answers those who are let in
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{host}:{self.port}{self.path} (Host: {self.host}; {self.variant})"
+
+
+class Answer(NamedTuple):
+    """What came back: the status, 0 where the connection was closed without one; the body's bytes."""
+
+    status: int
+    size: int = 0
+
+
+class Unprobed(NamedTuple):
+    """A location for which no request could be made, and why."""
+
+    file: str
+    line: int
+    location: str
+    reason: str
+
+
+def probes(
+    files: Mapping[str, str], sites: Sequence[GuardedSite], addresses: Sequence[Address]
+) -> tuple[list[Probe], list[Unprobed]]:
+    """A request in each variant for each location of each server of ``sites``, on each listen address.
+
+    ``files`` as for ``audit``; ``addresses``: those of the host by which it is asked. A ``listen`` of all
+    addresses counts for each of them, one of another address for none (nobody outside reaches it).
+    Raises NginxSyntaxError where nginx would refuse a file.
+    """
+    tree = effective_with_lists(files, sites)
+    blocks = server_blocks(tree)
+    guarded = sites_of_servers(tree, sites)
+    there = sockets(server for server, _ in blocks)
+    found: list[Probe] = []
+    unprobed: dict[Unprobed, None] = {}
+    for server, level in blocks:
+        if server not in guarded:
+            continue
+        judge = ServerJudge(server, level, guarded[server])
+        asked = _Asked(files, tree, server, judge, guarded[server])
+        spots = [asked.spot(place) for place in judge.places if not place.named]
+        unprobed |= dict.fromkeys(s for s in spots if isinstance(s, Unprobed))
+        for address in addresses:
+            for port in dict.fromkeys(e.port for e, s in there.items() if server in s.servers):
+                socket = socket_for(there, address, port)
+                if socket is None or server not in socket.servers:
+                    continue
+                host = _host(server, socket, guarded[server])
+                if host is None:
+                    reason = f"another server answers for all its names on {address}:{port}"
+                    unprobed[asked.unprobed(None, reason)] = None
+                    continue
+                for spot in spots:
+                    if isinstance(spot, str):
+                        for item in asked.requests(spot, Endpoint(address, port), socket, host):
+                            if isinstance(item, Probe):
+                                found.append(item)
+                            else:
+                                unprobed[item] = None
+    return list(dict.fromkeys(found)), list(unprobed)
+
+
+class _Asked:
+    """One server and the requests made for it."""
+
+    def __init__(
+        self,
+        files: Mapping[str, str],
+        tree: Sequence[Directive],
+        server: Directive,
+        judge: ServerJudge,
+        sites: Sequence[GuardedSite],
+    ) -> None:
+        self.files = files
+        self.server = server
+        self.judge = judge
+        self.merges_slashes = judge.level.merges_slashes
+        self.forged = _forged(tree, sites)
+
+    def _where(self, place: Place | None) -> tuple[str, int]:
+        directive = place.directive if place is not None else self.server
+        text = self.files.get(directive.file)
+        return directive.file, position(text, directive.start)[0] if text is not None else 0
+
+    def unprobed(self, place: Place | None, reason: str) -> Unprobed:
+        return Unprobed(*self._where(place), place.name if place else "(server)", reason)
+
+    def spot(self, place: Place) -> str | Unprobed:
+        """A path, as sent, for which nginx chooses ``place``."""
+        for candidate in _candidates(place):
+            path = quote(candidate.encode("utf-8", "surrogateescape"), safe="/!$&'()*+,;=:@~")
+            if path.startswith("/") and self._place(path) is place:
+                return path
+        return self.unprobed(place, "found no path for which nginx would choose it")
+
+    def _place(self, path: str) -> Place | None:
+        uri = tidy(path, merges_slashes=self.merges_slashes)
+        own = self.judge.outer[-1] if self.judge.outer[-1].key is None else None
+        return resolve(self.judge.outer, uri) or own
+
+    def requests(
+        self, path: str, endpoint: Endpoint, socket: Socket, host: str
+    ) -> Iterator[Probe | Unprobed]:
+        """The variants of one path, each with what its own place makes of it."""
+        slash = path.rstrip("/") if path.endswith("/") and path != "/" else f"{path}/"
+        variants: list[tuple[str, str, tuple[str, ...]]] = [
+            ("plain", path, ()),
+            ("forged address", path, self.forged),
+            ("//", f"/{path}", ()),
+            ("/./", f"/.{path}", ()),
+            ("%2e", f"/%2e{path}", ()),
+            ("upper case", re.sub(r"%..|[a-z]+", lambda m: m[0].upper(), path), ()),
+            ("trailing slash", slash, ()),
+        ]
+        for variant, sent, headers in variants:
+            if variant != "plain" and sent == path and not headers:
+                continue  # no letter in it
+            place = self._place(sent)
+            if place is None:
+                continue
+            uri = tidy(sent, merges_slashes=self.merges_slashes)
+            expected = expected_at(self.judge, place, uri)
+            if isinstance(expected, Unknown):
+                yield self.unprobed(place, f"{variant}: {expected.reason}")
+                continue
+            yield Probe(
+                str(endpoint.address),
+                endpoint.port,
+                socket.tls,
+                socket.proxy_protocol,
+                host,
+                sent,
+                headers,
+                variant,
+                expected.place.name,
+                *self._where(expected.place),
+                expected.kind,
+                expected.statuses,
+                bool(expected.place.passes()),
+            )
+
+
+def _candidates(place: Place) -> Iterator[str]:
+    """Paths that may lead to ``place``."""
+    if place.key is None:
+        yield from ("/wgcluster-probe", "/wgcluster/probe", "/")
+        return
+    if place.key.modifier in ("~", "~*"):
+        lead = _prefix_of(place)
+        for text in samples(place.key.pattern):
+            for start in ("", lead, "/", f"{lead.rstrip('/')}/", "/x", f"{lead}x"):
+                if hits(place.key.pattern, start + text, caseless=place.key.modifier == "~*"):
+                    yield start + text
+        return
+    # Where a regex takes the plain path, a longer one may still end here.
+    for end in ("", "/", "wgcluster-probe", "/wgcluster-probe", "/wgcluster/probe"):
+        yield place.key.pattern + end
+
+
+def _prefix_of(place: Place) -> str:
+    """The path of the innermost prefix location around it."""
+    parent = place.parent
+    while parent is not None:
+        if parent.key is not None and parent.key.modifier in ("", "^~"):
+            return parent.key.pattern
+        parent = parent.parent
+    return ""
+
+
+def _host(server: Directive, socket: Socket, sites: Sequence[GuardedSite]) -> str | None:
+    """A host name for which nginx chooses ``server`` on ``socket``."""
+    for name in _names(server, sites):
+        if socket.chosen(name.lower()) is server:
+            return name
+    return None
+
+
+def _names(server: Directive, sites: Sequence[GuardedSite]) -> Iterator[str]:
+    for site in sites:
+        name = site.server_name.partition(":")[0]
+        if re.fullmatch(r"[\w.-]+", name) and find_servers((server,), name):
+            yield name
+    for name in names_of(server):
+        if name.startswith("~"):
+            yield from (s for s in samples(name[1:]) if re.fullmatch(r"[\w.-]+", s))
+        elif name.startswith("*."):
+            yield f"wgcluster-probe{name[1:]}"
+        elif name.endswith(".*"):
+            yield f"{name[:-1]}invalid"
+        elif re.fullmatch(r"[\w.-]+", name):
+            yield name.removeprefix(".")
+    yield NOBODY
+
+
+def _forged(tree: Sequence[Directive], sites: Sequence[GuardedSite]) -> tuple[str, ...]:
+    """Headers in which a stranger says that he is one of those who may pass."""
+    firsts = {network.version: network for site in sites for network in reversed(site.allow)}
+    insiders = [str(next(iter(firsts[version].hosts()))) for version in sorted(firsts)] or ["127.0.0.1"]
+    named = {d.args[0] for top in tree for d in top.walk() if d.name == "real_ip_header" and d.args}
+    usual = ["X-Forwarded-For", "X-Real-IP"]
+    lines = [f"{name}: {', '.join(insiders)}" for name in usual + sorted(named - {*usual, "proxy_protocol"})]
+    hops = ", ".join(f'for="[{i}]"' if ":" in i else f"for={i}" for i in insiders)
+    return (*lines, f"Forwarded: {hops}")
+
+
+def judge_stranger(probe: Probe, answer: Answer) -> str:
+    """Why ``answer`` is wrong for a client that is not on the list; "" if it is right."""
+    got = f"{answer.status}" if answer.status else "no answer"
+    if probe.expected == "served":
+        return "" if answer.status not in (0, 403) else f"{probe}: {got}, though it is public"
+    if answer.status in probe.statuses:
+        return ""
+    right = " or ".join(str(status or "no answer") for status in sorted(probe.statuses))
+    return f"{probe}: {got}, not {right}: location {probe.location} ({probe.file}:{probe.line}) is not hidden"
+
+
+def judge_insider(probe: Probe, answer: Answer, stranger: Answer | None = None) -> str:
+    """Why ``answer`` is wrong for a client that is on the list; "" if it is right.
+
+    The service may say 403 itself. What nginx says is told from it by its size, the same that the
+    ``stranger`` was told; without a server behind, nginx says 403 of a folder without index to anyone.
+    """
+    if probe.expected == "closed":
+        return judge_stranger(probe, answer)
+    if answer.status == 0:
+        return f"{probe}: no answer"
+    denied = answer.status == 403 and (stranger is None or answer == stranger)
+    if denied and (probe.proxied or probe.expected == "served"):
+        return f"{probe}: 403 for a client on the list (location {probe.location}, {probe.file}:{probe.line})"
+    return ""

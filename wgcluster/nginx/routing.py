@@ -1,0 +1,108 @@
+"""Which server block answers a request, and what nginx makes of its path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from .find import names_of, port_of, wildcard_rank
+from .tree import Directive
+
+Address = IPv4Address | IPv6Address
+_LISTEN = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d+)?")
+
+
+class Endpoint(NamedTuple):
+    """What one ``listen`` names."""
+
+    address: Address
+    port: int
+
+
+@dataclass(slots=True)
+class Socket:
+    """An address and port with the servers that share it; what one ``listen`` says of it holds for all."""
+
+    servers: list[Directive] = field(default_factory=list)
+    default: Directive | None = None
+    tls: bool = False
+    proxy_protocol: bool = False
+
+    def chosen(self, host: str) -> Directive:
+        """The server for the host name ``host`` (ngx_http_find_virtual_server)."""
+        best, found = 0, self.default or self.servers[0]
+        for server in self.servers:
+            names = names_of(server)
+            rank = 10_000 if host in names else max(wildcard_rank(name, host) for name in names)
+            if rank > best:  # of equals the first
+                best, found = rank, server
+        return found
+
+
+def sockets(servers: Iterable[Directive]) -> dict[Endpoint, Socket]:
+    """All TCP sockets that nginx opens for ``servers``; those of unix paths and host names are left out."""
+    found: dict[Endpoint, Socket] = {}
+    for server in servers:
+        listens = [c.args for c in server.body if c.name == "listen" and c.args] or [("80",)]
+        whole = any(c.name == "ssl" and c.args == ("on",) for c in server.body)
+        for where, *flags in listens:
+            if "quic" in flags:
+                continue
+            for endpoint in _endpoints(where, flags):
+                socket = found.setdefault(endpoint, Socket())
+                if server not in socket.servers:
+                    socket.servers.append(server)
+                if socket.default is None and {"default_server", "default"} & set(flags):
+                    socket.default = server
+                socket.tls = socket.tls or whole or "ssl" in flags
+                socket.proxy_protocol = socket.proxy_protocol or "proxy_protocol" in flags
+    return found
+
+
+def _endpoints(where: str, flags: Sequence[str]) -> list[Endpoint]:
+    if where.startswith("unix:"):
+        return []
+    port = int(port_of(where))
+    match = _LISTEN.fullmatch(where)
+    host = "*" if where.isdigit() or match is None else match[1].strip("[]")
+    if host == "*":
+        return [Endpoint(IPv4Address(0), port)]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return []
+    both = address == IPv6Address(0) and "ipv6only=off" in flags
+    return [Endpoint(address, port), *([Endpoint(IPv4Address(0), port)] if both else [])]
+
+
+def socket_for(there: Mapping[Endpoint, Socket], address: Address, port: int) -> Socket | None:
+    """The socket that takes a connection to ``address``: its own before that of all addresses."""
+    own = there.get(Endpoint(address, port))
+    if own is not None:
+        return own
+    return there.get(Endpoint(IPv4Address(0) if address.version == 4 else IPv6Address(0), port))
+
+
+def tidy(path: str, *, merges_slashes: bool = True) -> str:
+    """The path that locations are compared with: decoded, without ``.``, ``..``, double slashes and query.
+
+    After ngx_http_parse_complex_uri; ``path`` begins with "/" and does not climb out at the top.
+    """
+    path = re.split(r"[?#]", path, maxsplit=1)[0]
+    decoded = unquote_to_bytes(path).decode("utf-8", "surrogateescape")
+    kept: list[str] = []
+    segments = decoded.split("/")[1:]
+    for number, segment in enumerate(segments):
+        last = number == len(segments) - 1
+        if segment in (".", ".."):
+            if segment == "..":
+                kept = kept[:-1]
+            if last:
+                kept.append("")
+        elif segment or last or not merges_slashes:
+            kept.append(segment)
+    return "/" + "/".join(kept)
