@@ -59,6 +59,8 @@ if [ -e "/sys/class/net/$interface" ]; then
     fi
 fi
 
+section addresses
+ip -o addr show scope global | awk '{ sub("/.*", "", $4); print " " $4 }'
 section "clock $(date +%s)"
 section "forwarding $(cat /proc/sys/net/ipv4/ip_forward 2>/dev/null || echo -) $(cat /proc/sys/net/ipv6/conf/all/forwarding 2>/dev/null || echo -)"
 section advertised

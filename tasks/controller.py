@@ -17,6 +17,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from tasks import paths
 from tasks.facts import HostState
+from wgcluster.checks import Check
 from wgcluster.keystore import KeystoreError, Registry, passphrase
 from wgcluster.model import ModelError, read_cluster
 from wgcluster.nginx import NginxError
@@ -38,6 +39,7 @@ class Run:
     seen: dict[tuple[str, object], Observed] = field(default_factory=dict)  # by host and stage
     lock: BoundedSemaphore = field(default_factory=BoundedSemaphore)
     refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
+    verified: dict[str, list[Check]] | None = None  # by host; None: not yet
     sync_wanted: set[str] = field(default_factory=set)  # hosts whose file got other endpoints
     said: set[tuple[str, str]] = field(default_factory=set)
 

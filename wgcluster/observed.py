@@ -89,6 +89,7 @@ class Observed:
     units: dict[str, Unit] = field(default_factory=dict)
     ufw: bool = False
     link: Link | None = None
+    addresses: tuple[str, ...] = ()  # all of global scope, without their prefix
     clock: int = 0  # seconds since the epoch
     forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family
     advertised: dict[str, str] = field(default_factory=dict)  # accept_ra of interfaces routed by it
@@ -162,6 +163,8 @@ def parse(output: Sequence[str]) -> Observed:
                 link |= _dump(lines)
             case "preshared":
                 link["preshared_digest"] = lines[0]
+            case "addresses":
+                values["addresses"] = tuple(lines)
             case "clock":
                 values["clock"] = int(words[0])
             case "forwarding":

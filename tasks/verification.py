@@ -1,0 +1,177 @@
+"""The live checks, run on all hosts at the same time; and nginx asked for each location."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+import gevent
+from pyinfra import host as current
+from pyinfra import logger
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
+
+from tasks.controller import Run
+from tasks.operations import Commands
+from wgcluster.checks import Check, checks, ping_targets, table
+from wgcluster.nginx import parse_dump
+from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
+from wgcluster.plan import HostPlan
+
+FILES = Path(__file__).parent.parent / "files"
+
+
+class Pings(FactBase[dict[str, bool]]):
+    """Which of the addresses answer the host."""
+
+    def command(self, targets: Sequence[str]) -> str:
+        return f"targets={shlex.quote(' '.join(targets))}\n{(FILES / 'ping.sh').read_text()}"
+
+    @staticmethod
+    def default() -> dict[str, bool]:
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, bool]:
+        return {target: word == "yes" for target, word in (line.split() for line in output)}
+
+
+class Answers(FactBase[list[Answer]]):
+    """What the host gets for each request of a curl config."""
+
+    def command(self, config: str) -> str:
+        data = base64.b64encode(config.encode("utf-8", "surrogateescape")).decode()
+        return f"echo {data} | base64 -d | {{ {(FILES / 'request.sh').read_text()} }}"
+
+    @staticmethod
+    def default() -> list[Answer]:
+        return []
+
+    def process(self, output: list[str]) -> list[Answer]:
+        try:
+            return [Answer(int(status), int(size)) for status, size in (line.split() for line in output)]
+        except ValueError as error:
+            raise FactProcessError(f"curl's answer cannot be read: {error}") from error
+
+
+def verify(state: State, run: Run) -> None:
+    """Check every host of this run once, all at the same time, and print the table."""
+    with run.lock:
+        if run.verified is not None:
+            return
+
+        def look(host: Host) -> list[Check]:
+            with ctx_state.use(state), ctx_host.use(host):
+                return _checks(run, host)
+
+        active = sorted(state.inventory.get_active_hosts(), key=lambda host: host.name)
+        greenlets = {host: gevent.spawn(look, host) for host in active}
+        gevent.joinall(list(greenlets.values()))
+        run.verified = {
+            host.name: greenlet.get()
+            for host, greenlet in greenlets.items()
+            if host not in state.failed_hosts
+        }
+        rows = {
+            run.part_of(host).name: run.verified[host.name] for host in active if host.name in run.verified
+        }
+        logger.info("")
+        for line in table(rows).splitlines():
+            logger.info(line)
+        logger.info("")
+
+
+def _checks(run: Run, host: Host) -> list[Check]:
+    part = run.part_of(host)
+    targets = ping_targets(run.plan, part)
+    # The pings first: they make the handshakes that are looked at next.
+    answered = host.get_fact(Pings, targets=targets) if targets else {}
+    found = checks(run.plan, part, run.look(host), answered)
+    return [*found, _nginx(run, host)]
+
+
+def _nginx(run: Run, host: Host) -> Check:
+    """Each location asked by the host itself: from an address that is not on the list, and from one that is.
+
+    A request to an own address comes from that same address (RFC 6724, 5, rule 1): nginx sees what we know.
+    """
+    part, observed = run.part_of(host), run.look(host)
+    if not part.nginx:
+        return Check("nginx", 0)
+    if observed.nginx_error is not None or not observed.unit("nginx.service").active:
+        return Check("nginx", 1, (observed.nginx_error or "nginx is not running",))
+    addresses = [ip_address(address) for address in observed.addresses]
+    found, unprobed = probes(parse_dump(observed.nginx_dump), part.nginx, addresses)
+    answers = _ask(host, found)
+    if len(answers) != len(found):
+        return Check("nginx", len(found), (f"{len(answers)} answers to {len(found)} requests",))
+    strangers = {
+        (p.port, p.host, p.path, p.headers): a
+        for p, a in zip(found, answers, strict=True)
+        if not _is_inside(part, p)
+    }
+    faults = [f"not asked: {one.file}:{one.line}: {one.location}: {one.reason}" for one in unprobed]
+    for probe, answer in zip(found, answers, strict=True):
+        if _is_inside(part, probe):
+            stranger = strangers.get((probe.port, probe.host, probe.path, probe.headers))
+            fault = judge_insider(probe, answer, stranger)
+        else:
+            fault = judge_stranger(probe, answer)
+        faults += [fault] if fault else []
+    if not strangers:
+        faults.append("no address of this host is off the list, so nobody could be refused")
+    return Check("nginx", len(found), tuple(faults))
+
+
+def _is_inside(part: HostPlan, probe: Probe) -> bool:
+    address = ip_address(probe.address)
+    return any(address in network for site in part.nginx for network in site.allow)
+
+
+def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]:
+    # One argument of a command may have 128 KiB (execve(2), MAX_ARG_STRLEN).
+    answers: list[Answer] = []
+    for start in range(0, len(found), at_once):
+        config = "next\n".join(_request(probe) for probe in found[start : start + at_once])
+        answers += host.get_fact(Answers, config=config)  # type: ignore[arg-type]
+    return answers
+
+
+def _request(probe: Probe) -> str:
+    """One request as curl(1) reads it with ``--config``."""
+    scheme = "https" if probe.tls else "http"
+    at = f"[{probe.address}]" if ":" in probe.address else probe.address
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    lines = [
+        f"url = {quoted(f'{scheme}://{probe.host}:{probe.port}{probe.path}')}",
+        f"connect-to = {quoted(f'::{at}:{probe.port}')}",
+        'output = "/dev/null"',
+        'write-out = "%{http_code} %{size_download}\\n"',
+        "max-time = 10",
+        "path-as-is",
+        "globoff",
+        "insecure",
+        *(f"header = {quoted(header)}" for header in probe.headers),
+        *(["haproxy-protocol"] if probe.proxy_protocol else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@operation()
+def hold(run: Run) -> Commands:
+    """Fails where a check of this host failed."""
+    found = (run.verified or {}).get(current.name, [])
+    faults = [f"{check.name}: {fault}" for check in found for fault in check.faults]
+    if faults:
+        words = shlex.quote("\n".join(faults))
+        yield StringCommand(f"printf '%s\\n' {words} >&2; exit 1")

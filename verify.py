@@ -1,0 +1,10 @@
+"""Holds the live hosts against the plan: pyinfra inventory.py verify.py -y; exit status 1 if one fails."""
+
+from pyinfra import state
+
+from tasks.controller import this_run
+from tasks.verification import hold, verify
+
+run = this_run(state, secrets=False)
+verify(state, run)
+hold(name="Hold the host against the plan", run=run)

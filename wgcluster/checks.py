@@ -1,0 +1,143 @@
+"""A live host held against its plan: what was seen on it, check by check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from wgcluster.drift import SESSION
+from wgcluster.iptables import Packet, packet_of, verdict
+from wgcluster.observed import Observed
+from wgcluster.plan import HostPlan, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. ``faults`` is empty where all is as planned."""
+
+    name: str  # heads a column: "unit", "handshake" …
+    count: int  # how many things were looked at; 0: there was nothing to look at
+    faults: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "-"
+        return f"{self.count - min(len(self.faults), self.count)}/{self.count}" if self.faults else "ok"
+
+
+def ping_targets(plan: Plan, host: HostPlan) -> list[str]:
+    """The overlay addresses that must answer this host: those of all other hosts, in families of its own."""
+    families = {address.version for address in host.addresses}
+    return [
+        str(address.ip)
+        for other in plan.hosts
+        if other.name != host.name
+        for address in other.addresses
+        if address.version in families
+    ]
+
+
+def checks(plan: Plan, host: HostPlan, observed: Observed, answered: Mapping[str, bool]) -> list[Check]:
+    """All checks of one host but nginx.
+
+    Args:
+        answered: by overlay address, whether it answered a ping from this host.
+    """
+    return [
+        _unit(host, observed),
+        _handshakes(host, observed),
+        _pings(plan, host, answered),
+        _forwarding(host, observed),
+        _rules(host, observed),
+    ]
+
+
+def _unit(host: HostPlan, observed: Observed) -> Check:
+    names = [f"wg-quick@{host.interface}.service"]
+    faults = []
+    for name in names:
+        unit = observed.unit(name)
+        if not unit.active:
+            faults.append(f"{name} is not active")
+        if not unit.enabled:
+            faults.append(f"{name} is not enabled: it will be gone after a boot")
+    if host.firewall != "off" and not observed.unit(f"wgcluster-firewall@{host.interface}.service").enabled:
+        faults.append("the firewall's unit is not enabled: our rules will be gone after a boot")
+    link = observed.link
+    if link is None:
+        faults.append(f"there is no interface {host.interface}")
+    elif link.public_key != host.public_key:
+        faults.append(f"{host.interface} has another key than planned")
+    elif link.port != host.port:
+        faults.append(f"{host.interface} listens on {link.port}, planned is {host.port}")
+    return Check("unit", 1, tuple(faults))
+
+
+def _handshakes(host: HostPlan, observed: Observed) -> Check:
+    """One with each host that it is linked to; clients come and go."""
+    peers = [peer for peer in host.peers if not peer.is_client]
+    live = observed.link.peers if observed.link is not None else {}
+    faults = []
+    for peer in peers:
+        seen = live.get(peer.public_key)
+        if seen is None:
+            faults.append(f"{peer.name} is no peer of the live interface")
+        elif not seen.handshake:
+            faults.append(f"no handshake with {peer.name} yet")
+        elif observed.clock - seen.handshake > SESSION:
+            faults.append(f"the last handshake with {peer.name} is {observed.clock - seen.handshake} s old")
+    return Check("handshake", len(peers), tuple(faults))
+
+
+def _pings(plan: Plan, host: HostPlan, answered: Mapping[str, bool]) -> Check:
+    owner = {str(address.ip): other.name for other in plan.hosts for address in other.addresses}
+    targets = ping_targets(plan, host)
+    faults = [f"{owner[target]} ({target}) does not answer" for target in targets if not answered.get(target)]
+    return Check("ping", len(targets), tuple(faults))
+
+
+def _forwarding(host: HostPlan, observed: Observed) -> Check:
+    faults = []
+    for family in host.forwards:
+        if observed.forwarding.get(family) != "1":
+            faults.append(f"IPv{family} forwarding is off")
+        packet = Packet(in_interface=host.interface)
+        for tool in _blocking(observed, family, "FORWARD", [packet]):
+            faults.append(f"{tool}: FORWARD does not let through what comes from {host.interface}")
+    return Check("forward", len(host.forwards), tuple(faults))
+
+
+def _rules(host: HostPlan, observed: Observed) -> Check:
+    """Can those who dial this host reach its port?"""
+    port = ("-p", "udp", "--dport", str(host.port))
+    faults = []
+    for source in host.listen_from:
+        words = ("-s", str(source), *port) if source.prefixlen else port
+        for tool in _blocking(observed, source.version, "INPUT", [packet_of(words)]):
+            faults.append(f"{tool}: INPUT does not let {source} reach UDP port {host.port}")
+    return Check("port", len(host.listen_from), tuple(faults))
+
+
+def _blocking(observed: Observed, family: int, chain: str, packets: Sequence[Packet]) -> Iterator[str]:
+    for saved in observed.rules:
+        chains = saved.tables.get("filter", {})
+        if saved.family == family and any(verdict(chains, chain, packet) != "ACCEPT" for packet in packets):
+            yield saved.tool
+
+
+def table(rows: Mapping[str, Sequence[Check]]) -> str:
+    """One line a host, one column a check, and below it every fault in words."""
+    heads = list(dict.fromkeys(check.name for checks in rows.values() for check in checks))
+    cells = [["host", *heads]]
+    for name, found in rows.items():
+        by_name = {check.name: str(check) for check in found}
+        cells.append([name, *(by_name.get(head, "-") for head in heads)])
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in cells]
+    faults = [
+        f"{name}: {check.name}: {fault}"
+        for name, found in rows.items()
+        for check in found
+        for fault in check.faults
+    ]
+    return "\n".join([line.rstrip() for line in lines] + ([""] if faults else []) + faults)
