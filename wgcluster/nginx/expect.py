@@ -42,10 +42,12 @@ def expected_at(judge: ServerJudge, place: Place, uri: str) -> Expectation | Unk
             return moved
         if moved is not None:
             uri, there = moved, _place(judge, moved)
-            if there is None or there.internal:
+            if there is None or there.internal:  # an internal one is open to it now
                 return Unknown(f"a rewrite sends it to {uri}")
             place = there
         if (folder := _folder_meant(judge.outer, uri)) is not None:
+            if moved is not None and folder.internal:
+                return Unknown(f"a rewrite sends it to {uri}")
             codes |= {404 if folder.internal else 301}
             return _finished(judge, folder, "closed", codes)
         if place.internal:
@@ -80,10 +82,12 @@ def _finished(judge: ServerJudge, place: Place, kind: str, codes: frozenset[int]
         right = codes or frozenset({403, 404})
     level = judge.level if answered else place.level
     pages = [level.error_pages, *(named_children(body, "error_page") for body in place.bodies())]
-    for code in right:
-        for found in (page_for(page, str(code)) for page in pages):
+    for code in tuple(right):
+        for found in (page_for(listed, str(code)) for listed in pages):
             if found and (code != 403 or found[0].startswith("http") or found[1].args[-2].startswith("=")):
                 return Unknown(f"what answers its {code} is for an error_page to say")
+            page = judge.target(found[0]) if found else None
+            right |= _codes(page.directive.body) if page is not None else frozenset()
     if level.auth:
         right |= {401}
     if level.limits:
