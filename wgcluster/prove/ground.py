@@ -1,0 +1,263 @@
+"""What was read, as tables of numbers on which all packets can be followed at once.
+
+The address space is cut into *atoms*: each address of a machine is one; a network behind a host is one or,
+where somebody's AllowedIPs end inside it, several. For all addresses of an atom a packet goes the same way.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wgcluster.iptables import Match, Packet, match, target, verdict
+from wgcluster.prefixes import Network
+from wgcluster.prove.read import NONE, Flags, Ints, Reading
+from wgcluster.prove.texts import Family, MachineText
+
+Route = NDArray[np.int32]
+
+STRANGER = -2  # in ``Ground.route``: AllowedIPs give it to a peer whose key no machine here holds
+FAMILIES: tuple[Family, Family] = (4, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """Addresses ``first`` to ``last`` of one family, which are at home with one machine."""
+
+    family: Family
+    first: int
+    last: int
+    owner: int  # index of the machine
+    node: int  # index in ``Ground.nodes``
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address:
+        return IPv4Address(self.first) if self.family == 4 else IPv6Address(self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What each machine forwards, by its ip_forward and its FORWARD chain, for packets of either state."""
+
+    kernel: Flags  # [machine, family]: ip_forward is on
+    relay: Flags  # [machine, family]: from the tunnel into the tunnel
+    inward: Flags  # [atom]: from the tunnel into the network behind its owner
+    outward: Flags  # [atom]: from that network into the tunnel
+    masquerade: Flags  # [machine, family]: what it forwards into the tunnel gets its own address
+
+
+class Ground:
+    """Machines, nodes, atoms and who hands what to whom.
+
+    A *node* is what pairs are made of: a machine, or a network behind one. ``faults`` tells what is wrong
+    by itself, whatever the packets do.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.machines = reading.machines
+        self.faults: list[str] = []
+        subnets = [(i, one) for i, machine in enumerate(self.machines) for one in machine.subnets]
+        self.nodes = [machine.name for machine in self.machines] + [str(one) for _, one in subnets]
+        self.home = np.array([*range(len(self.machines)), *(i for i, _ in subnets)], np.int32)
+        self.atoms = sorted(self._cut(subnets), key=lambda atom: (atom.family, atom.first))
+        self.owner = np.array([atom.owner for atom in self.atoms], np.int32)
+        self.node = np.array([atom.node for atom in self.atoms], np.int32)
+        self.family = np.array([atom.family == 6 for atom in self.atoms], np.intp)
+        self.behind = self.node >= len(self.machines)
+        self.address = np.full((len(self.machines), 2), NONE, np.int32)  # [machine, family]: its own atom
+        for i, atom in enumerate(self.atoms):
+            if not self.behind[i]:
+                self.address[atom.owner, self.family[i]] = i
+        self.machine_of_key = self._holders()
+        self.has_peer, self.opens = self._links()
+        self.route = self._routes()
+        self.gates = self._gates(subnets)
+
+    def _cut(self, subnets: list[tuple[int, Network]]) -> Iterator[Atom]:
+        taken: dict[tuple[Family, int], int] = {}
+        ends: dict[Family, set[int]] = {4: set(), 6: set()}
+        for i, interfaces in enumerate(self.reading.addresses):
+            for interface in interfaces:
+                place = interface.version, int(interface)
+                if place in taken:
+                    other = self.machines[taken[place]].name
+                    self.faults.append(
+                        f"{interface.ip} is the address of {other} and of {self.machines[i].name}"
+                    )
+                    continue
+                taken[place] = i
+                yield Atom(*place, int(interface), i, i)
+        for network in (*self.reading.prefixes, *(one for _, one in subnets)):
+            ends[network.version] |= {int(network.network_address), int(network.broadcast_address) + 1}
+        for family, address in taken:
+            ends[family] |= {address, address + 1}
+        cuts = {family: sorted(found) for family, found in ends.items()}
+        for node, (i, subnet) in enumerate(subnets, len(self.machines)):
+            low, high = int(subnet.network_address), int(subnet.broadcast_address) + 1
+            inside = cuts[subnet.version]
+            parts = inside[bisect_left(inside, low) : bisect_right(inside, high)]
+            for first, after in pairwise(parts):
+                place = subnet.version, first
+                if place in taken:
+                    other = self.machines[taken[place]].name
+                    self.faults.append(
+                        f"{subnet} behind {self.machines[i].name} overlaps what belongs to {other}"
+                    )
+                    continue
+                taken[place] = i
+                yield Atom(*place, after - 1, i, node)
+
+    def _holders(self) -> Ints:
+        holder: dict[str, int] = {}
+        for i, machine in enumerate(self.machines):
+            if machine.public_key in holder:
+                other = self.machines[holder[machine.public_key]].name
+                self.faults.append(f"{other} and {machine.name} have the same key {machine.public_key}")
+            holder[machine.public_key] = i
+        return np.array([holder.get(key, STRANGER) for key in self.reading.keys], np.int64)
+
+    def _links(self) -> tuple[Flags, Flags]:
+        """[a, b]: a has b as a peer; a packet of a gets the link to b up, if it is not up already."""
+        count = len(self.machines)
+        peers = self.reading.peers
+        has = np.zeros((count, count), np.bool_)
+        dials, keeps = has.copy(), has.copy()
+        secret = np.full((count, count), NONE, np.int32)
+        for i, sections in enumerate(self.reading.sections):
+            others = self.machine_of_key[peers.key[sections]]
+            for key in peers.key[sections[others == STRANGER]]:
+                self.faults.append(
+                    f"{self.machines[i].name}: no machine has the key {self.reading.keys[key]} of a peer"
+                )
+            if len(np.unique(peers.key[sections])) < len(sections):
+                self.faults.append(f"{self.machines[i].name}: two peers have the same key")
+            sections, others = sections[others != STRANGER], others[others != STRANGER]
+            has[i, others] = True
+            dials[i, others] = peers.endpoint[sections] != NONE
+            keeps[i, others] = peers.keepalive[sections]
+            secret[i, others] = peers.secret[sections]
+        # Whoever knows the way begins the handshake. Who does not must wait for the other side's keepalive.
+        self.dials, self.same_secret = dials, secret == secret.T
+        return has, has & has.T & self.same_secret & (dials | (dials & keeps).T)
+
+    def _routes(self) -> Route:
+        """[machine, atom]: whose AllowedIPs hold it by the longest prefix; itself if at home."""
+        peers, machines = self.reading.peers, self.machines
+        low, high, exact = self._spans()
+        length = np.array([network.prefixlen for network in self.reading.prefixes], np.int64)
+        route = np.full((len(machines), len(self.atoms)), NONE, np.int32)
+        for i, sections in enumerate(self.reading.sections):
+            prefix, place = peers.prefixes_of(sections)
+            if machines[i].gateway is None and not exact[prefix].all():
+                self._note_width(i, sections, prefix, place, exact)
+            by_length = np.argsort(length[prefix], kind="stable")  # WireGuard: of two equal the last has it
+            prefix, place = prefix[by_length], place[by_length]
+            size = high[prefix] - low[prefix]
+            atom = np.repeat(low[prefix] - (np.cumsum(size) - size), size) + np.arange(size.sum())
+            holder = np.repeat(place, size)
+            route[i, atom] = self.machine_of_key[peers.key[sections]][holder]
+            if machines[i].gateway is None:
+                self._note_overlap(i, sections, atom, holder)
+        at_home = np.arange(len(self.atoms))
+        route[self.owner, at_home] = self.owner
+        return route
+
+    def _spans(self) -> tuple[Ints, Ints, Flags]:
+        """[prefix]: the atoms it holds, from and up to; whether they are all that it holds."""
+        starts = {f: [atom.first for atom in self.atoms if atom.family == f] for f in FAMILIES}
+        offset = {4: 0, 6: len(starts[4])}
+        total = [0]
+        for atom in self.atoms:
+            total.append(total[-1] + atom.last - atom.first + 1)
+        low, high, exact = [], [], []
+        for network in self.reading.prefixes:
+            first, last = int(network.network_address), int(network.broadcast_address)
+            begin = offset[network.version] + bisect_left(starts[network.version], first)
+            end = offset[network.version] + bisect_right(starts[network.version], last)
+            low.append(begin)
+            high.append(end)
+            exact.append(total[end] - total[begin] == network.num_addresses)
+        return np.array(low, np.int64), np.array(high, np.int64), np.array(exact, np.bool_)
+
+    def _note_width(self, i: int, sections: Ints, prefix: Ints, place: Ints, exact: Flags) -> None:
+        for j in np.flatnonzero(~exact[prefix]):
+            self.faults.append(
+                f"{self.machines[i].name}: AllowedIPs of {self._peer(sections[place[j]])} hold"
+                f" {self.reading.prefixes[prefix[j]]}, in which addresses belong to nobody"
+            )
+
+    def _note_overlap(self, i: int, sections: Ints, atom: Ints, holder: Ints) -> None:
+        held = np.bincount(atom, minlength=len(self.atoms))
+        for a in np.flatnonzero(held > 1):
+            names = ", ".join(self._peer(sections[h]) for h in holder[atom == a])
+            self.faults.append(
+                f"{self.machines[i].name}: {self.atoms[a].address} stands in the AllowedIPs of {names};"
+                " the longest prefix takes it, of equal ones the last"
+            )
+        for a in np.flatnonzero((held > 0) & (self.owner == i)):
+            names = ", ".join(self._peer(sections[h]) for h in holder[atom == a])
+            self.faults.append(
+                f"{self.machines[i].name}: its own {self.atoms[a].address} is in the AllowedIPs of {names}"
+            )
+
+    def _peer(self, section: int) -> str:
+        key = self.reading.peers.key[section]
+        holder = self.machine_of_key[key]
+        return f"the key {self.reading.keys[key]}" if holder == STRANGER else self.machines[holder].name
+
+    def _gates(self, subnets: list[tuple[int, Network]]) -> Gates:
+        count = len(self.machines)
+        kernel = np.zeros((count, 2), np.bool_)
+        relay, masquerade = kernel.copy(), kernel.copy()
+        for i, machine in enumerate(self.machines):
+            tunnel = machine.interface
+            for f, family in enumerate(FAMILIES):
+                kernel[i, f] = family in machine.forwards
+                relay[i, f] = kernel[i, f] and _passes(machine, family, Packet(tunnel, tunnel))
+                masquerade[i, f] = _masquerades(machine, family)
+        inward = np.zeros(len(self.atoms), np.bool_)
+        outward = inward.copy()
+        for a in np.flatnonzero(self.behind):
+            atom = self.atoms[a]
+            machine = self.machines[atom.owner]
+            subnet = subnets[atom.node - count][1]
+            on = kernel[atom.owner, self.family[a]]
+            tunnel = machine.interface
+            inward[a] = on and _passes(machine, atom.family, Packet(in_interface=tunnel, destination=subnet))
+            outward[a] = on and _passes(machine, atom.family, Packet(out_interface=tunnel, source=subnet))
+        return Gates(kernel, relay, inward, outward, masquerade)
+
+
+def _passes(machine: MachineText, family: Family, packet: Packet) -> bool:
+    """Does the FORWARD chain let through both the first packet and the answers?"""
+    chains = machine.tables.get(family, {}).get("filter", {})
+    return all(
+        verdict(
+            chains,
+            "FORWARD",
+            Packet(
+                packet.in_interface,
+                packet.out_interface,
+                packet.source,
+                packet.destination,
+                state=frozenset({state}),
+            ),
+        )
+        == "ACCEPT"
+        for state in ("NEW", "ESTABLISHED")
+    )
+
+
+def _masquerades(machine: MachineText, family: Family) -> bool:
+    chain = machine.tables.get(family, {}).get("nat", {}).get("POSTROUTING")
+    packet = Packet(out_interface=machine.interface)
+    return chain is not None and any(
+        target(spec) == "MASQUERADE" and match(spec, packet) is Match.ALL for spec in chain.rules
+    )

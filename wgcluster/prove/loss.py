@@ -1,0 +1,90 @@
+"""Hosts whose loss cuts others off, even if the rest were planned anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import rustworkx
+
+from wgcluster.prove.ground import Ground
+from wgcluster.prove.read import Flags, Ints
+from wgcluster.topology import some
+
+
+def losses(ground: Ground) -> Iterator[str]:
+    """A sentence for each host that others depend on.
+
+    What is left may be routed through any host that may relay, so a host counts only if no other could take
+    its place. The road warriors of a gateway always count: their configs name that one gateway.
+    """
+    machines = ground.machines
+    hosts = np.array([i for i, machine in enumerate(machines) if machine.gateway is None], np.intp)
+    linked = (ground.opens | ground.opens.T)[np.ix_(hosts, hosts)]
+    relays = np.array([machines[i].may_relay for i in hosts], np.bool_)
+    warriors: dict[str, list[str]] = {}
+    for machine in machines:
+        if machine.gateway is not None:
+            warriors.setdefault(machine.gateway, []).append(machine.name)
+    names = [machines[i].name for i in hosts]
+    cuts = {name: (cut, rest) for name, cut, rest in _cuts(linked, relays, names)}
+    for name in sorted({*cuts, *warriors}):
+        cut, rest = cuts.get(name, ([], []))
+        if cut:
+            yield f"if {name} is lost, {some(cut)} no longer reach{'es' * (len(cut) == 1)} {some(rest)}"
+        if name in warriors:
+            several = len(warriors[name]) > 1
+            yield f"if {name} is lost, {some(warriors[name])} {'are' if several else 'is'} cut off"
+
+
+def _cuts(linked: Flags, relays: Flags, names: list[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each host that others depend on, whom it cuts off, from whom; the smaller side first."""
+    if not linked.any():
+        return
+    a, b = np.nonzero(np.triu(linked & relays[:, None] & relays))
+    graph: rustworkx.PyGraph[int, None] = rustworkx.PyGraph(multigraph=False)
+    graph.add_nodes_from(range(len(names)))
+    graph.add_edges_from_no_data(list(zip(a.tolist(), b.tolist(), strict=True)))
+    everyone = bool(relays.all())
+    candidates = rustworkx.articulation_points(graph) if everyone else np.flatnonzero(relays).tolist()
+    before = None if everyone else ~_connected(linked, graph, relays)
+    for lost in sorted(candidates):
+        rest = graph.copy()
+        rest.remove_node(lost)
+        if before is None:
+            parts = sorted(map(sorted, rustworkx.connected_components(rest)), key=len)
+            cut, kept = [i for part in parts[:-1] for i in part], parts[-1]
+        else:
+            left = relays.copy()
+            left[lost] = False
+            apart: Flags = ~_connected(linked, rest, left) & ~before
+            apart[lost] = apart[:, lost] = False
+            cut, kept = _sides(apart)
+        if cut:
+            yield names[lost], [names[i] for i in sorted(cut)], [names[i] for i in sorted(kept)]
+
+
+def _connected(linked: Flags, graph: rustworkx.PyGraph[int, None], relays: Flags) -> Flags:
+    """[a, b]: linked, or linked to relays that are connected among themselves."""
+    groups = [sorted(part) for part in rustworkx.connected_components(graph) if relays[next(iter(part))]]
+    member = np.zeros((len(linked), len(groups)), np.float32)  # floats, for the fast product
+    for g, part in enumerate(groups):
+        member[:, g] = linked[:, part].any(axis=1)
+        member[part, g] = 1
+    together: Flags = linked | (member @ member.T > 0)
+    np.fill_diagonal(together, True)
+    return together
+
+
+def _sides(apart: Flags) -> tuple[list[int], list[int]]:
+    """The fewest hosts, picked greedily, without whom nobody misses anybody; and whom these miss."""
+    missing: Ints = apart.sum(axis=1)
+    cut: list[int] = []
+    while missing.any():
+        worst = int(missing.argmax())
+        cut.append(worst)
+        missing = missing - apart[worst]
+        missing[cut] = 0
+    missed = apart[cut].any(axis=0)
+    missed[cut] = False
+    return cut, np.flatnonzero(missed).tolist()

@@ -1,0 +1,68 @@
+"""What a machine is told, as text: the proof knows nothing else of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wgcluster import client, firewall, wgconf
+from wgcluster.iptables import Chain, Tables
+from wgcluster.plan import HostPlan, Network, Plan
+
+Family = Literal[4, 6]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineText:
+    """One host or road warrior: its texts, and what no text of its own says.
+
+    ``tables`` is what ``iptables-save`` shows of each family, parsed; ``{}`` lets everything through.
+    """
+
+    name: str
+    public_key: str  # base64, of the private key in ``config``
+    config: str  # for wg-quick(8)
+    interface: str = "wg"
+    forwards: tuple[Family, ...] = ()  # families with ip_forward on
+    tables: Mapping[Family, Tables] = field(default_factory=dict)
+    subnets: tuple[Network, ...] = ()  # networks behind it
+    site: str | None = None
+    may_relay: bool = False  # a new plan may route the packets of others through it
+    gateway: str | None = None  # of a road warrior; None: it is a host
+
+
+def texts_of(plan: Plan) -> Iterator[MachineText]:
+    """Every machine of a plan with its rendered texts, hosts first, one at a time to save memory."""
+    shown = wgconf.Shown()
+    for host in plan.hosts:
+        yield MachineText(
+            name=host.name,
+            public_key=host.public_key,
+            config=wgconf.render(host, shown=shown),
+            interface=host.interface,
+            forwards=host.forwards,
+            tables=_tables(host),
+            subnets=host.subnets,
+            site=host.site,
+            may_relay=host.gateway or plan.topology == "partial",
+        )
+    for warrior in plan.clients:
+        yield MachineText(
+            name=warrior.name,
+            public_key=warrior.public_key,
+            config=client.config(warrior),
+            gateway=warrior.gateway.name,
+        )
+
+
+def _tables(host: HostPlan) -> dict[Family, Tables]:
+    """The rules of a host in chains that drop all else: they must do without any foreign rule's help."""
+    if host.firewall == "off" or not host.forwards:
+        return {}
+    tables: dict[Family, Tables] = {
+        family: {"filter": {"FORWARD": Chain("DROP")}, "nat": {"POSTROUTING": Chain()}} for family in (4, 6)
+    }
+    for rule in firewall.wanted(host):
+        tables[rule.family][rule.table].setdefault(rule.chain, Chain()).rules.append(rule.spec)
+    return tables
