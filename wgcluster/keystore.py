@@ -205,11 +205,12 @@ class Registry:
         ).encode()
         target = Path(os.path.realpath(self.path))  # a symbolic link stays one
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with _locked(target):
                 if _read(target) != self._on_disk:
                     mend = "nothing was written; run this again"
                     raise KeystoreError([f"{self.path}: another run changed it meanwhile; {mend}"])
-                _replace(target, text)
+                write_private(target, text)
         except OSError as error:
             raise KeystoreError([f"{self.path}: cannot be written: {error.strerror}"]) from None
         self._on_disk = text
@@ -265,8 +266,8 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Put ``data`` in the place of ``path``: mode 0600, and at every moment the old content or the new."""
+def write_private(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of ``path``, mode 0600: the old content or the new, never a part. OSError."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:

@@ -549,11 +549,17 @@ def test_a_full_disk_leaves_the_old_registry_and_no_litter(path: Path) -> None:
     assert sorted(p.name for p in path.parent.iterdir()) == ["keys.yml", "keys.yml.lock"]
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    registry = Registry.load(tmp_path / "none" / "keys.yml")
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    fill(tmp_path / "lab" / "state" / "keys.yml")
+    assert list(Registry.load(tmp_path / "lab" / "state" / "keys.yml").public_keys()) == ["cloud", "root"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    registry = Registry.load(tmp_path / "file" / "keys.yml")
     registry.unlock(WORD)
     registry.ensure_hosts(["root"])
-    with pytest.raises(KeystoreError, match="cannot be written: No such file or directory"):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KeystoreError, match=r"file/keys\.yml: cannot be written: File exists"):
         registry.save()
 
 

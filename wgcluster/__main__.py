@@ -1,0 +1,129 @@
+"""python -m wgcluster: look at a cluster, keep its keys and road warriors. Nothing here touches a host."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import SUPPRESS, ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wgcluster.commands import clients, keys, plans, sites
+from wgcluster.commands.reading import CommandError
+from wgcluster.keystore import KeystoreError
+from wgcluster.model import ModelError
+from wgcluster.nginx import NginxError
+from wgcluster.plan import PlanError
+
+_INVENTORY = "the inventory, with its group_data beside it (default: inventory.py)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0, 1 for what is wrong with the cluster, 2 for wrong usage."""
+    args = _parser().parse_args(argv)
+    run: Callable[[Namespace], int] = args.run
+    try:
+        status = run(args)
+        sys.stdout.flush()
+        return status
+    except (CommandError, KeystoreError, ModelError, NginxError, PlanError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader, "head" for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        "python -m wgcluster",
+        description="Look at a cluster, keep its keys and road warriors. Nothing here touches a host.",
+    )
+    parser.add_argument("--inventory", type=Path, metavar="FILE", default="inventory.py", help=_INVENTORY)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    plan = _command(commands, "plan", plans.plan, "what each host gets: links, ways, rules", json=True)
+    plan.add_argument("host", nargs="?", metavar="HOST", help="this one alone")
+    render = _command(
+        commands, "render", plans.render, "write every config and its rules as files, without the secrets"
+    )
+    render.add_argument("-o", "--output", type=Path, metavar="DIR", required=True)
+    _add_keys(commands)
+    _add_clients(commands)
+    audit = _command(
+        commands,
+        "nginx-audit",
+        sites.nginx_audit,
+        "what nginx gives to whom it should not: status 1 if a location leaks",
+        json=True,
+    )
+    audit.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help='site files, or what "nginx -T" said'
+    )
+    audit.add_argument("--host", help="whose files these are; default: the only host with nginx_vpn_only")
+    audit.add_argument(
+        "--server", action="append", metavar="NAME", help="a guarded server_name; no inventory is read then"
+    )
+    audit.add_argument(
+        "--public", action="append", default=[], metavar="LOCATION", help="with --server: public on purpose"
+    )
+    audit.add_argument(
+        "--allow", action="append", default=[], metavar="NETWORK", help="with --server: who may pass"
+    )
+    return parser
+
+
+def _command(
+    commands: _SubParsersAction[ArgumentParser],
+    name: str,
+    run: Callable[[Namespace], int],
+    text: str,
+    *,
+    json: bool = False,
+) -> ArgumentParser:
+    """One command. ``--inventory`` may stand behind it, too: SUPPRESS keeps what was said in front of it."""
+    sub = commands.add_parser(name, help=text, description=text)
+    sub.add_argument("--inventory", type=Path, metavar="FILE", default=SUPPRESS, help=_INVENTORY)
+    if json:
+        sub.add_argument("--json", action="store_true", help="for programs")
+    sub.set_defaults(run=run)
+    return sub
+
+
+def _add_keys(commands: _SubParsersAction[ArgumentParser]) -> None:
+    text = "the key registry"
+    group = commands.add_parser("keys", help=text, description=text)
+    of_keys = group.add_subparsers(metavar="COMMAND", required=True)
+    _command(of_keys, "list", keys.list_keys, "who has keys, and which nobody needs", json=True)
+    _command(of_keys, "prune", keys.prune, "forget the keys of hosts and links that are no more")
+    _command(of_keys, "verify", keys.verify, "open every entry (needs the passphrase)")
+
+
+def _add_clients(commands: _SubParsersAction[ArgumentParser]) -> None:
+    text = "road warriors: laptops and phones that join through a gateway"
+    group = commands.add_parser("client", help=text, description=text)
+    of_clients = group.add_subparsers(metavar="COMMAND", required=True)
+    add = _command(of_clients, "add", clients.add, "give it an address and keys (needs the passphrase)")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--gateway", metavar="HOST", help="default: the first gateway that can be dialled")
+    add.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        metavar="A",
+        help="default: the first free one from .100 on, of each family",
+    )
+    _command(of_clients, "list", clients.list_clients, "who there is", json=True)
+    show = _command(of_clients, "show", clients.show, "print its whole config (needs the passphrase)")
+    show.add_argument("name", metavar="NAME")
+    way = show.add_mutually_exclusive_group()
+    way.add_argument("--qr", action="store_true", help="as a QR code, for a phone")
+    way.add_argument("-o", "--output", type=Path, metavar="FILE", help="into a file, mode 0600")
+    remove = _command(of_clients, "remove", clients.remove, "forget it")
+    remove.add_argument("name", metavar="NAME")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""client add, list, show, remove: road warriors."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+from wgcluster.client import config, next_addresses, qr
+from wgcluster.commands.printing import console, print_json, table
+from wgcluster.commands.reading import CommandError, Reading, read
+from wgcluster.keystore import write_private
+from wgcluster.model import Cluster
+from wgcluster.plan import ClientPlan, Plan
+from wgcluster.schema import Address
+
+# wg-quick(8): what may stand in front of .conf
+_INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
+
+
+def add(args: Namespace) -> int:
+    """``client add NAME``: an address for good and a key pair; no host is told before the next deploy."""
+    reading = read(args.inventory)
+    cluster = reading.cluster()
+    addresses = _addresses(cluster, args.address)
+    reading.unlock()
+    reading.registry.add_client(args.name, addresses, args.gateway)
+    # Planned with the new one: an address or a gateway that is none is told before anything is written
+    planned = _client(reading.plan(), args.name)
+    if planned.gateway.preshared_key is not None:
+        reading.registry.ensure_links([planned.gateway.preshared_key])
+    reading.registry.save()
+    shown = ", ".join(map(str, addresses))
+    print(f"{args.name} has {shown} and comes in through {planned.gateway.name}")
+    print(f"Its keys are in {reading.registry.path}: commit it")
+    print("The servers learn of it with the next deploy: pyinfra inventory.py deploy.py")
+    file = f"{args.name if _INTERFACE.fullmatch(args.name) else 'wg'}.conf"
+    print(f"Its config, for wg-quick: python -m wgcluster client show {args.name} -o {file}")
+    print(f"Its config, for a phone:  python -m wgcluster client show {args.name} --qr")
+    return 0
+
+
+def _addresses(cluster: Cluster, chosen: Sequence[str]) -> tuple[Address, ...]:
+    """What the operator chose, and the next free ones of the families he left out."""
+    try:
+        given = [ip_address(text) for text in chosen]
+    except ValueError as error:
+        raise CommandError(f"--address: {error}") from None
+    taken = {address for one in cluster.hosts for address in one.addresses}
+    taken |= {address for one in cluster.clients for address in one.addresses}
+    rest = [n for n in cluster.networks if all(address.version != n.version for address in given)]
+    return (*given, *next_addresses(rest, taken))
+
+
+def _client(planned: Plan, name: str) -> ClientPlan:
+    for one in planned.clients:
+        if one.name == name:
+            return one
+    there_are = ", ".join(one.name for one in planned.clients) or "none"
+    raise CommandError(f"no client is called {name}; there are: {there_are}")
+
+
+def list_clients(args: Namespace) -> int:
+    """``client list``: each with its addresses and its gateway."""
+    clients = read(args.inventory).plan().clients
+    if args.json:
+        print_json(
+            [
+                {
+                    "name": one.name,
+                    "addresses": [address.ip for address in one.addresses],
+                    "gateway": one.gateway.name,
+                    "public_key": one.public_key,
+                }
+                for one in clients
+            ]
+        )
+    elif clients:
+        rows = [
+            (one.name, ", ".join(str(a.ip) for a in one.addresses), one.gateway.name, one.public_key)
+            for one in clients
+        ]
+        console().print(table(("name", "address", "gateway", "public key"), rows))
+    else:
+        print("there are no clients; python -m wgcluster client add NAME makes one")
+    return 0
+
+
+def show(args: Namespace) -> int:
+    """``client show NAME``: the whole config, its secrets too; on the screen, as a QR code, or in a file."""
+    reading = read(args.inventory)
+    planned = _client(reading.plan(), args.name)
+    text = _config(reading, planned)
+    if args.output is not None:
+        _write(args.output, text)
+        print(f"{args.output}: written, readable by you alone; it holds the private key of {args.name}")
+    elif args.qr:
+        print(qr(text), end="")
+    else:
+        print(text, end="")
+    return 0
+
+
+def _config(reading: Reading, planned: ClientPlan) -> str:
+    gateway = planned.gateway
+    if gateway.name not in reading.registry.public_keys():
+        raise CommandError(f"{gateway.name}, its gateway, has no key yet; deploy first: the deploy makes it")
+    if gateway.preshared_key is not None and gateway.preshared_key not in reading.registry.links():
+        raise CommandError(f"its link to {gateway.name} has no key yet; deploy first: the deploy makes it")
+    reading.unlock()
+    # The public key of the gateway goes into the config, so it has to be the one that was sealed with it
+    reading.registry.private_key(gateway.name)
+    shared = reading.registry.preshared_key(gateway.preshared_key) if gateway.preshared_key else None
+    return config(planned, reading.registry.client_private_key(planned.name), shared)
+
+
+def _write(path: Path, text: str) -> None:
+    if path.suffix == ".conf" and not _INTERFACE.fullmatch(path.stem):
+        raise CommandError(
+            f"{path}: wg-quick calls the interface as the file, and takes 1 to 15 characters of"
+            " a-z A-Z 0-9 _ = + . - in front of .conf"
+        )
+    try:
+        write_private(path, text.encode())
+    except OSError as error:
+        raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def remove(args: Namespace) -> int:
+    """``client remove NAME``: forget its keys; until the next deploy the servers still let it in."""
+    reading = read(args.inventory)
+    reading.registry.remove_client(args.name)
+    reading.registry.save()
+    print(f"{args.name} is forgotten; until the next deploy the servers still let it in")
+    return 0

@@ -1,0 +1,125 @@
+"""plan, render: what each host gets, to read or to keep."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from bisect import bisect_left
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from wgcluster import client, firewall, wgconf
+from wgcluster.commands.printing import console, print_json, table
+from wgcluster.commands.reading import CommandError, host_of, read
+from wgcluster.plan import HostPlan, Peer, Plan
+from wgcluster.schema import Network
+
+
+def plan(args: Namespace) -> int:
+    """``plan [HOST]``: links, ways and rules."""
+    planned = read(args.inventory).plan()
+    hosts = planned.hosts if args.host is None else (host_of(planned, args.host),)
+    if args.json:
+        print_json({"hosts": [_as_dict(host) for host in hosts]} if args.host is None else _as_dict(hosts[0]))
+        return 0
+    out, addresses = console(), _Addresses(planned)
+    for host in hosts:
+        _print_host(out, addresses, host)
+    return 0
+
+
+def _as_dict(host: HostPlan) -> dict[str, object]:
+    fields = {name: getattr(host, name) for name in HostPlan.__slots__}
+    return {**fields, "rules": [str(rule) for rule in firewall.wanted(host)]}
+
+
+def _print_host(out: Console, addresses: _Addresses, host: HostPlan) -> None:
+    own = ", ".join(map(str, host.addresses))
+    out.print(f"{host.name}: {host.interface} {own}, UDP {host.port}, MTU {host.mtu}", style="bold")
+    if host.forwards:
+        how = ", masquerades" if host.masquerade else ""
+        out.print(f"forwards {' and '.join(f'IPv{family}' for family in host.forwards)}{how}")
+    rows = [
+        (
+            peer.name + (" (client)" if peer.is_client else ""),
+            peer.endpoint or "it dials us",
+            f"{peer.keepalive} s" if peer.keepalive else "",
+            ", ".join(map(str, peer.allowed_ips)),
+            ", ".join(addresses.beyond(host, peer)),
+        )
+        for peer in host.peers
+    ]
+    if rows:
+        out.print(table(("link to", "dialled at", "keepalive", "AllowedIPs", "and on to"), rows))
+    _print_list(out, f'rules (firewall = "{host.firewall}")', firewall.wanted(host))
+    for site in host.nginx:
+        public = f", public {', '.join(site.public)}" if site.public else ""
+        out.print(f"nginx {site.server_name} in {site.file}: guarded {', '.join(site.locations)}{public}")
+    out.print()
+
+
+def _print_list(out: Console, title: str, lines: Iterable[object]) -> None:
+    listed = list(lines)
+    if listed:
+        out.print(title, style="bold")
+        for line in listed:
+            out.print(f"  {line}", soft_wrap=True)  # a command: to be copied in one piece
+
+
+class _Addresses:
+    """The overlay addresses of a plan in order, to find who has one of a network's."""
+
+    def __init__(self, planned: Plan) -> None:
+        everyone = [(host.name, host.addresses) for host in planned.hosts]
+        everyone += [(one.name, one.addresses) for one in planned.clients]
+        self._sorted = sorted((a.version, int(a.ip), name) for name, addresses in everyone for a in addresses)
+
+    def inside(self, network: Network) -> set[str]:
+        """The names of hosts and clients with an address in ``network``."""
+        first = bisect_left(self._sorted, (network.version, int(network[0]), ""))
+        last = bisect_left(self._sorted, (network.version, int(network[-1]) + 1, ""))
+        return {name for _, _, name in self._sorted[first:last]}
+
+    def beyond(self, host: HostPlan, peer: Peer) -> list[str]:
+        """Whom ``host`` reaches by way of ``peer``."""
+        inside = set[str]().union(*map(self.inside, peer.allowed_ips))
+        return sorted(inside - {host.name, peer.name})
+
+
+def render(args: Namespace) -> int:
+    """``render -o DIR``: every config and its rules as files, the secrets left out."""
+    planned = read(args.inventory).plan()
+    folder: Path = args.output
+    shown = wgconf.Shown()
+    texts: dict[Path, str] = {}
+    for host in planned.hosts:
+        place = folder / "hosts" / host.name
+        texts[place / f"{host.interface}.conf"] = wgconf.render(host, shown=shown)
+        texts[place / "firewall.rules"] = _rules(host)
+    for one in planned.clients:
+        texts[folder / "clients" / f"{one.name}.conf"] = client.config(one)
+    old = sorted(set(_of_ours(folder)) - texts.keys())
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+    except OSError as error:
+        raise CommandError(f"{error.filename}: cannot be written: {error.strerror}") from None
+    print(f"{len(texts)} files for {len(planned.hosts)} hosts and {len(planned.clients)} clients in {folder}")
+    for path in old:
+        print(f"{path} is of none of them; remove it if it is no longer wanted")
+    return 0
+
+
+def _rules(host: HostPlan) -> str:
+    lines = [f"# host {host.name}, in this order, in front of whatever ends a chain", *firewall.wanted(host)]
+    return "\n".join(map(str, lines)) + "\n"
+
+
+def _of_ours(folder: Path) -> Iterable[Path]:
+    return (
+        *folder.glob("hosts/*/*.conf"),
+        *folder.glob("hosts/*/firewall.rules"),
+        *folder.glob("clients/*.conf"),
+    )
