@@ -152,25 +152,26 @@ def _endpoints_twice(ground: Ground) -> Iterator[Finding]:
     Two sites may use the same private address, each for itself.
     """
     peers, sites = ground.reading.peers, [machine.site for machine in ground.machines]
-    users: dict[int, set[tuple[int, str | None]]] = {}
     number = {site: i for i, site in enumerate(dict.fromkeys(sites))}
     site_of = np.array([number[site] for site in sites], np.int64)
     uses: set[tuple[int, int, bool]] = set()
     for i, sections in enumerate(ground.reading.sections):
-        holder = ground.machine_of_key[peers.key[sections]]
-        fine = (peers.endpoint[sections] != NONE) & (holder >= 0)
-        endpoint, holder = peers.endpoint[sections][fine], holder[fine]
-        inside = (site_of[holder] == site_of[i]) & (sites[i] is not None)
-        uses.update(zip(endpoint.tolist(), holder.tolist(), inside.tolist(), strict=True))
-    outside = {(endpoint, holder) for endpoint, holder, inside in uses if not inside}
-    for endpoint, holder, _ in uses:
-        within = sites[holder] if (endpoint, holder) not in outside else None
-        users.setdefault(endpoint, set()).add((holder, within))
-    for endpoint, found in sorted(users.items()):
-        within_sites = [site for _, site in found]
-        if len(found) > 1 and (None in within_sites or len(set(within_sites)) < len(found)):
-            names = " and ".join(sorted(ground.machines[holder].name for holder, _ in found))
-            yield Finding(f"{ground.reading.endpoints[endpoint]} is the endpoint of {names}; one port each")
+        machine = ground.machine_of_key[peers.key[sections]]
+        fine = (peers.endpoint[sections] != NONE) & (machine >= 0)
+        endpoint, machine = peers.endpoint[sections][fine], machine[fine]
+        inside = (site_of[machine] == site_of[i]) & (sites[i] is not None)
+        uses.update(zip(endpoint.tolist(), machine.tolist(), inside.tolist(), strict=True))
+    anywhere = {(address, holder) for address, holder, inside in uses if not inside}
+    holders: dict[int, dict[int, str | None]] = {}
+    for address, holder, _ in uses:
+        site = None if (address, holder) in anywhere else sites[holder]
+        holders.setdefault(address, {})[holder] = site
+    for address, found in sorted(holders.items()):
+        in_sites = list(found.values())
+        if len(found) > 1 and (None in in_sites or len(set(in_sites)) < len(in_sites)):
+            names = " and ".join(sorted(ground.machines[holder].name for holder in found))
+            shown = ground.reading.endpoints[address]
+            yield Finding(f"{shown} is the endpoint of {names}: give each a port of its own", rule="endpoint")
 
 
 def _expected(ground: Ground, followed: Walk, required: Flags, expect: Sequence[str]) -> Iterator[Finding]:

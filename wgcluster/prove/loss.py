@@ -47,7 +47,7 @@ def _cuts(linked: Flags, relays: Flags, names: list[str]) -> Iterator[tuple[str,
     graph.add_edges_from_no_data(list(zip(a.tolist(), b.tolist(), strict=True)))
     everyone = bool(relays.all())
     candidates = rustworkx.articulation_points(graph) if everyone else np.flatnonzero(relays).tolist()
-    before = None if everyone else ~_connected(linked, graph, relays)
+    before = None if everyone else _connected(linked, graph, relays)
     for lost in sorted(candidates):
         rest = graph.copy()
         rest.remove_node(lost)
@@ -57,7 +57,7 @@ def _cuts(linked: Flags, relays: Flags, names: list[str]) -> Iterator[tuple[str,
         else:
             left = relays.copy()
             left[lost] = False
-            apart: Flags = ~_connected(linked, rest, left) & ~before
+            apart = np.logical_not(_connected(linked, rest, left) | before)
             apart[lost] = apart[:, lost] = False
             cut, kept = _sides(apart)
         if cut:
