@@ -11,8 +11,10 @@ from typing import Any
 from docker import DockerClient
 from docker.models.containers import Container
 
+from lab import ssh
 from lab.host import Attachment
-from lab.spec import File, HostSpec
+from lab.spec import FILES, File, HostSpec, network_script
+from lab.underlay import ROUTER_AT, Underlay
 
 # What systemd needs in a container, short of --privileged (which fails where CAP_SYS_RESOURCE is missing).
 FLAGS: dict[str, Any] = {
@@ -66,6 +68,34 @@ def make(
     for other in others:
         other.network.connect(container, ipv4_address=str(other.address), ipv6_address=str(other.address6))
     return container
+
+
+def first_files(spec: HostSpec, place: Underlay, routers: Sequence[str], prefix: str) -> list[File]:
+    """All that a host of the lab ``prefix`` has before its first boot, and the links that start its units."""
+    lan = lan6 = via6 = None
+    via = str(place.internet[1])
+    if spec.behind:
+        number = routers.index(spec.behind)
+        via = str(place.address(place.lan(number), ROUTER_AT))
+        via6 = str(place.address6(place.lan6(number), ROUTER_AT))
+    elif spec.router:
+        number = routers.index(spec.name)
+        lan, lan6 = str(place.lan(number)), str(place.lan6(number))
+    files = [
+        *spec.files,
+        File("/etc/systemd/system/lab-network.service", (FILES / "lab-network.service").read_text()),
+        File("/usr/local/lib/lab/network", network_script(via, via6, lan, lan6)),
+    ]
+    units = ["lab-network.service", *spec.units]
+    if spec.ssh:
+        files += ssh.authorized_files(ssh.ensure_key(prefix))
+        units.append("ssh.service")
+    own = {file.path for file in files}
+    for unit in units:
+        ours = f"/etc/systemd/system/{unit}"
+        target = ours if ours in own else f"/lib/systemd/system/{unit}"
+        files.append(File(f"/etc/systemd/system/multi-user.target.wants/{unit}", link_to=target))
+    return files
 
 
 def archive(files: Sequence[File]) -> bytes:

@@ -70,14 +70,16 @@ class Host:
         """
         settings = [f"--env={name}={value}" for name, value in (env or {}).items()]
         inside = ["timeout", "--kill-after=5", str(timeout), "sh", "-c", command]
-        done = subprocess.run(
+        ended = subprocess.run(
             ["docker", "exec", "--interactive", *settings, self.identifier, *inside],
-            input=stdin or "",
+            input=(stdin or "").encode(errors="surrogateescape"),
             capture_output=True,
-            text=True,
             timeout=timeout + 30,
             check=False,
         )
+        # not text=True, which makes \n of \r\n; any byte survives a read and a write
+        out, err = (data.decode(errors="surrogateescape") for data in (ended.stdout, ended.stderr))
+        done = subprocess.CompletedProcess(command, ended.returncode, out, err)
         if check and done.returncode != 0:
             raise LabError(
                 f"{self.name}: {command}: status {done.returncode}\n{done.stdout}{done.stderr}".rstrip()

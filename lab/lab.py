@@ -20,18 +20,17 @@ from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool
 
 from lab import image, ssh
-from lab.container import FLAGS, archive, make
+from lab.container import FLAGS, archive, first_files, make
 from lab.errors import LabError
 from lab.host import Attachment, Host
 from lab.image import Say
-from lab.spec import FILES, File, HostSpec, article, network_script
-from lab.underlay import VARIABLE, Underlay, check, free_blocks, machine_networks
+from lab.spec import HostSpec, article
+from lab.underlay import ROUTER_AT, VARIABLE, Underlay, check, free_blocks, machine_networks
 
 PREFIX = "wgcluster-"
 _LABEL = "wgcluster.lab"  # its value: the prefix of the lab that the object belongs to
 _RECIPE = "wgcluster.recipe"  # a hash of what the object was made from
 _STARTERS = 4  # containers that boot at the same time
-_ROUTER_AT = 2  # the router's place in the network behind it; Docker's bridge has .1
 
 
 def connect() -> DockerClient:
@@ -92,14 +91,20 @@ class Lab:
         Raises:
             LabError: no room for the addresses, no image, or a host that does not boot.
         """
-        server, client_image = image.ensure(self._client, self._say)
+        server, laptop = image.ensure(self._client, self._say)
         internet, lans = self._networks()
+        if any(spec.ssh for spec in self.specs):
+            ssh.ensure_key(self.prefix)  # before several threads want it
+        there = {str(container.name): container for container in self._containers()}
+
+        def host(spec: HostSpec) -> Host:
+            attachments = self._attachments(spec, internet, lans)
+            found = there.get(self.prefix + spec.name)
+            container = self._container(spec, laptop if spec.has_tools else server, attachments, found)
+            return Host(spec, container, self.prefix, attachments)
+
         with ThreadPoolExecutor(_STARTERS) as pool:
-            made = pool.map(
-                lambda spec: self._host(spec, client_image if spec.has_tools else server, internet, lans),
-                self.specs,
-            )
-            self.hosts = {host.name: host for host in made}
+            self.hosts = {host.name: host for host in pool.map(host, self.specs)}
             for _ in pool.map(Host.wait, self.hosts.values()):
                 pass
         return self
@@ -107,7 +112,7 @@ class Lab:
     def renew(self, *names: str) -> None:
         """Make these hosts anew, as they were before anything was deployed on them."""
         for name in names:
-            self.hosts.pop(name).container.remove(force=True, v=True)
+            self.hosts[name].container.remove(force=True, v=True)
         self.up()
 
     def attach(self) -> Lab:
@@ -156,7 +161,8 @@ class Lab:
         return rows
 
     def _containers(self) -> list[Container]:
-        return self._client.containers.list(all=True, filters={"label": f"{_LABEL}={self.prefix}"})
+        wanted: dict[str, str | list[str] | bool] = {"label": f"{_LABEL}={self.prefix}"}
+        return self._client.containers.list(all=True, filters=wanted, ignore_removed=True)
 
     def _own_networks(self) -> list[Network]:
         return self._client.networks.list(filters={"label": f"{_LABEL}={self.prefix}"})
@@ -233,61 +239,33 @@ class Lab:
         if not spec.router:
             return (outer,)
         number = routers.index(spec.name)
-        return (outer, at(lans[spec.name], place.lan(number), place.lan6(number), _ROUTER_AT))
+        return (outer, at(lans[spec.name], place.lan(number), place.lan6(number), ROUTER_AT))
 
-    def _files(self, spec: HostSpec) -> list[File]:
-        """All that a host has before its first boot."""
-        place, routers = self.underlay, self._routers()
-        lan = lan6 = via6 = None
-        via = str(place.internet.network_address + 1)
-        if spec.behind:
-            number = routers.index(spec.behind)
-            via = str(place.address(place.lan(number), _ROUTER_AT))
-            via6 = str(place.address6(place.lan6(number), _ROUTER_AT))
-        elif spec.router:
-            number = routers.index(spec.name)
-            lan, lan6 = str(place.lan(number)), str(place.lan6(number))
-        files = [
-            *spec.files,
-            File("/etc/systemd/system/lab-network.service", (FILES / "lab-network.service").read_text()),
-            File("/usr/local/lib/lab/network", network_script(via, via6, lan, lan6)),
-        ]
-        units = ["lab-network.service", *spec.units]
-        if spec.ssh:
-            files += ssh.authorized_files(ssh.ensure_key(self.prefix))
-            units.append("ssh.service")
-        own = {file.path for file in files}
-        for unit in units:
-            target = f"/etc/systemd/system/{unit}"
-            files.append(
-                File(
-                    f"/etc/systemd/system/multi-user.target.wants/{unit}",
-                    link_to=target if target in own else f"/lib/systemd/system/{unit}",
-                )
-            )
-        return files
-
-    def _host(self, spec: HostSpec, made_from: str, internet: Network, lans: dict[str, Network]) -> Host:
+    def _container(
+        self, spec: HostSpec, made_from: str, attachments: Sequence[Attachment], found: Container | None
+    ) -> Container:
+        """``found`` if it was made from the same recipe, started if need be; else a new one."""
         name = self.prefix + spec.name
-        attachments = self._attachments(spec, internet, lans)
-        files = self._files(spec)
-        ends = [(network.id, str(end.address)) for end in attachments for network in (end.network,)]
+        files = first_files(spec, self.underlay, self._routers(), self.prefix)
+        ends = [(end.network.id, str(end.address)) for end in attachments]
         recipe = hashlib.sha256(repr((spec, made_from, files, ends, FLAGS)).encode()).hexdigest()[:16]
-        there = [container for container in self._containers() if container.name == name]
-        if there and there[0].labels.get(_RECIPE) == recipe:
-            if there[0].status != "running":
+        # one that was created and never ran may lack its files: a run was ended in between
+        if found and found.labels.get(_RECIPE) == recipe and found.status != "created":
+            if found.status == "paused":
+                found.unpause()
+            elif found.status != "running":
                 self._say(f"starting {name}")
-                there[0].start()
-            return Host(spec, there[0], self.prefix, attachments)
-        if there:
+                found.start()
+            return found
+        if found:
             self._say(f"removing {name}: it was made from another recipe")
-            there[0].remove(force=True, v=True)
+            found.remove(force=True, v=True)
         self._say(f"making {name} ({attachments[0].address})")
         labels = {_LABEL: self.prefix, _RECIPE: recipe}
         container = make(self._client, spec, name, made_from, labels, attachments)
         container.put_archive("/", archive(files))
         container.start()
-        return Host(spec, container, self.prefix, attachments)
+        return container
 
 
 def _subnets(network: Network) -> list[str]:

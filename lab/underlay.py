@@ -31,6 +31,7 @@ from lab.errors import LabError
 POOL = IPv4Network("198.18.0.0/15")  # RFC 2544, 11.4.2: for benchmarks of network devices, routed nowhere
 DEFAULT_BLOCK = "198.18.0.0/19"
 VARIABLE = "WGCLUSTER_LAB_SUBNET"
+ROUTER_AT = 2  # a router's place in the network behind it; Docker's bridge has .1
 _LANS = 16
 
 

@@ -36,10 +36,7 @@ def localized(text: str, lab: Lab) -> str:
 
     def moved(match: re.Match[str]) -> str:
         address = IPv4Address(match[0])
-        inside = address in shipped
-        return (
-            str(block.network_address + int(address) - int(shipped.network_address)) if inside else match[0]
-        )
+        return str(block[int(address) - int(shipped[0])]) if address in shipped else match[0]
 
     names = "|".join(spec.name for spec in article())
     text = re.sub(rf'"{PREFIX}({names})"', rf'"{lab.prefix}\1"', text)
