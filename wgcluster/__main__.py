@@ -8,7 +8,7 @@ from argparse import SUPPRESS, ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wgcluster.commands import clients, keys, plans, sites
+from wgcluster.commands import check, clients, keys, plans, sites
 from wgcluster.commands.reading import CommandError
 from wgcluster.keystore import KeystoreError
 from wgcluster.model import ModelError
@@ -44,6 +44,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--inventory", type=Path, metavar="FILE", default="inventory.py", help=_INVENTORY)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
+    _command(commands, "check", check.check, "prove that every packet arrives: status 1 if not", json=True)
     plan = _command(commands, "plan", plans.plan, "what each host gets: links, ways, rules", json=True)
     plan.add_argument("host", nargs="?", metavar="HOST", help="this one alone")
     render = _command(
