@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from .judge import ServerJudge
 from .pcre import pattern
 from .places import PASSES, Place, resolve
-from .rewrite import EVERYTHING, handed_on, named_children, page_for, rewrites
+from .rewrite import EVERYTHING, handed_on, moved, named_children, page_for, rewrites
 from .tree import Directive
 
 Expected = Literal["denied", "closed", "served"]
@@ -36,17 +36,17 @@ def expected_at(judge: ServerJudge, place: Place, uri: str) -> Expectation | Unk
     codes = _codes(judge.server.body)
     if judge.server_answer is not None:
         return _finished(judge, place, judge.server_answer.kind, codes)
-    moved = _moved(judge.server.body, uri, in_server=True)
+    onward = _moved(judge.server.body, uri, in_server=True)
     for _ in range(_MAX_TURNS):
-        if isinstance(moved, Unknown):
-            return moved
-        if moved is not None:
-            uri, there = moved, _place(judge, moved)
+        if isinstance(onward, Unknown):
+            return onward
+        if onward is not None:
+            uri, there = onward, _place(judge, onward)
             if there is None or there.internal:  # an internal one is open to it now
                 return Unknown(f"a rewrite sends it to {uri}")
             place = there
         if (folder := _folder_meant(judge.outer, uri)) is not None:
-            if moved is not None and folder.internal:
+            if onward is not None and folder.internal:
                 return Unknown(f"a rewrite sends it to {uri}")
             codes |= {404 if folder.internal else 301}
             return _finished(judge, folder, "closed", codes)
@@ -55,8 +55,8 @@ def expected_at(judge: ServerJudge, place: Place, uri: str) -> Expectation | Unk
         if place.key is None:
             break
         codes |= _codes(place.directive.body)
-        moved = _moved(place.directive.body, uri, in_server=False)
-        if moved is None:
+        onward = _moved(place.directive.body, uri, in_server=False)
+        if onward is None:
             break
     else:
         return Expectation(place, "closed", frozenset({500}))
@@ -65,7 +65,7 @@ def expected_at(judge: ServerJudge, place: Place, uri: str) -> Expectation | Unk
         return Unknown("declared public, and answers 403 itself")
     if verdict.kind == "public" and (why := _goes_on(judge, place)):
         return Unknown(why)
-    if verdict.kind == "guarded" and (target := handed_on(place.directive.body)) is not None:
+    if verdict.kind in ("guarded", "closed") and (target := handed_on(place.directive.body)) is not None:
         return Unknown(f"try_files sends on to {target} whom the list lets in")
     return _finished(judge, place, verdict.kind, codes)
 
@@ -87,6 +87,8 @@ def _finished(judge: ServerJudge, place: Place, kind: str, codes: frozenset[int]
             if found and (code != 403 or found[0].startswith("http") or found[1].args[-2].startswith("=")):
                 return Unknown(f"what answers its {code} is for an error_page to say")
             page = judge.target(found[0]) if found else None
+            if page is not None and moved(page.directive.body) is not None:
+                return Unknown(f"its {code} is answered by {found[0] if found else ''}, which sends it on")
             right |= _codes(page.directive.body) if page is not None else frozenset()
     if level.auth:
         right |= {401}

@@ -79,6 +79,7 @@ def probes(
     blocks = server_blocks(tree)
     guarded = sites_of_servers(tree, sites)
     there = sockets(server for server, _ in blocks)
+    levels = {server: level.enter(server.body) for server, level in blocks}
     found: list[Probe] = []
     unprobed: dict[Unprobed, None] = {}
     for server, level in blocks:
@@ -86,8 +87,6 @@ def probes(
             continue
         judge = ServerJudge(server, level, guarded[server])
         asked = _Asked(files, tree, server, judge, guarded[server])
-        spots = [asked.spot(place) for place in judge.places if not place.named]
-        unprobed |= dict.fromkeys(s for s in spots if isinstance(s, Unprobed))
         for address in addresses:
             for port in dict.fromkeys(e.port for e, s in there.items() if server in s.servers):
                 socket = socket_for(there, address, port)
@@ -98,13 +97,14 @@ def probes(
                     reason = f"another server answers for all its names on {address}:{port}"
                     unprobed[asked.unprobed(None, reason)] = None
                     continue
-                for spot in spots:
-                    if isinstance(spot, str):
-                        for item in asked.requests(spot, Endpoint(address, port), socket, host):
-                            if isinstance(item, Probe):
-                                found.append(item)
-                            else:
-                                unprobed[item] = None
+                # A path is read before the host name is, so by the rules of the default server.
+                asked.merges_slashes = levels[server if socket.tls else socket.first].merges_slashes
+                for place in judge.places:
+                    for item in asked.about(place, Endpoint(address, port), socket, host):
+                        if isinstance(item, Probe):
+                            found.append(item)
+                        else:
+                            unprobed[item] = None
     return list(dict.fromkeys(found)), list(unprobed)
 
 
@@ -122,7 +122,7 @@ class _Asked:
         self.files = files
         self.server = server
         self.judge = judge
-        self.merges_slashes = judge.level.merges_slashes
+        self.merges_slashes = True
         self.forged = _forged(tree, sites)
 
     def _where(self, place: Place | None) -> tuple[str, int]:
@@ -146,10 +146,16 @@ class _Asked:
         own = self.judge.outer[-1] if self.judge.outer[-1].key is None else None
         return resolve(self.judge.outer, uri) or own
 
-    def requests(
-        self, path: str, endpoint: Endpoint, socket: Socket, host: str
+    def about(
+        self, place: Place, endpoint: Endpoint, socket: Socket, host: str
     ) -> Iterator[Probe | Unprobed]:
-        """The variants of one path, each with what its own place makes of it."""
+        """The variants of the request that ends at ``place``, each with what its own place makes of it."""
+        if place.named:  # no request from outside
+            return
+        path = self.spot(place)
+        if isinstance(path, Unprobed):
+            yield path
+            return
         slash = path.rstrip("/") if path.endswith("/") and path != "/" else f"{path}/"
         variants: list[tuple[str, str, tuple[str, ...]]] = [
             ("plain", path, ()),
@@ -163,13 +169,13 @@ class _Asked:
         for variant, sent, headers in variants:
             if variant != "plain" and sent == path and not headers:
                 continue  # no letter in it
-            place = self._place(sent)
-            if place is None:
+            ends = self._place(sent)
+            if ends is None:
                 continue
             uri = tidy(sent, merges_slashes=self.merges_slashes)
-            expected = expected_at(self.judge, place, uri)
+            expected = expected_at(self.judge, ends, uri)
             if isinstance(expected, Unknown):
-                yield self.unprobed(place, f"{variant}: {expected.reason}")
+                yield self.unprobed(ends, f"{variant}: {expected.reason}")
                 continue
             yield Probe(
                 str(endpoint.address),

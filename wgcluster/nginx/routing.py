@@ -32,9 +32,14 @@ class Socket:
     tls: bool = False
     proxy_protocol: bool = False
 
+    @property
+    def first(self) -> Directive:
+        """The server for all names that are nobody's."""
+        return self.default or self.servers[0]
+
     def chosen(self, host: str) -> Directive:
         """The server for the host name ``host`` (ngx_http_find_virtual_server)."""
-        best, found = 0, self.default or self.servers[0]
+        best, found = 0, self.first
         for server in self.servers:
             names = names_of(server)
             rank = 10_000 if host in names else max(wildcard_rank(name, host) for name in names)
