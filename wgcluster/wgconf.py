@@ -63,8 +63,9 @@ class Shown:
             return ", ".join([known[id(network)] for network in networks])
         except KeyError:
             for network in networks:
-                self._kept.append(network)
-                known[id(network)] = str(network)
+                if id(network) not in known:
+                    self._kept.append(network)
+                    known[id(network)] = str(network)
         return ", ".join([known[id(network)] for network in networks])
 
     def peer(self, peer: Peer, secrets: Mapping[str, str]) -> str:
@@ -197,7 +198,7 @@ def _parse(text: str) -> ParsedConfig:
 
 
 def _split(value: str) -> tuple[str, ...]:
-    return tuple(part for part in (word.strip() for word in value.split(",")) if part)
+    return tuple([part for word in value.split(",") if (part := word.strip())])
 
 
 def _read_interface(config: ParsedConfig, name: str, value: str) -> None:

@@ -47,7 +47,7 @@ def _cuts(linked: Flags, relays: Flags, names: list[str]) -> Iterator[tuple[str,
     graph.add_edges_from_no_data(list(zip(a.tolist(), b.tolist(), strict=True)))
     everyone = bool(relays.all())
     candidates = rustworkx.articulation_points(graph) if everyone else np.flatnonzero(relays).tolist()
-    before = None if everyone else _connected(linked, graph, relays)
+    before = None if everyone else ~_connected(linked, graph, relays)
     for lost in sorted(candidates):
         rest = graph.copy()
         rest.remove_node(lost)
@@ -57,9 +57,9 @@ def _cuts(linked: Flags, relays: Flags, names: list[str]) -> Iterator[tuple[str,
         else:
             left = relays.copy()
             left[lost] = False
-            apart = np.logical_not(_connected(linked, rest, left) | before)
-            apart[lost] = apart[:, lost] = False
-            cut, kept = _sides(apart)
+            still = _connected(linked, rest, left) | before
+            still[lost] = still[:, lost] = True
+            cut, kept = _sides(~still)
         if cut:
             yield names[lost], [names[i] for i in sorted(cut)], [names[i] for i in sorted(kept)]
 
@@ -85,6 +85,5 @@ def _sides(apart: Flags) -> tuple[list[int], list[int]]:
         cut.append(worst)
         missing = missing - apart[worst]
         missing[cut] = 0
-    missed = apart[cut].any(axis=0)
-    missed[cut] = False
-    return cut, np.flatnonzero(missed).tolist()
+    missed = np.flatnonzero(apart[cut].any(axis=0)).tolist()
+    return cut, sorted(set(missed) - set(cut))

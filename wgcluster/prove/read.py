@@ -77,7 +77,10 @@ def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
                 NONE if peer.preshared_key is None else secrets.setdefault(peer.preshared_key, len(secrets)),
             )
         )
-        listed.extend([prefixes.setdefault(text, len(prefixes)) for text in peer.allowed_ips])
+        try:
+            listed.extend([prefixes[text] for text in peer.allowed_ips])
+        except KeyError:
+            listed.extend([prefixes.setdefault(text, len(prefixes)) for text in peer.allowed_ips])
         begin.append(len(listed))
         if len(peer.allowed_ips) <= _FEW:
             known[id(peer)] = len(rows) - 1, peer
