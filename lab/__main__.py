@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from lab import reach
+from lab import image, reach
 from lab.errors import LabError
-from lab.lab import PREFIX, Lab
+from lab.lab import PREFIX, Lab, connect
 from lab.spec import HostSpec, article, plain
 from lab.underlay import DEFAULT_BLOCK, VARIABLE
 from lab.workspace import Workspace
@@ -34,6 +34,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in {
+        "image": "build the images, unless they are there",
         "up": "bring up what is not up",
         "down": "remove the containers, the networks and, unless another lab uses them, the images",
         "status": "list the containers",
@@ -59,6 +60,8 @@ def main() -> int:
     try:
         lab = Lab(specs, prefix=arguments.prefix, subnet=arguments.subnet)
         match arguments.command:
+            case "image":
+                image.ensure(connect(), print)
             case "up":
                 lab.up()
             case "down":
