@@ -1,0 +1,165 @@
+"""Laws of the WireGuard text: what is rendered is read back, and no secret is seen through the mask."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_interface
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wgcluster.keyfile import encode
+from wgcluster.plan import HostPlan, Interface, Peer
+from wgcluster.schema import Network
+from wgcluster.wgconf import HIDDEN, ParsedConfig, ParsedPeer, Shown, WgConfError, mask, parse, render
+
+keys = st.binary(min_size=32, max_size=32).map(encode)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+ports = st.integers(1, 65535)
+networks: st.SearchStrategy[Network] = st.ip_addresses().flatmap(
+    lambda a: (
+        st.integers(0, a.max_prefixlen).map(lambda n: ip_interface((int(a), n)).network)
+        if a.version == 4
+        else st.integers(0, 128).map(lambda n: ip_interface(f"{a}/{n}").network)
+    )
+)
+endpoints = st.one_of(
+    st.builds("{}:{}".format, st.ip_addresses(v=4), ports),
+    st.builds("[{}]:{}".format, st.ip_addresses(v=6), ports),
+    st.builds("{}.example.org:{}".format, st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True), ports),
+)
+
+
+@st.composite
+def peers(draw: st.DrawFn) -> Peer:
+    name = draw(names)
+    return Peer(
+        name=name,
+        public_key=draw(keys),
+        allowed_ips=tuple(draw(st.lists(networks, min_size=1, max_size=20, unique=True))),
+        endpoint=draw(st.none() | endpoints),
+        keepalive=draw(st.none() | ports),
+        preshared_key=draw(st.none() | st.just(f"{name}|here")),
+        is_client=draw(st.booleans()),
+    )
+
+
+@st.composite
+def hosts(draw: st.DrawFn) -> HostPlan:
+    addresses: list[Interface] = [ip_interface(f"{draw(st.ip_addresses(v=4))}/{draw(st.integers(8, 32))}")]
+    if draw(st.booleans()):
+        addresses.append(ip_interface(f"{draw(st.ip_addresses(v=6))}/{draw(st.integers(8, 128))}"))
+    return HostPlan(
+        name=draw(names),
+        interface="wg",
+        addresses=tuple(addresses),
+        port=draw(ports),
+        mtu=draw(st.integers(576, 65535)),
+        public_key=draw(keys),
+        peers=tuple(draw(st.lists(peers(), max_size=6, unique_by=lambda peer: peer.name))),
+    )
+
+
+def expected(host: HostPlan, private: str, shared: dict[str, str]) -> ParsedConfig:
+    """What the text of ``host`` must say, taken from the plan alone."""
+    return ParsedConfig(
+        addresses=tuple(map(str, host.addresses)),
+        private_key=private,
+        listen_port=host.port,
+        mtu=host.mtu,
+        other={},
+        peers=[
+            ParsedPeer(
+                public_key=peer.public_key,
+                preshared_key=shared[peer.preshared_key] if peer.preshared_key else None,
+                allowed_ips=tuple(map(str, peer.allowed_ips)),
+                endpoint=peer.endpoint,
+                keepalive=peer.keepalive,
+            )
+            for peer in host.peers
+        ],
+    )
+
+
+@st.composite
+def rendered(draw: st.DrawFn) -> tuple[HostPlan, str, dict[str, str]]:
+    """A host, its private key, and the preshared keys of its links."""
+    host = draw(hosts())
+    named = [peer.preshared_key for peer in host.peers if peer.preshared_key]
+    return host, draw(keys), {name: draw(keys) for name in named}
+
+
+@given(rendered())
+def test_every_text_parses_back_to_what_was_planned(case: tuple[HostPlan, str, dict[str, str]]) -> None:
+    host, private, shared = case
+    assert parse(render(host, private, shared)) == expected(host, private, shared)
+
+
+@given(st.lists(rendered(), min_size=1, max_size=4))
+def test_rendering_and_reading_many_at_once_is_the_same(
+    cases: list[tuple[HostPlan, str, dict[str, str]]],
+) -> None:
+    shown, seen = Shown(), dict[str, ParsedPeer]()
+    for host, private, shared in [*cases, *cases]:
+        text = render(host, private, shared, shown)
+        assert text == render(host, private, shared)
+        assert parse(text, seen) == expected(host, private, shared)
+
+
+@given(rendered())
+def test_the_mask_hides_every_secret_and_nothing_else(case: tuple[HostPlan, str, dict[str, str]]) -> None:
+    host, private, shared = case
+    masked = mask(render(host, private, shared))
+    assert masked == render(host)
+    for secret in (private, *shared.values()):
+        assert secret not in masked
+    assert mask(masked) == masked
+    assert masked.count(HIDDEN) == 1 + len(shared)
+
+
+# As people write by hand: any case, any blanks, comments behind
+gaps = st.sampled_from(["", " ", "  ", "\t"])
+spellings = st.sampled_from(["PrivateKey", "privatekey", "PRIVATEKEY", "PresharedKey", "presharedKEY"])
+
+
+@given(keys, spellings, gaps, gaps, gaps, st.sampled_from(["", "\r", " # note", "\t"]), gaps)
+def test_the_mask_hides_what_is_written_in_another_way(
+    key: str, spelling: str, before: str, left: str, right: str, behind: str, last: str
+) -> None:
+    text = f"[Interface]\n{before}{spelling}{left}={right}{key}{behind}{last}\nListenPort = 1\n"
+    masked = mask(text)
+    assert key not in masked
+    assert masked.startswith(f"[Interface]\n{before}{spelling}{left}=")
+    assert masked.endswith("\nListenPort = 1\n")
+
+
+@given(st.text(alphabet=st.sampled_from("[Peer]Interface \n=#,0aKAllowedIPs\r"), max_size=200))
+def test_any_text_is_read_or_refused_with_its_line(text: str) -> None:
+    try:
+        read = parse(text)
+    except WgConfError as error:
+        refused = str(error)
+        with pytest.raises(WgConfError, match=re.escape(refused)):
+            parse(text, {})
+        number = int(refused.removeprefix("line ").partition(":")[0])
+        assert 1 <= number <= len(text.splitlines())
+    else:
+        assert parse(text, {}) == read
+
+
+@given(rendered(), st.randoms(use_true_random=False))
+def test_case_blanks_and_comments_do_not_matter(
+    case: tuple[HostPlan, str, dict[str, str]], random: Random
+) -> None:
+    host, private, shared = case
+    lines = []
+    for line in render(host, private, shared).splitlines():
+        name, equals, value = line.partition(" = ")
+        if equals:
+            name = random.choice([name, name.lower(), name.upper()])
+            line = f"{random.choice(['', '  '])}{name}{random.choice(['=', ' =', '=  '])}{value}"
+        lines.append(line + random.choice(["", "  ", " # a note"]))
+        lines += random.choice([[], [""], ["# [Peer]"]])
+    assert parse("\n".join(lines)) == expected(host, private, shared)
