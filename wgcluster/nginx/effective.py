@@ -33,8 +33,7 @@ def effective(files: Mapping[str, str], lists: Mapping[str, str] | None = None) 
     Raises NginxSyntaxError where nginx would refuse one of them.
     """
     trees = {path: parse(text, path) for path, text in {**(lists or {}), **files}.items()}
-    main = next((p for p, tree in trees.items() if any(d.name in ("http", "events") for d in tree)), "")
-    folder = posixpath.dirname(main)
+    folder = _folder(trees)
     included: set[str] = set()
     for tree in trees.values():
         for directive in (d for top in tree for d in top.walk()):
@@ -42,6 +41,18 @@ def effective(files: Mapping[str, str], lists: Mapping[str, str] | None = None) 
                 included |= set(_named(directive.args[0], folder, trees))
     roots = [path for path in files if path not in included] or list(files)[:1]
     return tuple(d for path in roots for d in _resolve(trees[path], folder, trees, (path,)))
+
+
+def expanded(block: Directive, trees: Mapping[str, tuple[Directive, ...]]) -> Directive:
+    """``block`` with its includes of ``trees``, parsed files, put in place; others stay."""
+    (whole,) = _resolve((block,), _folder(trees), trees, (block.file,))
+    return whole
+
+
+def _folder(trees: Mapping[str, Sequence[Directive]]) -> str:
+    """Where relative includes count from: the main file's folder."""
+    main = next((p for p, tree in trees.items() if any(d.name in ("http", "events") for d in tree)), "")
+    return posixpath.dirname(main)
 
 
 def _named(pattern: str, folder: str, trees: Mapping[str, object]) -> list[str]:

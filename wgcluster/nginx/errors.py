@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# Bytes that are no UTF-8 come as surrogates, which no terminal takes; control characters it takes for orders.
+_UNPRINTABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f]")
 MAX_SHOWN = 160  # characters of a source line that a message repeats
 
 
@@ -26,7 +29,7 @@ class Fault:
             parts.append(self.source)
         if self.remedy:
             parts.append(f"    remedy: {self.remedy}")
-        return "\n".join(parts)
+        return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", "\n".join(parts))
 
 
 class NginxError(ValueError):

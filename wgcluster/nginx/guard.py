@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..plan import GuardedSite
 from .audit import judge_all
+from .effective import expanded
 from .errors import Fault, NginxError, fault_at, position
 from .find import Key, covers, find_servers, is_wished, listens_of, locations, names_of, servers
 from .judge import closing
@@ -35,23 +36,29 @@ class Wish(NamedTuple):
 
 
 def guard(
-    text: str, sites: Sequence[GuardedSite], list_file: Callable[[GuardedSite], str] = list_path
+    text: str,
+    sites: Sequence[GuardedSite],
+    list_file: Callable[[GuardedSite], str] = list_path,
+    files: Mapping[str, str] | None = None,
 ) -> str:
     """``text``, one site file, with the lines that guard ``sites`` (those of this file), no others of ours.
 
     Whatever an earlier run put in is taken out first, so a second run changes nothing and a changed wish
-    moves only our lines. The outcome is audited before it is handed out. Raises NginxSyntaxError if nginx
-    would not read the file, and NginxError with every reason at once if a server or location cannot be
-    found or cannot be guarded safely.
+    moves only our lines. The outcome is audited before it is handed out. ``files``: the host's configuration
+    as ``parse_dump`` gives it, for what the file includes; no other file is edited.
+
+    Raises NginxSyntaxError if nginx would not read a file, and NginxError with every reason at once if a
+    server or location cannot be found or cannot be guarded safely.
     """
     file = sites[0].file if sites else ""
     removed = removals(text, parse(text, file))
     bare = apply(text, removed)
     tree = parse(bare, file)
+    others = {path: parse(there, path) for path, there in (files or {}).items()}
     lines: dict[int, tuple[Directive, list[str]]] = {}  # by offset: what goes first into which block
     problems: list[Problem] = []
     for site in sites:
-        for step in _steps(bare, tree, site, list_file(site)):
+        for step in _Steps(bare, tree, site, list_file(site), files or {}, others):
             if isinstance(step, Problem):
                 problems.append(step)
             elif step.line not in (ours := lines.setdefault(step.block.start, (step.block, []))[1]):
@@ -59,7 +66,10 @@ def guard(
     if not problems:
         edits = [first_inside(bare, block, ours) for block, ours in lines.values()]
         outcome = apply(bare, edits)
-        problems = list(_leaks(outcome, edits, sites, list_file))
+        host = {path: outcome if there == text else there for path, there in (files or {}).items()}
+        if outcome not in host.values():  # not enabled, or no dump at hand
+            host = {file: outcome}
+        problems = list(_leaks(host, outcome, edits, sites, list_file))
         if not problems:
             return outcome
     raise NginxError(_faults(text, removed, file, problems))
@@ -82,67 +92,151 @@ def _faults(text: str, removed: Sequence[Edit], file: str, problems: Iterable[Pr
 
 
 def _leaks(
-    outcome: str, edits: Sequence[Edit], sites: Sequence[GuardedSite], list_file: Callable[[GuardedSite], str]
+    host: Mapping[str, str],
+    outcome: str,
+    edits: Sequence[Edit],
+    sites: Sequence[GuardedSite],
+    list_file: Callable[[GuardedSite], str],
 ) -> Iterator[Problem]:
-    """What would still leak in the spliced file, at its place in the text without our lines."""
+    """What would still leak in the spliced file's servers, at its place in the text without our lines."""
     lists = {list_file(site): allow_list(site) for site in sites}
-    file = sites[0].file if sites else ""
-    for judged in judge_all({file: outcome}, sites, lists):
-        if judged.verdict.kind == "leaks" and judged.blame.file == file:
-            block = judged.blame
-            end = block.opened if block.is_block else block.end
-            message = f'location "{judged.location}" would leak: {judged.verdict.reason}'
-            yield Problem(shifted(block.start, edits), shifted(end, edits), message, judged.verdict.remedy)
-
-
-def _steps(
-    text: str, tree: Sequence[Directive], site: GuardedSite, list_file: str
-) -> Iterator[Wish | Problem]:
-    """The lines that guard one site, each with the block it goes first into; and what stands in the way."""
-    found = find_servers(tree, site.server_name)
-    if not found:
-        yield _no_server(text, tree, site)
-        return
-    include = f"include {list_file};"
-    closed = {server.start: closing(server, [site]) for server in found}
-    if all(closed.values()):
-        message = f"every server of {site.server_name} only redirects or refuses: there is nothing to guard"
-        remedy = "name the file and the server that has the service"
-        yield Problem(found[0].start, found[0].opened, message, remedy)
-    for server in found:
-        if closed[server.start]:  # nothing of the service is there; the challenge may be
-            if closed[server.start] == "locations":
-                steps = (step for wish in site.public for step in _public(text, server, wish, site))
-                yield from (step for step in steps if isinstance(step, Wish))
+    for judged in judge_all(host, sites, lists):
+        if judged.verdict.kind != "leaks" or host.get(judged.server.file) != outcome:
             continue
-        if site.scope == "server":
-            yield Wish(server, include)
-            yield from _foreign_rules(server, "the server")
+        block = judged.blame
+        message = f'location "{judged.location}" would leak: {judged.verdict.reason}'
+        if host.get(block.file) == outcome:
+            end = block.opened if block.is_block else block.end
+            yield Problem(shifted(block.start, edits), shifted(end, edits), message, judged.verdict.remedy)
         else:
-            for wish in site.locations:
-                yield from _location(text, server, wish, site, include)
-        for wish in site.public:
-            yield from _public(text, server, wish, site)
+            yield Problem(0, 0, f"{_there(block, host)}: {message}", judged.verdict.remedy)
 
 
-def _location(
-    text: str, server: Directive, wish: str, site: GuardedSite, include: str
-) -> Iterator[Wish | Problem]:
-    there = list(locations(server))
-    found = [block for key, block in there if is_wished(key, wish)]
-    scope = 'or guard the whole server with "scope": "server"'
-    if len(found) == 1:
-        yield Wish(found[0], include)
-        yield from _foreign_rules(found[0], f'location "{wish}"')
-    elif found:
-        at = ", ".join(f"line {position(text, block.start)[0]}" for block in found)
-        message = f'location "{wish}" stands {len(found)} times in this server ({at})'
-        yield Problem(found[1].start, found[1].opened, message, f"leave one of them, {scope}")
-    else:
-        listen = ", ".join(listens_of(server))
-        message = f'no location "{wish}" in this server of {site.server_name} (listen {listen})'
-        remedy = f"name one of those there are ({_listed(text, there)}), {scope}"
-        yield Problem(server.start, server.opened, message, remedy)
+def _there(directive: Directive, files: Mapping[str, str]) -> str:
+    text = files.get(directive.file)
+    return directive.file if text is None else f"{directive.file}:{position(text, directive.start)[0]}"
+
+
+class _Steps:
+    """The lines that guard one site, each with the block it goes first into; and what stands in the way."""
+
+    def __init__(
+        self,
+        text: str,
+        tree: Sequence[Directive],
+        site: GuardedSite,
+        list_file: str,
+        files: Mapping[str, str],
+        trees: Mapping[str, tuple[Directive, ...]],
+    ) -> None:
+        self.text = text
+        self.tree = tree
+        self.site = site
+        self.include = f"include {list_file};"
+        self.files = files
+        self.trees = trees
+
+    def __iter__(self) -> Iterator[Wish | Problem]:
+        site = self.site
+        found = find_servers(self.tree, site.server_name)
+        if not found:
+            yield _no_server(self.text, self.tree, site, self.files)
+            return
+        whole = {server.start: expanded(server, self.trees) for server in found}
+        closed = {server.start: closing(whole[server.start], [site]) for server in found}
+        if all(closed.values()):
+            message = (
+                f"every server of {site.server_name} only redirects or refuses: there is nothing to guard"
+            )
+            remedy = "name the file and the server that has the service"
+            yield Problem(found[0].start, found[0].opened, message, remedy)
+        for server in found:
+            elsewhere = [(k, d) for k, d in locations(whole[server.start]) if d.file != server.file]
+            if closed[server.start]:  # nothing of the service is there; the challenge may be
+                if closed[server.start] == "locations":
+                    steps = (step for wish in site.public for step in self._public(server, wish, elsewhere))
+                    yield from (step for step in steps if isinstance(step, Wish))
+                continue
+            if site.scope == "server":
+                yield Wish(server, self.include)
+                yield from _foreign_rules(server, "the server")
+            else:
+                for wish in site.locations:
+                    yield from self._location(server, wish, elsewhere)
+            for wish in site.public:
+                yield from self._public(server, wish, elsewhere)
+
+    def _location(
+        self, server: Directive, wish: str, elsewhere: Sequence[tuple[Key, Directive]]
+    ) -> Iterator[Wish | Problem]:
+        text, there = self.text, list(locations(server))
+        found = [block for key, block in there if is_wished(key, wish)]
+        included = [block for key, block in elsewhere if is_wished(key, wish)]
+        scope = 'or guard the whole server with "scope": "server"'
+        if len(found) == 1:
+            yield Wish(found[0], self.include)
+            yield from _foreign_rules(found[0], f'location "{wish}"')
+        elif found:
+            at = ", ".join(f"line {position(text, block.start)[0]}" for block in found)
+            message = f'location "{wish}" stands {len(found)} times in this server ({at})'
+            yield Problem(found[1].start, found[1].opened, message, f"leave one of them, {scope}")
+        elif included:
+            message = f'location "{wish}" of this server is included from {_there(included[0], self.files)}'
+            remedy = 'guard the whole server with "scope": "server": included locations are guarded, too'
+            yield Problem(server.start, server.opened, f"{message}; only the site file is edited", remedy)
+        else:
+            listen = ", ".join(listens_of(server))
+            message = f'no location "{wish}" in this server of {self.site.server_name} (listen {listen})'
+            remedy = f"name one of those there are ({_listed(text, there)}), {scope}"
+            yield Problem(server.start, server.opened, message + self._unread(server), remedy)
+
+    def _unread(self, server: Directive) -> str:
+        """The includes that nobody has looked into."""
+        left = [d.args[0] for d in expanded(server, self.trees).walk() if d.name == "include" and d.args]
+        return f"; what {', '.join(left)} may hold is not known" if left else ""
+
+    def _public(
+        self, server: Directive, wish: str, elsewhere: Sequence[tuple[Key, Directive]]
+    ) -> Iterator[Wish | Problem]:
+        """``allow all`` first in each location that ``wish`` means; the challenge's is added if missing."""
+        text, there = self.text, list(locations(server))
+        found = [block for key, block in there if covers(key, wish)]
+        for block in found:
+            if _opens(block):
+                continue  # nothing of ours is needed
+            yield Wish(block, "allow all;")
+            if has_list(block.body):
+                message = f'location "{wish}" is declared public and has allow and deny of its own'
+                yield Problem(
+                    block.start, block.opened, message, "take them out, or do not declare it public"
+                )
+        included = [block for key, block in elsewhere if covers(key, wish)]
+        for block in included:
+            listed = self.site.scope == "server" or has_list(server.body) or has_list(block.body)
+            if listed and not _opens(block):
+                message = (
+                    f'public location "{wish}" is included from {_there(block, self.files)}, behind a list'
+                )
+                remedy = 'write "allow all;" into it there; only the site file is edited'
+                yield Problem(server.start, server.opened, message, remedy)
+        if found or included:
+            return
+        path = wish.strip().removeprefix("^~").strip()
+        if path.startswith(ACME) and self.site.acme_root:
+            root = _word(self.site.acme_root)
+            yield Wish(server, f"location ^~ {path} {{ allow all; root {root}; }}")
+            return
+        message = f'no public location "{wish}" in this server of {self.site.server_name}'
+        remedy = f"write it into the file, or name one of those there are ({_listed(text, there)})"
+        if path.startswith(ACME):
+            remedy = 'give "acme_root", the webroot of the challenge, and the location will be added'
+        yield Problem(server.start, server.opened, message + self._unread(server), remedy)
+
+
+def _opens(block: Directive) -> bool:
+    """Does it let everyone in by its own first rule?"""
+    rules = [(c.name, c.args) for c in block.body if c.name in ("allow", "deny")]
+    return rules[:1] == [("allow", ("all",))]
 
 
 def _foreign_rules(block: Directive, what: str) -> Iterator[Problem]:
@@ -153,31 +247,6 @@ def _foreign_rules(block: Directive, what: str) -> Iterator[Problem]:
             message = f'"{rule}" in {what} would never be asked: the list of the VPN goes before it'
             remedy = 'take it out; a network that is to pass as well goes into the site\'s "allow"'
             yield Problem(child.start, child.end, message, remedy)
-
-
-def _public(text: str, server: Directive, wish: str, site: GuardedSite) -> Iterator[Wish | Problem]:
-    """``allow all`` first in each location that ``wish`` means; the challenge's is added if missing."""
-    there = list(locations(server))
-    found = [block for key, block in there if covers(key, wish)]
-    for block in found:
-        rules = [(c.name, c.args) for c in block.body if c.name in ("allow", "deny")]
-        if rules[:1] == [("allow", ("all",))]:
-            continue  # open already: nothing of ours is needed
-        yield Wish(block, "allow all;")
-        if has_list(block.body):
-            message = f'location "{wish}" is declared public and has allow and deny of its own'
-            yield Problem(block.start, block.opened, message, "take them out, or do not declare it public")
-    if found:
-        return
-    path = wish.strip().removeprefix("^~").strip()
-    if path.startswith(ACME) and site.acme_root:
-        yield Wish(server, f"location ^~ {path} {{ allow all; root {_word(site.acme_root)}; }}")
-        return
-    message = f'no public location "{wish}" in this server of {site.server_name}'
-    remedy = f"write it into the file, or name one of those there are ({_listed(text, there)})"
-    if path.startswith(ACME):
-        remedy = 'give "acme_root", the webroot of the challenge, and the location will be added'
-    yield Problem(server.start, server.opened, message, remedy)
 
 
 def _listed(text: str, there: Sequence[tuple[Key, Directive]]) -> str:
@@ -191,7 +260,7 @@ def _word(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _no_server(text: str, tree: Sequence[Directive], site: GuardedSite) -> Problem:
+def _no_server(text: str, tree: Sequence[Directive], site: GuardedSite, files: Mapping[str, str]) -> Problem:
     there = [
         f'"{" ".join(names_of(s)) or "(no name)"}" on {", ".join(listens_of(s))}, '
         f"line {position(text, s.start)[0]}"
@@ -199,4 +268,8 @@ def _no_server(text: str, tree: Sequence[Directive], site: GuardedSite) -> Probl
     ]
     listing = "; ".join(there) or "none; is this a part of a server? name the file with the server block"
     message = f'no server with server_name "{site.server_name}"'
+    others = [path for path, other in files.items() if other != text and site.server_name in other]
+    for path in others:
+        if found := find_servers(parse(files[path], path), site.server_name):
+            return Problem(0, 0, message, f"one is at {_there(found[0], files)}: name that file")
     return Problem(0, 0, message, f"name one of those there are ({listing})")

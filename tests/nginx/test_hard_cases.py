@@ -1,0 +1,410 @@
+"""What looks guarded and is not, and what looks open and is not: each asked of a real nginx.
+
+A stranger comes from 127.0.0.1, a friend from 127.0.0.2, whom the list lets in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from real import LUA, NGINX, Answer, free_ports, http_paths, opinion, running
+from worlds import FORGED, PASSWORD, dump
+
+from wgcluster.nginx import NginxSyntaxError, audit, parse, parse_dump
+from wgcluster.plan import GuardedSite
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+FRIEND = "127.0.0.2"
+LIST = "include @FOLDER@/list.conf;"
+PASS = "proxy_pass http://127.0.0.1:@BACK@;"
+ACME = "/.well-known/acme-challenge/"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One server; what a stranger gets for ``uri``, and the audit's class and reason for ``location``."""
+
+    name: str
+    body: str
+    uri: str
+    status: int
+    kind: str
+    location: str = "/"
+    reason: str = ""
+    headers: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
+    method: str = "GET"
+    beside: str = ""  # further text in the http block
+    lua: bool = False
+
+
+CASES = [
+    Case("list alone", f"location / {{ {LIST} {PASS} }}", "/", 403, "guarded"),
+    Case("return", f'location / {{ {LIST} return 200 "SECRET"; }}', "/", 200, "leaks", reason="return 200"),
+    Case("rewrite", f"location / {{ {LIST} rewrite ^ /x permanent; }}", "/", 301, "leaks", reason="rewrite"),
+    Case(
+        "if",
+        f'location / {{ {LIST} if ($request_method = GET) {{ return 200 "SECRET"; }} {PASS} }}',
+        "/",
+        200,
+        "leaks",
+        reason="return 200",
+    ),
+    Case("server return", f'{LIST} return 200 "SECRET"; location / {{ {PASS} }}', "/", 200, "leaks"),
+    Case(
+        "redirect to https under a condition",
+        f"location / {{ {LIST} if ($scheme = http) {{ return 301 https://$host/; }} {PASS} }}",
+        "/",
+        301,
+        "guarded",
+    ),
+    Case(
+        "regex beside",
+        rf"location / {{ {LIST} {PASS} }} location ~ \.php$ {{ {PASS} }}",
+        "/x.php",
+        200,
+        "leaks",
+        r"~ \.php$",
+        "no list",
+    ),
+    Case(
+        "prefix beside",
+        f"location / {{ {LIST} {PASS} }} location ^~ /api {{ {PASS} }}",
+        "/api",
+        200,
+        "leaks",
+        "^~ /api",
+        "no list",
+    ),
+    Case(
+        "exact beside",
+        f"location / {{ {LIST} {PASS} }} location = /api {{ {PASS} }}",
+        "/api",
+        200,
+        "leaks",
+        "= /api",
+        "no list",
+    ),
+    Case(
+        "nested with a rule of its own",
+        f"location / {{ {LIST} {PASS} location /in {{ allow 127.0.0.0/8; deny all; {PASS} }} }}",
+        "/in",
+        200,
+        "leaks",
+        "/in",
+        "drop the outer list",
+    ),
+    Case(
+        "nested without",
+        f"location / {{ {LIST} {PASS} location /in {{ {PASS} }} }}",
+        "/in",
+        403,
+        "guarded",
+        "/in",
+    ),
+    Case(
+        "allow all in front",
+        f"location / {{ allow all; {LIST} {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="first match",
+    ),
+    Case("allow all behind", f"location / {{ {LIST} allow all; {PASS} }}", "/", 403, "guarded"),
+    Case(
+        "exact guarded, with a slash asked",
+        f"location = /admin {{ {LIST} {PASS} }} location / {{ {PASS} }}",
+        "/admin/",
+        200,
+        "leaks",
+        "/",
+    ),
+    Case(
+        "forged address",
+        f"set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; location / {{ {LIST} {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="set_real_ip_from",
+        headers=FORGED,
+    ),
+    Case("forged, not believed", f"location / {{ {LIST} {PASS} }}", "/", 403, "guarded", headers=FORGED),
+    Case(
+        "return to a named location",
+        f"error_page 418 @x; location / {{ {LIST} return 418; }}"
+        f' location @x {{ {LIST} return 200 "SECRET"; }}',
+        "/",
+        418,
+        "leaks",
+    ),
+    Case(
+        "try_files to a named location with the list",
+        f'location / {{ try_files "" @h; }} location @h {{ {LIST} {PASS} }}',
+        "/",
+        403,
+        "guarded",
+    ),
+    Case(
+        "try_files past the list",
+        f'location / {{ try_files "" @h; }} location @h {{ {PASS} }} location /x {{ {LIST} {PASS} }}',
+        "/",
+        200,
+        "leaks",
+        "@h",
+    ),
+    Case(
+        "server list, challenge public",
+        f"{LIST} location / {{ {PASS} }} location ^~ {ACME} {{ allow all; {PASS} }}",
+        f"{ACME}t",
+        200,
+        "public",
+        f"^~ {ACME}",
+        public=(ACME,),
+    ),
+    Case(
+        "server list, challenge public, the rest",
+        f"{LIST} location / {{ {PASS} }} location ^~ {ACME} {{ allow all; {PASS} }}",
+        f"{ACME}../../x",
+        403,
+        "guarded",
+        public=(ACME,),
+    ),
+    Case(
+        "satisfy any with a password",
+        f"location / {{ satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users; {LIST} {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="satisfy any",
+        headers=(PASSWORD,),
+    ),
+    Case(
+        "satisfy all with a password",
+        f"location / {{ auth_basic x; auth_basic_user_file @FOLDER@/users; {LIST} {PASS} }}",
+        "/",
+        403,
+        "guarded",
+        headers=(PASSWORD,),
+    ),
+    Case(
+        "auth_request with satisfy any",
+        f"location / {{ satisfy any; auth_request /ok; {LIST} {PASS} }}"
+        f" location = /ok {{ internal; {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="satisfy any",
+    ),
+    Case(
+        "auth_request with satisfy all",
+        f"location / {{ auth_request /ok; {LIST} {PASS} }} location = /ok {{ internal; {PASS} }}",
+        "/",
+        403,
+        "guarded",
+    ),
+    Case(
+        "the 403 is answered by the service",
+        f"location / {{ error_page 403 =200 @open; {LIST} {PASS} }} location @open {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="its 403 is answered by",
+    ),
+    Case(
+        "the 403 has a page",
+        f"location / {{ error_page 403 /denied.html; {LIST} {PASS} }}"
+        " location = /denied.html { internal; allow all; root @FOLDER@/files; }",
+        "/",
+        403,
+        "guarded",
+    ),
+    Case(
+        "internal",
+        f"location / {{ {LIST} {PASS} }} location /in {{ internal; {PASS} }}",
+        "/in",
+        404,
+        "guarded",
+        "/in",
+    ),
+    Case(
+        "internal, and a rewrite leads there",
+        f"location / {{ {LIST} {PASS} }} location /in {{ internal; {PASS} }}"
+        " location /go { rewrite ^ /in last; }",
+        "/go",
+        200,
+        "leaks",
+        "/in",
+    ),
+    Case(
+        "mirrored from a public place",
+        f"location / {{ {LIST} {PASS} }} location /pub {{ mirror /hook; {PASS} }}"
+        f" location /hook {{ internal; {PASS} }}",
+        "/pub",
+        200,
+        "leaks",
+        "/pub",
+        "mirror",
+        public=("/pub",),
+    ),
+    Case(
+        "default server with the same backend",
+        f"location / {{ {LIST} {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        beside=f"server {{ listen 127.0.0.1:@PORT@ default_server; server_name _; location / {{ {PASS} }} }}",
+        reason="this server is not guarded",
+        headers=("Host: other.test",),
+    ),
+    Case(
+        "default server with the same upstream by name",
+        f"location / {{ {LIST} proxy_pass http://app; }}",
+        "/",
+        200,
+        "leaks",
+        beside="upstream app { server localhost:@BACK@; }"
+        " server { listen 127.0.0.1:@PORT@ default_server;"
+        " location / { set $b http://127.0.0.1:@BACK@; proxy_pass $b; } }",
+        reason="this server is not guarded",
+        headers=("Host: other.test",),
+    ),
+    Case(
+        "limit_except with rules of its own",
+        f"location / {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        method="POST",
+        reason="limit_except",
+    ),
+    Case(
+        "limit_except without",
+        f"location / {{ {LIST} limit_except GET {{ auth_basic off; }} {PASS} }}",
+        "/",
+        403,
+        "guarded",
+        method="POST",
+    ),
+    Case(
+        "proxied in an if",
+        f"location / {{ {LIST} if ($request_method = GET) {{ {PASS} }} }}",
+        "/",
+        403,
+        "guarded",
+    ),
+    Case(
+        "regex in capitals",
+        f"location / {{ {LIST} {PASS} }} location ~* ^/ADMIN {{ {PASS} }}",
+        "/admin",
+        200,
+        "leaks",
+        "~* ^/ADMIN",
+    ),
+    Case(
+        "list of the http block",
+        f"location / {{ {PASS} }}",
+        "/",
+        403,
+        "guarded",
+        beside=LIST,
+    ),
+    Case(
+        "rewritten into a guarded place",
+        f"location / {{ {LIST} {PASS} }} location /go {{ rewrite ^ /x last; }}",
+        "/go",
+        403,
+        "guarded",
+        "/go",
+    ),
+    Case(
+        "location ends in a block behind",
+        f"location / {{ {LIST} {PASS} }} location ^~ /static {{ alias @FOLDER@/files; }}",
+        "/static/index.html",
+        200,
+        "leaks",
+        "^~ /static",
+    ),
+    Case(
+        "lua answers before the list",
+        f'location / {{ {LIST} rewrite_by_lua_block {{ ngx.say("SECRET") ngx.exit(200) }} {PASS} }}',
+        "/",
+        200,
+        "leaks",
+        reason="rewrite_by_lua_block",
+        lua=True,
+    ),
+    Case(
+        "lua answers behind the list",
+        f'location / {{ {LIST} content_by_lua_block {{ ngx.say("}}") }} }}',
+        "/",
+        403,
+        "guarded",
+        lua=True,
+    ),
+    Case(
+        "lua instead of the list",
+        f"location / {{ satisfy any; {LIST} access_by_lua_block {{ return }} {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="satisfy any",
+        lua=True,
+    ),
+]
+
+
+def furnish(folder: Path) -> None:
+    (folder / "list.conf").write_text(f"allow {FRIEND}/32;\ndeny all;\n")
+    (folder / "users").write_text("u:{PLAIN}p\n")
+    (folder / "files").mkdir()
+    (folder / "files" / "index.html").write_text("SECRET")
+    (folder / "files" / "denied.html").write_text("not for you")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_stranger_gets_what_the_audit_says(case: Case) -> None:
+    if case.lua and not LUA:
+        pytest.skip("nginx has no lua module")
+    port, back = free_ports(2)
+    config = (
+        (
+            f"http {{\n{http_paths()}\nserver {{ listen 127.0.0.1:{back}; default_type text/plain;"
+            f" return 200 SECRET; }}\n{case.beside}\n"
+            f"server {{ listen 127.0.0.1:{port}; server_name s.test;\n{case.body}\n}}\n}}\n"
+        )
+        .replace("@BACK@", str(back))
+        .replace("@PORT@", str(port))
+    )
+    site = GuardedSite("s.conf", "s.test", ("/",), case.public, (ip_network(f"{FRIEND}/32"),))
+    host = next((h.split(": ")[1] for h in case.headers if h.startswith("Host: ")), "s.test")
+    headers = [h for h in case.headers if not h.startswith("Host: ")]
+    with running(config, ready=port, prepare=furnish, lua=case.lua) as nginx:
+        answer = nginx.ask(port, host, case.uri, method=case.method, headers=headers)
+        findings = audit(parse_dump(dump(nginx.folder)), [site])
+        friend: Answer = nginx.ask(port, "s.test", case.uri, method=case.method, source=FRIEND)
+    assert answer.status == case.status
+    assert (
+        friend.status == case.status if case.kind == "public" or case.status == 404 else friend.status != 403
+    )
+    about = [
+        f for f in findings if f.location == case.location and (not case.beside or case.reason in f.reason)
+    ]
+    assert [f.kind for f in about][:1] == [case.kind], findings
+    assert case.reason in about[0].reason
+    assert case.kind != "leaks" or about[0].remedy
+    assert case.kind == "leaks" or not [
+        f for f in findings if f.kind == "leaks" and f.location == case.location
+    ]
+
+
+def test_a_regex_with_a_brace_has_to_be_quoted(tmp_path: Path) -> None:
+    bad = "events {}\nhttp { server { location ~ ^/x{2}$ { allow all; } } }\n"
+    assert opinion(bad, tmp_path).says != "accepts"
+    with pytest.raises(NginxSyntaxError):
+        parse(bad)
+    good = bad.replace("^/x{2}$", '"^/x{2}$"')
+    assert opinion(good, tmp_path).says == "accepts"
+    assert parse(good)
