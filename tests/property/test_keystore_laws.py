@@ -55,11 +55,13 @@ def files(draw: st.DrawFn) -> KeyFile:
     return KeyFile(version=1, passphrase=made_with, hosts=hosts, clients=clients, links=links)
 
 
+@settings(deadline=None)
 @given(files())
 def test_what_is_written_is_read(file: KeyFile) -> None:
     assert keyfile.read(keyfile.write(file), "keys.yml") == file
 
 
+@settings(deadline=None)
 @given(files())
 def test_the_order_of_entries_does_not_show(file: KeyFile) -> None:
     turned = file.model_copy(
@@ -68,6 +70,7 @@ def test_the_order_of_entries_does_not_show(file: KeyFile) -> None:
     assert keyfile.write(turned) == keyfile.write(file)
 
 
+@settings(deadline=None)
 @given(files(), st.data())
 def test_what_is_cut_off_is_seen(file: KeyFile, data: st.DataObject) -> None:
     text = keyfile.write(file)
@@ -76,6 +79,7 @@ def test_what_is_cut_off_is_seen(file: KeyFile, data: st.DataObject) -> None:
         keyfile.read(text[:length], "keys.yml")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused_in_our_words(text: str) -> None:
     with pytest.raises(KeystoreError, match=r"^keys\.yml"):
@@ -92,6 +96,7 @@ bindings = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32), bindings, bindings)
 def test_sealed_opens_where_it_was_sealed_and_nowhere_else(
     data: bytes, here: tuple[str, str, str], there: tuple[str, str, str]
@@ -102,6 +107,7 @@ def test_sealed_opens_where_it_was_sealed_and_nowhere_else(
         assert seal().open(closed, *there) is None
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 59), st.integers(1, 255))
 def test_no_bit_of_what_is_sealed_can_be_changed(data: bytes, at: int, by: int) -> None:
     closed = bytearray(keyfile.decode(seal().close(data, "host", "root", "")))
@@ -109,6 +115,7 @@ def test_no_bit_of_what_is_sealed_can_be_changed(data: bytes, at: int, by: int) 
     assert seal().open(encode(bytes(closed)), "host", "root", "") is None
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_another_passphrase_is_another_key(one: str, other: str) -> None:
     # As many derivations as examples would be slow: the key alone is looked at, with the least of costs

@@ -7,7 +7,7 @@ from ipaddress import ip_interface
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgcluster.keyfile import encode
@@ -93,12 +93,14 @@ def rendered(draw: st.DrawFn) -> tuple[HostPlan, str, dict[str, str]]:
     return host, draw(secret_keys), {name: draw(secret_keys) for name in named}
 
 
+@settings(deadline=None)
 @given(rendered())
 def test_every_text_parses_back_to_what_was_planned(case: tuple[HostPlan, str, dict[str, str]]) -> None:
     host, private, shared = case
     assert parse(render(host, private, shared)) == expected(host, private, shared)
 
 
+@settings(deadline=None)
 @given(st.lists(rendered(), min_size=1, max_size=4))
 def test_rendering_and_reading_many_at_once_is_the_same(
     cases: list[tuple[HostPlan, str, dict[str, str]]],
@@ -110,6 +112,7 @@ def test_rendering_and_reading_many_at_once_is_the_same(
         assert parse(text, seen) == expected(host, private, shared)
 
 
+@settings(deadline=None)
 @given(rendered())
 def test_the_mask_hides_every_secret_and_nothing_else(case: tuple[HostPlan, str, dict[str, str]]) -> None:
     host, private, shared = case
@@ -126,6 +129,7 @@ gaps = st.sampled_from(["", " ", "  ", "\t"])
 spellings = st.sampled_from(["PrivateKey", "privatekey", "PRIVATEKEY", "PresharedKey", "presharedKEY"])
 
 
+@settings(deadline=None)
 @given(secret_keys, spellings, gaps, gaps, gaps, st.sampled_from(["", "\r", " # note", "\t"]), gaps)
 def test_the_mask_hides_what_is_written_in_another_way(
     key: str, spelling: str, before: str, left: str, right: str, behind: str, last: str
@@ -137,6 +141,7 @@ def test_the_mask_hides_what_is_written_in_another_way(
     assert masked.endswith("\nListenPort = 1\n")
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("[Peer]Interface \n=#,0aKAllowedIPs\r"), max_size=200))
 def test_any_text_is_read_or_refused_with_its_line(text: str) -> None:
     try:
@@ -151,6 +156,7 @@ def test_any_text_is_read_or_refused_with_its_line(text: str) -> None:
         assert parse(text, {}) == read
 
 
+@settings(deadline=None)
 @given(rendered(), st.randoms(use_true_random=False))
 def test_case_blanks_and_comments_do_not_matter(
     case: tuple[HostPlan, str, dict[str, str]], random: Random

@@ -1,0 +1,468 @@
+"""An inventory becomes a Cluster, or every fault of it is told at once, in the operator's own words."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wgcluster import schema
+from wgcluster.model import (
+    Client,
+    Cluster,
+    Endpoint,
+    Host,
+    ModelError,
+    OpenPort,
+    Row,
+    VpnOnly,
+    read_cluster,
+)
+
+Data = Mapping[str, Any]
+GATEWAY = {"wg_endpoint": "198.51.100.2", "wg_gateway": True}
+
+
+def rows(*hosts: Data, **shared: Any) -> list[Row]:
+    """Hosts a, b, c … at 10.0.0.2, 10.0.0.3 …, each with ``shared`` beneath its own data."""
+    return [
+        Row(
+            f"@docker/{'abcdefgh'[i]}",
+            {"wg_networks": ["10.0.0.0/24"], "wg_address": f"10.0.0.{i + 2}", **shared, **host},
+        )
+        for i, host in enumerate(hosts)
+    ]
+
+
+def faults(rows: Sequence[Row], clients: Sequence[Client] = ()) -> list[str]:
+    with pytest.raises(ModelError) as caught:
+        read_cluster(rows, clients)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def client(name: str, *addresses: str) -> Client:
+    return Client(name, tuple(map(ip_address, addresses)))
+
+
+NO_ENDPOINT = 'no endpoint; write an address, a DNS name or "[v6]", each with an optional ":port"'
+NO_NAME = "a name is 1 to 63 letters, digits, dots, underscores and hyphens"
+NO_INTERFACE = "wg-quick takes 1 to 15 characters of a-z A-Z 0-9 _ = + . -"
+
+OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
+    ("wg_address", "x", ['a: wg_address[0] = \'x\': no IP address; write it like "10.0.0.2" or "fd00::2"']),
+    (
+        "wg_address",
+        "10.0.0.2/24",
+        ['a: wg_address[0] = \'10.0.0.2/24\': no IP address; write it like "10.0.0.2" or "fd00::2"'],
+    ),
+    ("wg_address", 5, ["a: wg_address = 5: must be a list"]),
+    ("wg_address", [], ["a: wg_address = []: must not be empty"]),
+    (
+        "wg_address",
+        ["10.0.0.2", "10.0.0.3"],
+        ["a: wg_address = ['10.0.0.2', '10.0.0.3']: one address a family"],
+    ),
+    (
+        "wg_address",
+        ["10.0.0.2", "fd00::1", "10.0.0.4"],
+        ["a: wg_address = ['10.0.0.2', 'fd00::1', '10.0.0.4']: must have at most 2 entries"],
+    ),
+    (
+        "wg_address",
+        "10.0.0.0",
+        ["a: wg_address = '10.0.0.0': is the address of the network 10.0.0.0/24 itself; take another"],
+    ),
+    (
+        "wg_address",
+        "10.0.0.255",
+        ["a: wg_address = '10.0.0.255': is the broadcast address of 10.0.0.0/24; take another"],
+    ),
+    (
+        "wg_address",
+        "10.1.0.1",
+        ["a: wg_address = '10.1.0.1': lies outside the overlay; take one in 10.0.0.0/24"],
+    ),
+    (
+        "wg_address",
+        "fd00::1",
+        [
+            "a: wg_address = ['fd00::1']: needs an address in 10.0.0.0/24 as well",
+            "a: wg_address = 'fd00::1': lies outside the overlay; take one in 10.0.0.0/24",
+        ],
+    ),
+    *(
+        ("wg_endpoint", value, [f"a: wg_endpoint = {value!r}: {NO_ENDPOINT}"])
+        for value in (
+            "",
+            "a b",
+            "host:port",
+            "host:",
+            "[2001:db8::1",
+            "999.1.1.1",
+            "1.2.3",
+            "-a.b",
+            "a..b",
+            5,
+        )
+    ),
+    ("wg_endpoint", "192.0.2.1:0", ["a: wg_endpoint = '192.0.2.1:0': the port of an endpoint is 1 to 65535"]),
+    (
+        "wg_endpoint",
+        "192.0.2.1:70000",
+        ["a: wg_endpoint = '192.0.2.1:70000': the port of an endpoint is 1 to 65535"],
+    ),
+    (
+        "wg_endpoint",
+        "2001:db8::1",
+        ["a: wg_endpoint = '2001:db8::1': an IPv6 endpoint goes in brackets: \"[2001:db8::1]\""],
+    ),
+    ("wg_endpoint", "[x]:1", ["a: wg_endpoint = '[x]:1': what stands in brackets is no IPv6 address"]),
+    ("wg_site_endpoint", "a b", [f"a: wg_site_endpoint = 'a b': {NO_ENDPOINT}"]),
+    ("wg_port", 0, ["a: wg_port = 0: must be at least 1"]),
+    ("wg_port", 65536, ["a: wg_port = 65536: must be at most 65535"]),
+    ("wg_port", "51820", ["a: wg_port = '51820': must be a whole number, without quotes"]),
+    ("wg_port", True, ["a: wg_port = True: must be a whole number, without quotes"]),
+    ("wg_mtu", 500, ["a: wg_mtu = 500: must be at least 576"]),
+    ("wg_keepalive", 0, ["a: wg_keepalive = 0: must be at least 1"]),
+    ("wg_keepalive", 65536, ["a: wg_keepalive = 65536: must be at most 65535"]),
+    ("wg_gateway", "yes", ["a: wg_gateway = 'yes': must be True or False"]),
+    (
+        "wg_masquerade",
+        True,
+        ["a: wg_masquerade = True: only a gateway masquerades; set wg_gateway = True or leave it out"],
+    ),
+    ("wg_name", "ro ot", [f"ro ot: wg_name = 'ro ot': {NO_NAME}"]),
+    ("wg_site", "", [f"a: wg_site = '': {NO_NAME}"]),
+    ("wg_links", ["a"], ["a: wg_links = 'a': is the host itself"]),
+    ("wg_links", ["zebra"], ["a: wg_links = 'zebra': no host has this name; there are a"]),
+    ("wg_links", "b c", [f"a: wg_links[0] = 'b c': {NO_NAME}"]),
+    ("wg_subnets", 5, ["a: wg_subnets = 5: must be a list"]),
+    ("wg_subnets", "x", ['a: wg_subnets[0] = \'x\': no network; write it like "10.0.0.0/24" or "fd00::/64"']),
+    (
+        "wg_subnets",
+        "172.16.0.1/12",
+        ["a: wg_subnets[0] = '172.16.0.1/12': host bits are set; the network is \"172.16.0.0/12\""],
+    ),
+    ("wg_subnets", "10.0.0.0/25", ["a: wg_subnets = '10.0.0.0/25': overlaps the overlay 10.0.0.0/24"]),
+    (
+        "wg_clients_from",
+        "anywhere",
+        ['a: wg_clients_from[0] = \'anywhere\': no network; write it like "10.0.0.0/24" or "fd00::/64"'],
+    ),
+    ("firewall", "on", ["a: firewall = 'on': must be 'peers', 'baseline' or 'off'"]),
+    ("firewall_allow", {"port": 22}, ["a: firewall_allow = {'port': 22}: must be a list"]),
+    ("firewall_allow", [{}], ["a: firewall_allow[0].port: is required"]),
+    (
+        "firewall_allow",
+        [{"port": 22}, {"port": 99999, "protocol": "icmp", "form": "x"}],
+        [
+            "a: firewall_allow[1].port = 99999: must be at most 65535",
+            "a: firewall_allow[1].protocol = 'icmp': must be 'tcp' or 'udp'",
+            "a: firewall_allow[1].form = 'x': is not known here",
+        ],
+    ),
+    (
+        "firewall_allow",
+        [{"port": 22, "from": "x"}],
+        ['a: firewall_allow[0].from[0] = \'x\': no network; write it like "10.0.0.0/24" or "fd00::/64"'],
+    ),
+    (
+        "nginx_vpn_only",
+        [{}],
+        ["a: nginx_vpn_only[0].file: is required", "a: nginx_vpn_only[0].server_name: is required"],
+    ),
+    (
+        "nginx_vpn_only",
+        [{"file": "sites/a", "server_name": "", "scope": "all"}],
+        [
+            "a: nginx_vpn_only[0].file = 'sites/a': a path on the host that begins with \"/\","
+            " without blanks or quotes",
+            "a: nginx_vpn_only[0].server_name = '': a text of one line, not empty",
+            "a: nginx_vpn_only[0].scope = 'all': must be 'location' or 'server'",
+        ],
+    ),
+    ("wg_adress", "10.0.0.3", ["a: wg_adress: is no key of ours; did you mean wg_address?"]),
+    ("firewall_alow", [], ["a: firewall_alow: is no key of ours; did you mean firewall_allow?"]),
+    ("nginx_vpn", [], ["a: nginx_vpn: is no key of ours; did you mean nginx_vpn_only?"]),
+    ("wg_qqqqqqqqqqqq", 1, ["a: wg_qqqqqqqqqqqq: is no key of ours; the README lists the keys there are"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "wanted"), OF_ONE_HOST)
+def test_what_is_wrong_with_a_host(key: str, value: object, wanted: list[str]) -> None:
+    assert faults(rows({key: value})) == wanted
+
+
+OF_ALL: list[tuple[Data, list[str]]] = [
+    ({"wg_networks": []}, ["wg_networks = []: must not be empty"]),
+    ({"wg_networks": 5}, ["wg_networks = 5: must be a list"]),
+    (
+        {"wg_networks": ["10.0.0.0/24", "10.1.0.0/24"]},
+        ["wg_networks = ['10.0.0.0/24', '10.1.0.0/24']: holds 2 IPv4 prefixes; one a family"],
+    ),
+    (
+        {"wg_networks": ["10.0.0.0/24", "fd00::/64"]},
+        [
+            "a: wg_address = ['10.0.0.2']: needs an address in fd00::/64 as well",
+            "b: wg_address = ['10.0.0.3']: needs an address in fd00::/64 as well",
+        ],
+    ),
+    ({"wg_topology": "star"}, ["wg_topology = 'star': must be 'mesh', 'sites' or 'partial'"]),
+    ({"wg_topology": "partial"}, ["wg_topology = 'partial': needs wg_links on hosts, or wg_degree"]),
+    (
+        {"wg_topology": "sites"},
+        [
+            'a: wg_site: is required with wg_topology = "sites"',
+            'b: wg_site: is required with wg_topology = "sites"',
+        ],
+    ),
+    ({"wg_degree": 1}, ["wg_degree = 1: must be at least 2"]),
+    ({"wg_degree": 3}, ['wg_degree = 3: goes with wg_topology = "partial"']),
+    ({"wg_degree": "3"}, ["wg_degree = '3': must be a whole number, without quotes"]),
+    *(
+        ({"wg_interface": name}, [f"wg_interface = {name!r}: {NO_INTERFACE}"])
+        for name in ("wg 0", "", ".", "..", "a" * 16, "wg/0", "wgé", 0)
+    ),
+    ({"wg_preshared_keys": "yes"}, ["wg_preshared_keys = 'yes': must be True or False"]),
+    ({"wg_expect": [""]}, ["wg_expect[0] = '': a text of one line, not empty"]),
+    ({"wg_keystore": ""}, ["wg_keystore = '': a text of one line, not empty"]),
+]
+
+
+@pytest.mark.parametrize(("shared", "wanted"), OF_ALL)
+def test_what_is_wrong_with_all(shared: Data, wanted: list[str]) -> None:
+    assert faults(rows({}, {}, **shared)) == wanted
+
+
+BETWEEN: list[tuple[list[Data], list[Client], list[str]]] = [
+    (
+        [{"wg_topology": "mesh"}, {"wg_topology": "sites"}],
+        [],
+        ["b: wg_topology = 'sites': a has 'mesh'; it is one for all"],
+    ),
+    (
+        [{"wg_name": "x"}, {"wg_name": "x"}],
+        [],
+        ["x: wg_name = 'x': 2 hosts have this name; each needs its own"],
+    ),
+    (
+        [{}, {"wg_address": "10.0.0.2"}],
+        [],
+        ["b: wg_address = '10.0.0.2': a has this address; each needs its own"],
+    ),
+    (
+        [{"wg_name": "backup"}, {"wg_links": ["backpu"]}],
+        [],
+        ["b: wg_links = 'backpu': no host has this name; did you mean backup?"],
+    ),
+    (
+        [{"wg_subnets": "172.16.0.0/12"}, {"wg_subnets": "172.16.1.0/24"}],
+        [],
+        ["a: wg_subnets = '172.16.0.0/12': overlaps 172.16.1.0/24 of b"],
+    ),
+    (
+        [{"wg_subnets": "172.16.0.0/12"}, {"wg_endpoint": "172.17.0.1"}],
+        [],
+        ["a: wg_subnets = '172.16.0.0/12': holds b's endpoint 172.17.0.1: the tunnel would swallow itself"],
+    ),
+    (
+        [{"wg_subnets": "2001:db8::/32"}, {"wg_site_endpoint": "[2001:db8::1]:5"}],
+        [],
+        ["a: wg_subnets = '2001:db8::/32': holds b's endpoint 2001:db8::1: the tunnel would swallow itself"],
+    ),
+    (
+        [{}],
+        [client("laptop", "10.0.0.2")],
+        ["laptop: wg_address = '10.0.0.2': a has this address; each needs its own"],
+    ),
+    (
+        [{}],
+        [client("laptop", "10.9.0.2")],
+        ["laptop: wg_address = '10.9.0.2': lies outside the overlay; take one in 10.0.0.0/24"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("hosts", "clients", "wanted"), BETWEEN)
+def test_what_is_wrong_between_them(hosts: list[Data], clients: list[Client], wanted: list[str]) -> None:
+    assert faults(rows(*hosts), clients) == wanted
+
+
+def test_a_host_without_an_address_is_told_so() -> None:
+    assert faults([Row("a", {"wg_networks": ["10.0.0.0/24"]})]) == ["a: wg_address: is required"]
+
+
+def test_an_inventory_without_hosts_is_told_so() -> None:
+    assert faults([]) == ["inventory: names no host"]
+
+
+def test_a_cluster_without_networks_is_told_so() -> None:
+    assert faults([Row("a", {"wg_address": "10.0.0.2"})]) == ["wg_networks = (): must not be empty"]
+
+
+def test_every_fault_is_told_at_once() -> None:
+    found = faults(rows({"wg_port": 0, "wg_mtu": 1}, {"wg_gatway": True}, {"wg_address": "x"}, wg_degree=1))
+    assert [fault.partition(" ")[0] for fault in found] == ["wg_degree", "a:", "a:", "b:", "c:"]
+    with pytest.raises(ModelError) as caught:
+        read_cluster(rows({"wg_port": 0, "wg_mtu": 1}))
+    assert str(caught.value).startswith("2 faults in the inventory, nothing was changed:\n  a: wg_port = 0: ")
+
+
+def test_a_host_that_is_wrong_in_itself_hides_no_fault_between_the_others() -> None:
+    found = faults(rows({"wg_port": 0}, {}, {"wg_address": "10.0.0.3"}))
+    assert found == [
+        "a: wg_port = 0: must be at least 1",
+        "c: wg_address = '10.0.0.3': b has this address; each needs its own",
+    ]
+
+
+def test_a_whole_cluster_as_declared() -> None:
+    cluster = read_cluster(
+        rows(
+            {
+                **GATEWAY,
+                "wg_name": "root",
+                "wg_address": ["fd00::2", "10.0.0.2"],
+                "wg_port": 51821,
+                "wg_mtu": 1280,
+                "wg_site": "one",
+                "wg_site_endpoint": "root.internal:9",
+                "wg_masquerade": True,
+                "wg_subnets": ["172.16.0.0/12"],
+                "wg_links": "b",
+                "wg_keepalive": 10,
+                "wg_clients_from": "198.51.100.0/24",
+                "firewall": "baseline",
+                "firewall_allow": [
+                    {"port": 22, "from": ["198.51.100.0/24"]},
+                    {"port": 53, "protocol": "udp"},
+                ],
+                "nginx_vpn_only": [{"file": "/etc/nginx/a", "server_name": "a.example", "public": "/x"}],
+                "ssh_user": "root",
+            },
+            {"wg_address": ["10.0.0.3", "fd00::3"]},
+            wg_networks=["fd00::/64", "10.0.0.0/24"],
+            wg_topology="partial",
+            wg_preshared_keys=True,
+            wg_expect="root -> b",
+            wg_keystore="keys/mine.yml",
+        ),
+        [client("phone", "10.0.0.101", "fd00::65"), client("laptop", "10.0.0.100", "fd00::64")],
+    )
+    anyone = ip_network("198.51.100.0/24")
+    root = Host(
+        name="root",
+        addresses=(ip_address("10.0.0.2"), ip_address("fd00::2")),
+        port=51821,
+        mtu=1280,
+        endpoint=Endpoint(ip_address("198.51.100.2"), 51821),
+        site="one",
+        site_endpoint=Endpoint("root.internal", 9),
+        gateway=True,
+        masquerade=True,
+        subnets=(ip_network("172.16.0.0/12"),),
+        links=("b",),
+        keepalive=10,
+        clients_from=(anyone,),
+        firewall="baseline",
+        firewall_allow=(OpenPort(22, "tcp", (anyone,)), OpenPort(53, "udp", ())),
+        nginx=(VpnOnly("/etc/nginx/a", "a.example", ("/",), ("/x",), (), "location", None),),
+    )
+    assert cluster == Cluster(
+        networks=(ip_network("10.0.0.0/24"), ip_network("fd00::/64")),
+        hosts=(Host("b", (ip_address("10.0.0.3"), ip_address("fd00::3"))), root),
+        clients=(client("laptop", "10.0.0.100", "fd00::64"), client("phone", "10.0.0.101", "fd00::65")),
+        topology="partial",
+        preshared_keys=True,
+        expect=("root -> b",),
+        keystore="keys/mine.yml",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "shown"),
+    [
+        ("198.51.100.2", Endpoint(ip_address("198.51.100.2"), 51820), "198.51.100.2:51820"),
+        ("198.51.100.2:1", Endpoint(ip_address("198.51.100.2"), 1), "198.51.100.2:1"),
+        ("root.example.org", Endpoint("root.example.org", 51820), "root.example.org:51820"),
+        ("[2001:db8::1]", Endpoint(ip_address("2001:db8::1"), 51820), "[2001:db8::1]:51820"),
+        ("[2001:db8::1]:65535", Endpoint(ip_address("2001:db8::1"), 65535), "[2001:db8::1]:65535"),
+    ],
+)
+def test_endpoints_as_the_contract_has_them(written: str, read: Endpoint, shown: str) -> None:
+    endpoint = read_cluster(rows({"wg_endpoint": written})).hosts[0].endpoint
+    assert endpoint == read
+    assert str(endpoint) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [("@docker/root", "root"), ("@ssh/root.example.org", "root.example.org"), ("root.example.org",) * 2],
+)
+def test_a_host_is_called_as_in_pyinfra_without_the_connector(name: str, called: str) -> None:
+    row = Row(name, {"wg_networks": ["10.0.0.0/24"], "wg_address": "10.0.0.2"})
+    assert [host.name for host in read_cluster([row]).hosts] == [called]
+
+
+def test_the_ends_of_a_tiny_network_are_addresses() -> None:
+    """A /31 has no network and no broadcast address of its own (RFC 3021), an IPv6 prefix no broadcast."""
+    two = rows({"wg_address": "10.0.0.0"}, {"wg_address": "10.0.0.1"}, wg_networks=["10.0.0.0/31"])
+    assert len(read_cluster(two).hosts) == 2
+    last = rows({"wg_address": "fd00::ffff"}, wg_networks=["fd00::/112"])
+    assert len(read_cluster(last).hosts) == 1
+
+
+hosts_of_any = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "wg_endpoint": st.sampled_from(["198.51.100.2", "a.example:5", "[2001:db8::1]"]),
+            "wg_port": st.integers(1, 65535),
+            "wg_site": st.sampled_from(["one", "two"]),
+            "wg_gateway": st.booleans(),
+            "firewall": st.sampled_from(["peers", "baseline", "off"]),
+        },
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(deadline=None)
+@given(hosts_of_any, st.randoms(use_true_random=False))
+def test_the_order_of_an_inventory_does_not_matter(hosts: list[Data], order: random.Random) -> None:
+    listed = rows(*hosts)
+    turned = list(listed)
+    order.shuffle(turned)
+    clients = [client("one", "10.0.0.100"), client("two", "10.0.0.101")]
+    assert read_cluster(turned, clients[::-1]) == read_cluster(listed, clients)
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.ip_addresses().map(str),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(schema.KEYS)), anything, max_size=4))
+def test_any_value_is_read_or_refused_by_its_key(data: Data) -> None:
+    try:
+        read_cluster(rows(data))
+    except ModelError as error:
+        told = {fault.key.partition("[")[0].partition(".")[0] for fault in error.faults}
+    else:
+        return
+    assert told <= schema.KEYS
+    assert told
