@@ -6,6 +6,7 @@ import io
 import socket
 import tarfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from docker import DockerClient
@@ -13,6 +14,7 @@ from docker.models.containers import Container
 
 from lab import ssh
 from lab.host import Attachment
+from lab.image import Say, as_root
 from lab.spec import FILES, File, HostSpec, network_script
 from lab.underlay import ROUTER_AT, Underlay
 
@@ -25,6 +27,19 @@ FLAGS: dict[str, Any] = {
     "binds": ["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
     "cgroupns": "host",
 }
+
+
+# 8 a host (systemd 5, dbus, logind, wireguard-go 1 each), all counted to root, and the kernel's default is 128.
+# Past it wireguard-go dies right after its start and wg-quick says "Protocol not supported".
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+_INSTANCES = 1024
+
+
+def make_room(say: Say) -> None:
+    """Raise this machine's limit of inotify instances, until its next boot, if it is too low for a few labs."""
+    if _INOTIFY.exists() and int(_INOTIFY.read_text()) < _INSTANCES:
+        say(f"raising fs.inotify.max_user_instances to {_INSTANCES} until the next boot: systemd needs them")
+        as_root(["sh", "-c", f"echo {_INSTANCES} >{_INOTIFY}"])
 
 
 def make(

@@ -162,10 +162,10 @@ def _build_server(client: DockerClient, version: str, say: Say) -> None:
     name, suite = system()
     if suite and not shutil.which("mmdebstrap"):
         say("installing mmdebstrap by apt, to build the lab's image")
-        _sudo(
+        as_root(
             ["apt-get", "update", "--quiet=2"], check=False
         )  # an unreachable third party is no reason to stop
-        _sudo(["apt-get", "install", "--yes", "--quiet=2", "mmdebstrap"])
+        as_root(["apt-get", "install", "--yes", "--quiet=2", "mmdebstrap"])
     if suite:
         say(f"building the image {SERVER}:{version} from packages of {name} {suite} (about a minute)")
         _bootstrap(client, suite, version)
@@ -200,10 +200,10 @@ def _bootstrap(client: DockerClient, suite: str, version: str) -> None:
             str(root),
             *(source.line for source in sources()),
         ]
-        _sudo(command)
+        as_root(command)
         client.api.import_image_from_file(str(root), repository=SERVER, tag=version)
         if os.geteuid() != 0:
-            _sudo(["rm", "-f", str(root)])
+            as_root(["rm", "-f", str(root)])
 
 
 def _derive(client: DockerClient, base: str, name: str, script: str) -> None:
@@ -227,7 +227,8 @@ def _apt_proxy() -> list[str]:
     ]
 
 
-def _sudo(command: list[str], check: bool = True) -> None:
+def as_root(command: list[str], check: bool = True) -> None:
+    """Run a command of the set-up, by sudo if need be; its output is shown if it fails."""
     if os.geteuid() != 0:
         command = ["sudo", *command]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_plain_environment())

@@ -20,7 +20,7 @@ from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool
 
 from lab import image, ssh
-from lab.container import FLAGS, archive, first_files, make
+from lab.container import FLAGS, archive, first_files, make, make_room
 from lab.errors import LabError
 from lab.host import Attachment, Host
 from lab.image import Say
@@ -92,6 +92,7 @@ class Lab:
             LabError: no room for the addresses, no image, or a host that does not boot.
         """
         server, laptop = image.ensure(self._client, self._say)
+        make_room(self._say)
         internet, lans = self._networks()
         if any(spec.ssh for spec in self.specs):
             ssh.ensure_key(self.prefix)  # before several threads want it
