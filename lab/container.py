@@ -29,14 +29,14 @@ FLAGS: dict[str, Any] = {
 }
 
 
-# 8 a host (systemd 5, dbus, logind, wireguard-go 1 each), all counted to root, and the kernel's default is 128.
-# Past it wireguard-go dies right after its start and wg-quick says "Protocol not supported".
+# 8 a host (systemd 5; dbus, logind, wireguard-go 1 each), all counted to root; the kernel's default is 128.
+# Past it wireguard-go dies right after its start, and wg-quick says "Protocol not supported".
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 _INSTANCES = 1024
 
 
 def make_room(say: Say) -> None:
-    """Raise this machine's limit of inotify instances, until its next boot, if it is too low for a few labs."""
+    """Raise this machine's limit of inotify instances until its next boot, if it is too low for labs."""
     if _INOTIFY.exists() and int(_INOTIFY.read_text()) < _INSTANCES:
         say(f"raising fs.inotify.max_user_instances to {_INSTANCES} until the next boot: systemd needs them")
         as_root(["sh", "-c", f"echo {_INSTANCES} >{_INOTIFY}"])

@@ -102,12 +102,13 @@ class Lab:
             attachments = self._attachments(spec, internet, lans)
             found = there.get(self.prefix + spec.name)
             container = self._container(spec, laptop if spec.has_tools else server, attachments, found)
-            return Host(spec, container, self.prefix, attachments)
+            host = Host(spec, container, self.prefix, attachments)
+            if host.wait() == "degraded" and container is not found:
+                raise LabError(f"{host.identifier}: units failed at its first boot:\n{host.failures()}")
+            return host
 
         with ThreadPoolExecutor(_STARTERS) as pool:
             self.hosts = {host.name: host for host in pool.map(host, self.specs)}
-            for _ in pool.map(Host.wait, self.hosts.values()):
-                pass
         return self
 
     def renew(self, *names: str) -> None:
