@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 
@@ -43,7 +43,7 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What each machine forwards, by its ip_forward and its FORWARD chain, for packets of either state."""
+    """What each machine forwards, by its ip_forward and its FORWARD chain, answers included."""
 
     kernel: Flags  # [machine, family]: ip_forward is on
     relay: Flags  # [machine, family]: from the tunnel into the tunnel
@@ -220,7 +220,8 @@ class Ground:
             tunnel = machine.interface
             for f, family in enumerate(FAMILIES):
                 kernel[i, f] = family in machine.forwards
-                relay[i, f] = kernel[i, f] and _passes(machine, family, Packet(tunnel, tunnel))
+                through = Packet(tunnel, tunnel)
+                relay[i, f] = kernel[i, f] and _passes(machine, family, through, through)
                 masquerade[i, f] = _masquerades(machine, family)
         inward = np.zeros(len(self.atoms), np.bool_)
         outward = inward.copy()
@@ -230,28 +231,19 @@ class Ground:
             subnet = subnets[atom.node - count][1]
             on = kernel[atom.owner, self.family[a]]
             tunnel = machine.interface
-            inward[a] = on and _passes(machine, atom.family, Packet(in_interface=tunnel, destination=subnet))
-            outward[a] = on and _passes(machine, atom.family, Packet(out_interface=tunnel, source=subnet))
+            into = Packet(in_interface=tunnel, destination=subnet)
+            out = Packet(out_interface=tunnel, source=subnet)
+            inward[a] = on and _passes(machine, atom.family, into, out)
+            outward[a] = on and _passes(machine, atom.family, out, into)
         return Gates(kernel, relay, inward, outward, masquerade)
 
 
-def _passes(machine: MachineText, family: Family, packet: Packet) -> bool:
-    """Does the FORWARD chain let through both the first packet and the answers?"""
+def _passes(machine: MachineText, family: Family, first: Packet, answer: Packet) -> bool:
+    """Does the FORWARD chain let through the first packet of a connection, and the answers to it?"""
     chains = machine.tables.get(family, {}).get("filter", {})
     return all(
-        verdict(
-            chains,
-            "FORWARD",
-            Packet(
-                packet.in_interface,
-                packet.out_interface,
-                packet.source,
-                packet.destination,
-                state=frozenset({state}),
-            ),
-        )
-        == "ACCEPT"
-        for state in ("NEW", "ESTABLISHED")
+        verdict(chains, "FORWARD", replace(packet, state=frozenset({state}))) == "ACCEPT"
+        for packet, state in ((first, "NEW"), (answer, "ESTABLISHED"))
     )
 
 
