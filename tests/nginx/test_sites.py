@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 from real import NGINX, free_ports, http_paths, running
+from worlds import dump
 
-from wgcluster.nginx import allow_list, audit, guard, list_path, parse, unguard
+from wgcluster.nginx import allow_list, audit, guard, list_path, parse, parse_dump, unguard
+from wgcluster.nginx.probe import Answer as Got
+from wgcluster.nginx.probe import judge_insider, judge_stranger, probes
 from wgcluster.plan import GuardedSite
 
 SITES = Path(__file__).parent / "sites"
@@ -33,6 +36,7 @@ class Case:
     refused: tuple[str, ...] = ("/",)  # URIs on the service's port
     served: tuple[str, ...] = (ACME + "token",)
     port: int = 443
+    unprobed: tuple[str, ...] = ()  # locations for which no probe can be made
 
     @property
     def site(self) -> GuardedSite:
@@ -66,6 +70,7 @@ CASES = [
         scope="server",
         acme_root="/var/www/acme",
         refused=("/", "/x", "/assets/a", "/x.git/git-receive-pack"),
+        unprobed=(f"^~ {ACME}",),  # its page for 404 is behind the list of the server
     ),
     Case(
         "gitlab-source.conf", "git.example.org", acme_root="/var/www/acme", refused=("/", "/a/../b"), port=80
@@ -205,6 +210,16 @@ def test_a_stranger_gets_nothing_and_the_challenge_is_public(case: Case) -> None
                 assert welcome.status != 403, (uri, welcome)
         for uri in case.served:
             assert nginx.ask(ports[case.port], case.server_name, uri, source=STRANGER).status == 200, uri
+        files = parse_dump(dump(nginx.folder))
+        found, unprobed = probes(files, [case.site], [ip_address("127.0.0.1")])
+        assert {probe.expected for probe in found} >= {"denied"}
+        for probe in found:
+            told = nginx.ask(probe.port, probe.host, probe.path, headers=probe.headers)
+            assert not judge_stranger(probe, got := Got(told.status, len(told.body)))
+            friend = nginx.ask(probe.port, probe.host, probe.path, source=FRIEND)
+            if "deny all" not in case.text:  # some places are for nobody
+                assert not judge_insider(probe, Got(friend.status, len(friend.body)), got)
+        assert not [u for u in unprobed if u.location not in case.unprobed], unprobed
         if case.port == 443:
             other = nginx.ask(p80, case.server_name, "/x", source=STRANGER) if f":{p80}" in config else None
             assert other is None or other.status == 301

@@ -84,12 +84,13 @@ def _finished(judge: ServerJudge, place: Place, kind: str, codes: frozenset[int]
     pages = [level.error_pages, *(named_children(body, "error_page") for body in place.bodies())]
     for code in tuple(right):
         for found in (page_for(listed, str(code)) for listed in pages):
-            if found and (code != 403 or found[0].startswith("http") or found[1].args[-2].startswith("=")):
+            if found and (found[0].startswith("http") or found[1].args[-2].startswith("=")):
                 return Unknown(f"what answers its {code} is for an error_page to say")
             page = judge.target(found[0]) if found else None
             if page is not None and moved(page.directive.body) is not None:
-                return Unknown(f"its {code} is answered by {found[0] if found else ''}, which sends it on")
-            right |= _codes(page.directive.body) if page is not None else frozenset()
+                return Unknown(f"its {code} is answered by {page.name}, which sends it on")
+            if page is not None:  # which may be behind the list, or its file not there
+                right |= _codes(page.directive.body) | {403, 404}
     if level.auth:
         right |= {401}
     if level.limits:
@@ -185,13 +186,17 @@ def _folder_meant(level: Sequence[Place], uri: str) -> Place | None:
 
 
 def _goes_on(judge: ServerJudge, place: Place) -> str:
-    """Why a public place may be refused all the same: by rules of its own, or where ``try_files`` ends."""
+    """Why a public place may be refused all the same: by its rules, its 404 page, or where try_files ends."""
     rules = place.level.rules
     if rules and rules[0].args != ("all",) and any(rule.name == "deny" for rule in rules):
         return "declared public, and has a list"
+    page = page_for(place.level.error_pages, "404")
+    there = judge.target(page[0]) if page else None
+    if page and not place.passes() and (there is None or judge.refuses(there)):
+        return f"its 404 is answered by {page[0]}, which is behind a list"
     for child in place.directive.body:
         if child.name == "try_files" and child.args and not child.args[-1].startswith("="):
-            there = judge.target(child.args[-1])
-            if there is not place and (there is None or judge.verdict(there).kind != "public"):
+            after = judge.target(child.args[-1])
+            if after is not place and (after is None or judge.verdict(after).kind != "public"):
                 return f"try_files goes on to {child.args[-1]}"
     return ""

@@ -122,6 +122,10 @@ class ServerJudge:
             place.parent is not None and not has_list(place.directive.body) and self.is_public(place.parent)
         )
 
+    def refuses(self, place: Place) -> bool:
+        """Does the list in effect at ``place`` keep out who is not on it?"""
+        return opening(place.level.rules, self.allowed_at(place), self.families) is None
+
     def _is_open(self, place: Place) -> bool:
         """Is what a stranger gets there just what was declared public?"""
         opened = self._let_in(place, place.level, NO_TRAIL) is not None

@@ -206,6 +206,9 @@ def _candidates(place: Place) -> Iterator[str]:
                 if hits(place.key.pattern, start + text, caseless=place.key.modifier == "~*"):
                     yield start + text
         return
+    if not place.passes() and place.key.modifier != "=":
+        # Of a folder without an index nginx says 403 to anyone, of a file that is not there 404.
+        yield f"{place.key.pattern.rstrip('/')}/wgcluster-probe"
     # Where a regex takes the plain path, a longer one may still end here.
     for end in ("", "/", "wgcluster-probe", "/wgcluster-probe", "/wgcluster/probe"):
         yield place.key.pattern + end
