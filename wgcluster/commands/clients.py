@@ -51,7 +51,10 @@ def _addresses(cluster: Cluster, chosen: Sequence[str]) -> tuple[Address, ...]:
     taken = {address for one in cluster.hosts for address in one.addresses}
     taken |= {address for one in cluster.clients for address in one.addresses}
     rest = [n for n in cluster.networks if all(address.version != n.version for address in given)]
-    return (*given, *next_addresses(rest, taken))
+    try:
+        return (*given, *next_addresses(rest, taken))
+    except ValueError as error:
+        raise CommandError(str(error)) from None
 
 
 def _client(planned: Plan, name: str) -> ClientPlan:
