@@ -8,9 +8,10 @@ export PATH LC_ALL
 
 section() { echo "@ $*"; }
 indented() { sed 's/^/ /'; }
+# wg reads keys in any case and overlooks every blank in a line; what is commented out may be a secret still.
 masked() {
-    awk '{ key = tolower($0); sub(/^[ \t]*/, "", key)
-           if (key ~ /^(privatekey|presharedkey)[ \t]*=/) print substr($0, 1, index($0, "=")) " (hidden)"
+    awk '{ squeezed = tolower($0); gsub(/[ \t\r\v\f]/, "", squeezed)
+           if (squeezed ~ /(privatekey|presharedkey)=/) print substr($0, 1, index($0, "=")) " (hidden)"
            else print }' "$1"
 }
 # path, what it is, mode, owner, digest, text in base64
@@ -81,7 +82,7 @@ for family in 4 6; do
     printf '%s\n' "$saved" | grep '^[*:-]' | indented
     if [ "$first" = nft ]; then
         other="$name-legacy"
-        [ -s "$loaded" ] || continue
+        [ -n "$(cat "$loaded" 2>/dev/null)" ] || continue # files in /proc have no size
     else other="$name-nft"; fi
     command -v "$other-save" >/dev/null || continue
     section "rules $family $other other"

@@ -20,6 +20,7 @@ from wgcluster.iptables import (
     Verdict,
     comment,
     first_end,
+    join,
     packet_of,
     target,
     verdict,
@@ -49,7 +50,7 @@ class Rule:
 
     def __str__(self) -> str:
         tool = "iptables" if self.family == 4 else "ip6tables"
-        return f"{tool} -t {self.table} -A {self.chain} {shlex.join(self.spec)}"
+        return f"{tool} -t {self.table} -A {self.chain} {join(self.spec)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,26 +182,30 @@ def _marked(spec: Spec) -> bool:
 def _change(
     table: str, chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str
 ) -> Change | None:
-    there = chains.get(name, Chain()).rules
+    policy, there = chains.get(name, Chain()).policy, chains.get(name, Chain()).rules
     present = [spec for spec in there if is_ours(spec, interface)]
     blocked = _blocked(chains, name, interface)
     if present == list(ours) and not blocked:
         return None
-    foreign = {**chains, name: Chain("-", [spec for spec in there if not is_ours(spec, interface)])}
+    foreign = {**chains, name: Chain(policy, [spec for spec in there if not is_ours(spec, interface)])}
     place = _place(foreign, name, ours)
-    removed = [f"-D {name} {shlex.join(spec)}" for spec in present]
-    added = [f"-I {name} {place + index} {shlex.join(spec)}" for index, spec in enumerate(ours)]
+    removed = [f"-D {name} {join(spec)}" for spec in present]
+    added = [f"-I {name} {place + index} {join(spec)}" for index, spec in enumerate(ours)]
     return Change(table, (*removed, *added), tuple(_diff(table, name, present, ours, blocked)))
 
 
 def _blocked(chains: Mapping[str, Chain], name: str, interface: str) -> dict[Spec, Spec]:
     """Rules of ours that never see a packet, each with the foreign rule that takes it first."""
     dead: dict[Spec, Spec] = {}
-    rules = chains.get(name, Chain()).rules
+    chain = chains.get(name, Chain())
+    rules = chain.rules
     for position, spec in enumerate(rules):
         if not is_ours(spec, interface):
             continue
-        ahead = {**chains, name: Chain("-", [s for s in rules[:position] if not is_ours(s, interface)])}
+        ahead = {
+            **chains,
+            name: Chain(chain.policy, [s for s in rules[:position] if not is_ours(s, interface)]),
+        }
         end = first_end(ahead, name, packet_of(spec))
         if end is not None and _differs(spec, end.verdict):
             dead[spec] = ahead[name].rules[end.index]
@@ -208,7 +213,9 @@ def _blocked(chains: Mapping[str, Chain], name: str, interface: str) -> dict[Spe
 
 
 def _differs(spec: Spec, verdict: Verdict) -> bool:
-    return (target(spec) == "REJECT") == (verdict == "ACCEPT")
+    if target(spec) == "ACCEPT":
+        return verdict != "ACCEPT"
+    return target(spec) != "REJECT" or verdict == "ACCEPT"  # what is dropped need not be rejected
 
 
 def _place(foreign: Mapping[str, Chain], name: str, ours: Sequence[Spec]) -> int:
@@ -230,12 +237,12 @@ def _diff(
         surplus = present.count(spec) - ours.count(spec)
         if surplus > 0:
             times = f"  ({surplus} of {present.count(spec)} copies)" if present.count(spec) > 1 else ""
-            yield f"- {where} {shlex.join(spec)}{times}"
+            yield f"- {where} {join(spec)}{times}"
     for spec in ours:
         if spec not in present:
-            yield f"+ {where} {shlex.join(spec)}"
+            yield f"+ {where} {join(spec)}"
         elif spec in blocked:
-            yield f"~ {where} {shlex.join(spec)}  (stood behind: {shlex.join(blocked[spec])})"
+            yield f"~ {where} {join(spec)}  (stood behind: {join(blocked[spec])})"
     if sorted(present) == sorted(ours) and present != list(ours):
         yield f"~ {where}: our rules put back in order"
 
@@ -280,4 +287,4 @@ def boot_text(rules: Sequence[Rule], interface: str) -> str:
     head = (
         "# wgcluster: what wgcluster-firewall@" + interface + " puts back after a boot; written by the deploy"
     )
-    return "\n".join([head, *(f"{r.family} {r.table} {r.chain} {shlex.join(r.spec)}" for r in rules)]) + "\n"
+    return "\n".join([head, *(f"{r.family} {r.table} {r.chain} {join(r.spec)}" for r in rules)]) + "\n"

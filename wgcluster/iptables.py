@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ Verdict = Literal["ACCEPT", "DROP", "REJECT"]
 Spec = tuple[str, ...]  # a rule without its "-A CHAIN", one word an element
 
 TERMINAL: Mapping[str, Verdict] = {"ACCEPT": "ACCEPT", "DROP": "DROP", "REJECT": "REJECT"}
+
+# Extensions that select by their options alone; others, "-m socket" for one, select by being there.
+_PLAIN = frozenset({"comment", "conntrack", "icmp", "icmp6", "multiport", "state", "tcp", "udp"})
+_SAFE_WORD = re.compile(r"[\w!@%+=:,./-]+", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -77,9 +82,29 @@ def parse_save(text: str) -> Tables:
             name, policy, *_ = line[1:].split()
             chains[name] = Chain(policy)
         elif line.startswith("-A "):
-            _, name, *spec = shlex.split(line)
+            _, name, *spec = _words(line)
             chains.setdefault(name, Chain("-")).rules.append(tuple(spec))
     return tables
+
+
+def _words(line: str) -> list[str]:
+    try:
+        words = shlex.split(line)
+    except ValueError:  # a line break inside a comment
+        words = line.replace('"', "").split()
+    # without /etc/protocols iptables 1.8.9 and older print its other name
+    return [
+        "ipv6-icmp" if word == "icmpv6" and words[i - 1] == "-p" else word for i, word in enumerate(words)
+    ]
+
+
+def join(spec: Spec) -> str:
+    """A rule as ``iptables-restore`` reads it, which knows no quotes but the double ones."""
+    return " ".join(word if _SAFE_WORD.fullmatch(word) else _quoted(word) for word in spec)
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def options(spec: Spec) -> Iterator[Option]:
@@ -89,6 +114,7 @@ def options(spec: Spec) -> Iterator[Option]:
         negated = spec[position] == "!"
         name = spec[position + negated] if position + negated < len(spec) else ""
         end = position + negated + 1
+        end += name == "--comment"  # its text may look like anything
         while end < len(spec) and not spec[end].startswith("-") and spec[end] != "!":
             end += 1
         yield Option(name, tuple(spec[position + negated + 1 : end]), negated)
@@ -124,8 +150,8 @@ def first_end(chains: Mapping[str, Chain], name: str, packet: Packet, depth: int
     """The first rule behind which no packet of this class gets; None if they may reach the chain's end."""
     for index, spec in enumerate(chains[name].rules if name in chains else ()):
         verdict = _end_of_rule(chains, spec, packet, depth)
-        if verdict == "RETURN":
-            return None
+        if verdict == "RETURN":  # from a built-in chain that is to its policy
+            return None if depth else End(index, _policy(chains[name]))
         if verdict is not None:
             return End(index, verdict)
     return None
@@ -139,8 +165,11 @@ def verdict(chains: Mapping[str, Chain], name: str, packet: Packet) -> Verdict:
     end = first_end(chains, name, packet)
     if end is not None:
         return end.verdict
-    policy = chains[name].policy if name in chains else "ACCEPT"
-    return TERMINAL.get(policy, "ACCEPT")
+    return _policy(chains[name]) if name in chains else "ACCEPT"
+
+
+def _policy(chain: Chain) -> Verdict:
+    return TERMINAL.get(chain.policy, "ACCEPT")
 
 
 def _end_of_rule(
@@ -153,20 +182,24 @@ def _end_of_rule(
     if where == "RETURN":
         # Inside a user's chain a possible RETURN lets packets past whatever ends the chain below.
         return "RETURN" if matched is Match.ALL or depth else None
+    goes = any(option.name == "-g" for option in options(spec))  # comes back to the caller, not to here
     if matched is Match.SOME:
-        return None
+        return "RETURN" if goes and depth else None
     if where in TERMINAL:
         return TERMINAL[where]
     if where in chains and depth < 16:
         end = first_end(chains, where, packet, depth + 1)
-        return end.verdict if end else None
-    return None
+        if end is not None:
+            return end.verdict
+    return "RETURN" if goes else None
 
 
 def _match_option(option: Option, packet: Packet) -> Match:
     value = option.values[0] if option.values else ""
     match option.name:
-        case "-m" | "--comment":
+        case "-m":
+            return Match.ALL if value in _PLAIN else Match.SOME
+        case "--comment":
             return Match.ALL
         case "-i":
             return _match_interface(value, packet.in_interface)
@@ -183,7 +216,7 @@ def _match_option(option: Option, packet: Packet) -> Match:
         case "--ctstate" | "--state":
             return _match_states(frozenset(value.split(",")), packet.state)
         case "--icmp-type" | "--icmpv6-type":
-            return _match_set({value}, packet.icmp_type)
+            return _match_icmp(value, packet.icmp_type)
         case _:
             return Match.SOME
 
@@ -192,6 +225,14 @@ def _match_set(wanted: set[str], value: str | None) -> Match:
     if value is None:
         return Match.SOME
     return Match.ALL if value in wanted else Match.NONE
+
+
+def _match_icmp(wanted: str, value: str | None) -> Match:
+    kind, _, code = wanted.partition("/")
+    if kind == "any":
+        return Match.ALL
+    result = _match_set({kind}, value)
+    return Match.SOME if code and result is Match.ALL else result
 
 
 def _match_interface(pattern: str, name: str | None) -> Match:
@@ -204,10 +245,9 @@ def _match_interface(pattern: str, name: str | None) -> Match:
 
 
 def _match_network(value: str, network: Network | None) -> Match:
-    try:
-        wanted = ip_network(value, strict=False)
-    except ValueError:
-        return Match.SOME  # a mask that is no prefix
+    wanted = _network(value)
+    if wanted is None:
+        return Match.SOME
     if wanted.prefixlen == 0:
         return Match.ALL
     if network is None:
@@ -240,16 +280,24 @@ def _match_states(wanted: frozenset[str], states: frozenset[str] | None) -> Matc
 
 
 def packet_of(spec: Sequence[str]) -> Packet:
-    """The class of packets that a rule of the simple kinds above is for."""
+    """The class of packets that a rule of the simple kinds above is for; None for what is not so simple."""
     found = {one.name: one.values[0] for one in options(tuple(spec)) if one.values and not one.negated}
     states = found.get("--ctstate")
+    port = found.get("--dport", "")
     return Packet(
         in_interface=found.get("-i"),
         out_interface=found.get("-o"),
-        source=ip_network(found["-s"]) if "-s" in found else None,
-        destination=ip_network(found["-d"]) if "-d" in found else None,
+        source=_network(found.get("-s")),
+        destination=_network(found.get("-d")),
         protocol=found.get("-p"),
-        dport=int(found["--dport"]) if "--dport" in found else None,
+        dport=int(port) if port.isdigit() else None,
         state=frozenset(states.split(",")) if states else None,
         icmp_type=found.get("--icmp-type", found.get("--icmpv6-type")),
     )
+
+
+def _network(value: str | None) -> Network | None:
+    try:
+        return None if value is None else ip_network(value, strict=False)
+    except ValueError:
+        return None  # a mask that is no prefix
