@@ -196,7 +196,10 @@ class Ground:
     def _note_overlap(self, i: int, sections: Ints, atom: Ints, holder: Ints) -> None:
         held = np.bincount(atom, minlength=len(self.atoms))
         for a in np.flatnonzero(held > 1):
-            names = ", ".join(self._peer(sections[h]) for h in holder[atom == a])
+            by = sorted({self._peer(sections[h]) for h in holder[atom == a]})
+            if len(by) == 1:
+                continue  # twice on one peer is once
+            names = ", ".join(by)
             self.faults.append(
                 f"{self.machines[i].name}: {self.atoms[a].address} stands in the AllowedIPs of {names};"
                 " the longest prefix takes it, of equal ones the last"
