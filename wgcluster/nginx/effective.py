@@ -20,8 +20,10 @@ def parse_dump(text: str) -> dict[str, str]:
     before the first such line (its own messages, where both streams were caught) is left out.
     """
     heads = list(_SECTION.finditer(text))
-    ends = [*(head.start() for head in heads[1:]), len(text)]
-    return {head[1]: text[head.end() : end].removesuffix("\n") for head, end in zip(heads, ends, strict=True)}
+    ends = [head.start() for head in heads[1:]] + [len(text)]
+    return {
+        head[1]: text[head.end() : end].removesuffix("\n") for head, end in zip(heads, ends, strict=False)
+    }
 
 
 def effective(files: Mapping[str, str], lists: Mapping[str, str] | None = None) -> tuple[Directive, ...]:
@@ -33,26 +35,26 @@ def effective(files: Mapping[str, str], lists: Mapping[str, str] | None = None) 
     Raises NginxSyntaxError where nginx would refuse one of them.
     """
     trees = {path: parse(text, path) for path, text in {**(lists or {}), **files}.items()}
-    folder = _folder(trees)
+    main = _main(trees)
+    folder = posixpath.dirname(main)
     included: set[str] = set()
     for tree in trees.values():
         for directive in (d for top in tree for d in top.walk()):
             if directive.name == "include" and directive.args:
                 included |= set(_named(directive.args[0], folder, trees))
-    roots = [path for path in files if path not in included] or list(files)[:1]
+    roots = [path for path in files if path == main or path not in included] or list(files)[:1]
     return tuple(d for path in roots for d in _resolve(trees[path], folder, trees, (path,)))
 
 
 def expanded(block: Directive, trees: Mapping[str, tuple[Directive, ...]]) -> Directive:
     """``block`` with its includes of ``trees``, parsed files, put in place; others stay."""
-    (whole,) = _resolve((block,), _folder(trees), trees, (block.file,))
+    (whole,) = _resolve((block,), posixpath.dirname(_main(trees)), trees, (block.file,))
     return whole
 
 
-def _folder(trees: Mapping[str, Sequence[Directive]]) -> str:
-    """Where relative includes count from: the main file's folder."""
-    main = next((p for p, tree in trees.items() if any(d.name in ("http", "events") for d in tree)), "")
-    return posixpath.dirname(main)
+def _main(trees: Mapping[str, Sequence[Directive]]) -> str:
+    """The file that nginx starts from; relative includes count from its folder. "": there is none."""
+    return next((p for p, tree in trees.items() if any(d.name in ("http", "events") for d in tree)), "")
 
 
 def _named(pattern: str, folder: str, trees: Mapping[str, object]) -> list[str]:
