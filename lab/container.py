@@ -6,17 +6,18 @@ import io
 import socket
 import tarfile
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 from docker import DockerClient
 from docker.models.containers import Container
 
-from lab import ssh
+from lab import image, ssh
 from lab.host import Attachment
 from lab.image import Say, as_root
-from lab.spec import FILES, File, HostSpec, network_script
-from lab.underlay import ROUTER_AT, Underlay
+from lab.spec import FILES, OUTSIDE, PRIVATE, File, HostSpec, network_script
+from lab.underlay import ROUTER_AT, Underlay, servers
 
 # What systemd needs in a container, short of --privileged (which fails where CAP_SYS_RESOURCE is missing).
 FLAGS: dict[str, Any] = {
@@ -46,7 +47,7 @@ def make(
     client: DockerClient,
     spec: HostSpec,
     name: str,
-    image: str,
+    made_from: str,
     labels: Mapping[str, str],
     attachments: Sequence[Attachment],
 ) -> Container:
@@ -69,7 +70,7 @@ def make(
     first, *others = attachments
     end = api.create_endpoint_config(ipv4_address=str(first.address), ipv6_address=str(first.address6))
     created = api.create_container(
-        image,
+        made_from,
         ["/sbin/init"],
         name=name,
         hostname=spec.name,
@@ -101,6 +102,11 @@ def first_files(spec: HostSpec, place: Underlay, routers: Sequence[str], prefix:
         File("/etc/systemd/system/lab-network.service", (FILES / "lab-network.service").read_text()),
         File("/usr/local/lib/lab/network", network_script(via, via6, lan, lan6)),
     ]
+    if not spec.behind:
+        hidden = [IPv4Network(net) for net in PRIVATE]
+        reached = [net for net, _ in servers(image.mirrors()) if isinstance(net, IPv4Network)]
+        needed = {str(net) for net in reached if any(map(net.subnet_of, hidden))}
+        files.append(File(OUTSIDE, "".join(f"{address}\n" for address in sorted(needed))))
     units = ["lab-network.service", *spec.units]
     if spec.ssh:
         files += ssh.authorized_files(ssh.ensure_key(prefix))

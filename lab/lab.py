@@ -24,7 +24,7 @@ from lab.container import FLAGS, archive, first_files, make, make_room
 from lab.errors import LabError
 from lab.host import Attachment, Host
 from lab.image import Say
-from lab.spec import HostSpec, article
+from lab.spec import OUTSIDE, HostSpec, article
 from lab.underlay import ROUTER_AT, VARIABLE, Underlay, check, free_blocks, machine_networks
 
 PREFIX = "wgcluster-"
@@ -250,7 +250,10 @@ class Lab:
         name = self.prefix + spec.name
         files = first_files(spec, self.underlay, self._routers(), self.prefix)
         ends = [(end.network.id, str(end.address)) for end in attachments]
-        recipe = hashlib.sha256(repr((spec, made_from, files, ends, FLAGS)).encode()).hexdigest()[:16]
+        lasting = [
+            file for file in files if file.path != OUTSIDE
+        ]  # another resolver is no reason to start anew
+        recipe = hashlib.sha256(repr((spec, made_from, lasting, ends, FLAGS)).encode()).hexdigest()[:16]
         # one that was created and never ran may lack its files: a run was ended in between
         if found and found.labels.get(_RECIPE) == recipe and found.status != "created":
             if found.status == "paused":

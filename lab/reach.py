@@ -35,22 +35,23 @@ def status(host: Host, address: str, path: str = "/") -> str:
 
 
 def table(lab: Lab) -> str:
-    """One line a host: whom it reaches inside the tunnel, and what root's nginx answers it."""
+    """One line a host: whom it reaches inside the tunnel, and the status root's nginx gives it."""
     hosts = [host for host in lab if not host.spec.router]
     overlay = {host.name: address for host in hosts if (address := overlay_address(host))}
     web = "root" in lab.hosts
 
     def line(host: Host) -> list[str]:
         reached = pings(host, list(overlay.values()))
-        cells = [host.name, *("yes" if address in reached else "-" for address in overlay.values())]
+        cells = [host.name, overlay.get(host.name, "")]
+        cells += ["yes" if address in reached else "-" for address in overlay.values()]
         if web:
             cells.append(status(host, overlay["root"]) if "root" in overlay else "-")
             cells += [status(host, lab["root"].address), status(host, lab["root"].address, _ACME)]
         return cells
 
-    head = ["from \\ to", *(f"{name} {address}" for name, address in overlay.items())]
+    head = ["from", "overlay", *(f"-> {name}" for name in overlay)]
     if web:
-        head += [f"{SITE} in the tunnel", "from outside", "its ACME challenge"]
+        head += ["web, tunnel", "web, outside", "ACME, outside"]
     with ThreadPoolExecutor(len(hosts)) as pool:
         rows = [head, *pool.map(line, hosts)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]

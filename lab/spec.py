@@ -10,6 +10,8 @@ from lab.errors import LabError
 
 FILES = Path(__file__).parent / "files"
 SITE = "git.example.org"  # the name that root's nginx answers to
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+OUTSIDE = "/usr/local/lib/lab/outside"  # private addresses that a host needs all the same, one a line
 OVERLAY = {"root": "10.0.0.2", "cloud": "10.0.0.3", "backup": "10.0.0.4"}  # as inventory.py has them
 
 
@@ -81,6 +83,11 @@ def _gitlab() -> tuple[File, ...]:
 def network_script(default_via: str, default_via6: str | None, lan: str | None, lan6: str | None) -> str:
     """What a host runs at boot: its default routes and, on a router, the NAT for the networks behind it."""
     lines = [f"ip route replace default via {default_via}"]
+    if not default_via6:
+        # The internet routes no private addresses (RFC 1918, 3). Without this, what a host that has no tunnel
+        # sends to the overlay would leave through Docker's NAT for whatever network this machine is in.
+        lines += [f"ip route replace unreachable {net} metric 4000000000" for net in PRIVATE]
+        lines.append(f"while read -r a; do ip route replace $a via {default_via}; done <{OUTSIDE}")
     # Docker's own IPv6 default route leads nowhere without NAT; without it programs turn to IPv4 at once
     lines.append("while ip -6 route del default 2>/dev/null; do :; done")
     if default_via6:

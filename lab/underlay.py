@@ -136,6 +136,12 @@ def machine_networks(mirrors: Iterable[str]) -> list[tuple[IPv4Network | IPv6Net
             for route in json.loads(answer.stdout or "[]"):
                 if route["dst"] != "default" and not route["dst"].startswith(("fe80", "multicast")):
                     found.append((ip_network(route["dst"], strict=False), f"route dev {route.get('dev')}"))
+    return found + servers(mirrors)
+
+
+def servers(mirrors: Iterable[str]) -> list[tuple[IPv4Network | IPv6Network, str]]:
+    """Where this machine's resolvers and the package mirrors are."""
+    found: list[tuple[IPv4Network | IPv6Network, str]] = []
     resolv = Path("/etc/resolv.conf")
     for line in resolv.read_text().splitlines() if resolv.exists() else []:
         words = line.split()

@@ -81,6 +81,12 @@ def test_servers_are_bare(fresh: Lab, name: str) -> None:
     assert host.run("iptables-legacy -S; ip6tables-legacy -S").stdout.count("\n") == 6  # policies alone
 
 
+@pytest.mark.parametrize("name", ["root", "cloud", "router", "laptop", "stranger"])
+@pytest.mark.parametrize("address", ["10.255.0.1", "172.31.255.1", "192.168.255.1"])
+def test_no_packet_to_a_private_address_leaves_the_lab(lab: Lab, name: str, address: str) -> None:
+    assert "No route to host" in lab[name].run(f"ip route get {address}").stderr
+
+
 def test_wireguard_tools_installs_without_fetching_anything(lab: Lab) -> None:
     stranger = lab["stranger"]  # of the servers' image; they stay bare for the tests beside this one
     stranger.disconnect()
