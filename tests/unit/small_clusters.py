@@ -51,8 +51,10 @@ def two_sites(**more: Any) -> Cluster:
 
 def line(count: int) -> Cluster:
     """h00 - h01 - h02 - …: all but the ends carry for others."""
+    names = [f"h{i:0{max(2, len(str(count - 1)))}}" for i in range(count)]
+    links = [*((name,) for name in names[1:]), ()]
     return cluster(
-        *(host(f"h{i:02}", i + 1, links=(f"h{i + 1:02}",) if i + 1 < count else ()) for i in range(count)),
+        *(host(name, i + 1, links=links[i]) for i, name in enumerate(names)),
         topology="partial",
     )
 
