@@ -1,0 +1,103 @@
+"""Who passes a list, and what each level hands down."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from wgcluster.nginx import Directive, parse
+from wgcluster.nginx.access import Families, Level, forgeable, opening
+
+ALLOWED = (
+    ip_network("10.0.0.0/24"),
+    ip_network("fd00::/64"),
+    ip_network("10.0.1.0/25"),
+    ip_network("10.0.1.128/25"),
+)
+OPENINGS = [
+    ("allow 10.0.0.0/24; allow fd00::/64; deny all;", True, None),
+    ("allow 10.0.0.5; deny all;", True, None),
+    ("allow 10.0.0.5/24; deny all;", True, None),  # host bits: nginx masks them
+    ("allow 10.0.1.0/24; deny all;", True, None),  # two allowed halves
+    ("allow 10.0.0.0/23; deny all;", True, None),
+    ("allow 10.0.0.0/22; deny all;", True, "allow 10.0.0.0/22"),
+    ("deny all; allow all;", True, None),
+    ("allow all; deny all;", True, "allow all"),
+    ("deny 10.9.9.9; deny all;", True, None),
+    ("deny 10.9.9.9;", True, "does not end in deny all"),
+    ("allow 10.0.0.0/24;", True, "does not end in deny all"),
+    ("", True, "no list"),
+    ("deny 0.0.0.0/0;", False, None),
+    ("deny 0.0.0.0/0;", True, "does not end in deny all"),
+    ("deny 0.0.0.0/0; deny ::/0;", True, None),
+    ("deny 0.0.0.0/1; deny 128.0.0.0/1;", False, "does not end in deny all"),  # not reckoned: too clever
+    ("allow ::/0; deny all;", False, None),  # nobody comes by v6
+    ("allow ::/0; deny all;", True, "allow ::/0"),
+    ("allow unix:; deny all;", True, None),
+]
+
+
+@pytest.mark.parametrize(("text", "v6", "why"), OPENINGS)
+def test_what_lets_a_stranger_in(text: str, v6: bool, why: str | None) -> None:
+    found = opening(parse(text), ALLOWED, Families(v4=True, v6=v6))
+    if isinstance(found, Directive):
+        found = " ".join([found.name, *found.args])
+    assert found == why if why is None or found is None else why in found
+
+
+def test_a_unix_socket_is_a_way_in() -> None:
+    found = opening(parse("allow unix:; deny all;"), ALLOWED, Families.of(["unix:/a", "80"]))
+    assert isinstance(found, Directive)
+
+
+@pytest.mark.parametrize(
+    ("listens", "families"),
+    [
+        (["80"], Families(True, False, False)),
+        (["[::]:80"], Families(True, True, False)),
+        (["unix:/a"], Families(False, False, True)),
+        (["80", "unix:/a"], Families(True, False, True)),
+    ],
+)
+def test_families(listens: list[str], families: Families) -> None:
+    assert Families.of(listens) == families
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("set_real_ip_from 10.0.0.1;", None),
+        ("set_real_ip_from unix:;", None),
+        ("set_real_ip_from 10.0.0.1; set_real_ip_from 172.17.0.0/16;", "172.17.0.0/16"),
+        ("set_real_ip_from proxy.test;", "proxy.test"),
+    ],
+)
+def test_whose_word_may_be_forged(text: str, named: str | None) -> None:
+    found = forgeable(parse(text), ALLOWED)
+    assert (found.args[0] if found else None) == named
+
+
+def test_levels_hand_down_what_the_inner_one_does_not_say() -> None:
+    http = Level().enter(
+        parse("allow 10.0.0.1; auth_basic x; satisfy any; set_real_ip_from 10.0.0.9; root /a;")
+    )
+    server = http.enter(parse("error_page 403 /x; auth_request /ok; merge_slashes off; limit_req zone=a;"))
+    inner = server.enter(parse("deny all; auth_basic off; satisfy all; alias /b; recursive_error_pages on;"))
+    assert [d.name for d in server.rules] == ["allow"]
+    assert [d.name for d in inner.rules] == ["deny"]
+    assert [d.name for d in server.auth] == ["auth_basic", "auth_request"]
+    assert [d.name for d in inner.auth] == ["auth_request"]
+    assert (server.any_will_do, inner.any_will_do) == (server.auth[0], None)
+    assert [d.args for d in inner.trusted] == [("10.0.0.9",)]
+    assert [d.args for d in inner.error_pages] == [("403", "/x")]
+    assert inner.root is not None
+    assert inner.root.args == ("/b",)
+    assert (http.merges_slashes, inner.merges_slashes) == (True, False)
+    assert (server.pages_recurse, inner.pages_recurse) == (False, True)
+    assert len(inner.limits) == 1
+
+
+def test_an_if_hands_its_own_down_to_nobody() -> None:
+    (location,) = parse("location / { if ($a) { satisfy any; } deny all; }")
+    assert Level().enter(location.body).satisfy is None
