@@ -42,4 +42,5 @@ class HostState(FactBase[Observed]):
         try:
             return parse(output)
         except (ValueError, IndexError) as error:
-            raise FactProcessError(f"the host's answer cannot be read: {error}") from error
+            # pyinfra prints the cause instead, if there is one
+            raise FactProcessError(f"the host's answer to observe.sh cannot be read: {error}") from None

@@ -1,0 +1,289 @@
+"""A Debian server as far as the deploy can tell: it keeps what is done to it and tells observe.sh of it.
+
+Every command that an operation sends has to be one of those in ``_ANSWERS``; another one fails and is kept in
+``unknown``, so that a new command cannot pass unnoticed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from posixpath import dirname
+
+from fakewg import Failed, Interface, public_key, sections
+
+FILES = Path(__file__).parents[2] / "files"
+PACKAGES = {"wireguard-tools": {"wg", "wg-quick"}, "iptables": {"iptables", "ip6tables"}, "nginx": {"nginx"}}
+
+
+@dataclass
+class Entry:
+    """One file, or a link to one."""
+
+    data: bytes = b""
+    mode: str = "644"
+    owner: str = "root:root"
+    link: str | None = None  # where it points
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+Chains = dict[str, list[str]]  # rules without "-A CHAIN", by chain
+
+
+@dataclass
+class FakeHost:
+    """A host; the defaults are a fresh one without WireGuard."""
+
+    tools: set[str] = field(default_factory=lambda: {"apt-get", "systemctl", "iptables", "ip6tables"})
+    module: str = "available"  # "loaded", "available", "missing"
+    container: bool = False
+    files: dict[str, Entry] = field(default_factory=dict)
+    folders: dict[str, str] = field(default_factory=dict)  # mode by path, of those that come and go
+    enabled: set[str] = field(default_factory=set)
+    active: set[str] = field(default_factory=set)
+    links: dict[str, Interface] = field(default_factory=dict)
+    sysctls: dict[str, str] = field(
+        default_factory=lambda: {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
+    )
+    advertised: tuple[str, ...] = ()  # interfaces whose default route router advertisements brought
+    tables: dict[str, dict[str, Chains]] = field(default_factory=lambda: {"iptables": {}, "ip6tables": {}})
+    addresses: list[str] = field(default_factory=lambda: ["198.18.0.9"])
+    ssh: str = ""  # SSH_CONNECTION
+    clock: int = 1_790_000_000  # seconds since the epoch
+    nginx_error: str | None = None
+    torn: bool = False  # its answers are cut off
+    commands: list[str] = field(default_factory=list)  # all that reached it, in order
+    changes: list[str] = field(default_factory=list)  # those that are not the observation
+    unknown: list[str] = field(default_factory=list)
+
+    def run(self, command: str, stdin: str) -> tuple[bool, list[str], list[str]]:
+        """One command: success, lines of standard output, lines of standard error."""
+        from observation import answer
+
+        self.commands.append(command)
+        if (head := without(command, "observe.sh")) is not None:
+            lines = answer(self, variables(head))
+            return True, lines[: len(lines) // 2] if self.torn else lines, []
+        self.changes.append(command)
+        try:
+            self._change(command, stdin)
+        except Failed as failure:
+            return False, [], str(failure).splitlines()
+        return True, [], []
+
+    def _change(self, command: str, stdin: str) -> None:
+        if (head := without(command, "sync.sh")) is not None:
+            return self._sync(variables(head))
+        if without(command, "nginx-replace.sh") == "":
+            return self._replace_sites(stdin)
+        for pattern, act in _ANSWERS:
+            if match := re.fullmatch(pattern, command, re.DOTALL):
+                return act(self, match, stdin)
+        self.unknown.append(command)
+        raise Failed("sh: the model has no answer to this command")
+
+    def write(self, path: str, text: str, mode: str = "644") -> None:
+        self.files[path] = Entry(text.encode(), mode)
+
+    def real(self, path: str) -> str:
+        """The path behind a link."""
+        entry = self.files.get(path)
+        return self.real(entry.link) if entry is not None and entry.link is not None else path
+
+    def text(self, path: str) -> str:
+        return self.files[self.real(path)].data.decode()
+
+    def there(self) -> dict[str, object]:
+        """All that a change would change."""
+        return {name: value for name, value in vars(self).items() if name not in ("commands", "clock")}
+
+    # What the commands do.
+
+    def _upload(self, match: re.Match[str], stdin: str) -> None:
+        folder = self.folders.get(match["folder"])
+        self.folders.setdefault(match["folder"], folder or match["folder_mode"])
+        self.files[match["path"]] = Entry(base64.b64decode(stdin, validate=True), match["mode"] or "600")
+
+    def _remove(self, match: re.Match[str], stdin: str) -> None:
+        self.files.pop(match["path"], None)
+
+    def _chmod_folder(self, match: re.Match[str], stdin: str) -> None:
+        self.folders["/etc/wireguard"] = "700"
+
+    def _modprobe(self, match: re.Match[str], stdin: str) -> None:
+        if self.module == "missing":
+            raise Failed("modprobe: FATAL: Module wireguard not found")
+        self.module = "loaded"
+
+    def _sysctl(self, match: re.Match[str], stdin: str) -> None:
+        key = match["key"]
+        self.sysctls[key.replace("/", ".") if "/" in key and "." not in key else key] = match["value"]
+
+    def _install(self, match: re.Match[str], stdin: str) -> None:
+        for name in match["names"].split():
+            if name not in PACKAGES:
+                raise Failed(f"E: Unable to locate package {name}")
+            self.tools |= PACKAGES[name]
+
+    def _uninstall(self, match: re.Match[str], stdin: str) -> None:
+        for name in match["names"].split():
+            self.tools -= PACKAGES[name]
+
+    def _restore(self, match: re.Match[str], stdin: str) -> None:
+        """``iptables-restore --noflush``: a whole table or nothing of it."""
+        tables = self.tables[match["tool"]]
+        table, chains = "", Chains()
+        for line in stdin.splitlines():
+            if line.startswith("*"):
+                table = line[1:]
+                chains = {name: list(rules) for name, rules in tables.get(table, {}).items()}
+            elif line == "COMMIT":
+                tables[table] = chains
+            elif line.startswith("-D "):
+                _, name, rule = line.split(" ", 2)
+                if rule not in chains.get(name, []):
+                    raise Failed(
+                        f"iptables-restore: Bad rule (does a matching rule exist in that chain?): {line}"
+                    )
+                chains[name].remove(rule)
+            else:
+                _, name, place, rule = line.split(" ", 3)
+                rules = chains.setdefault(name, [])
+                if int(place) > len(rules) + 1:
+                    raise Failed(f"iptables-restore: Index of insertion too big: {line}")
+                rules.insert(int(place) - 1, rule)
+
+    def _unit(self, match: re.Match[str], stdin: str) -> None:
+        if match["stale"]:
+            self.links.pop(match["stale"], None)
+        name, interface = match["unit"], match["interface"]
+        match match["verb"].split()[0]:
+            case "enable":
+                if not name.startswith("wg-quick@") and self._template(name) not in self.files:
+                    raise Failed(f"Failed to enable unit: Unit file {name} does not exist.")
+                self.enabled.add(name)
+            case "disable":  # always with --now
+                self.enabled.discard(name)
+                self._stop(name, interface)
+            case "stop":
+                self._stop(name, interface)
+            case "restart":
+                self._stop(name, interface)
+                self._start(name, interface)
+
+    @staticmethod
+    def _template(unit: str) -> str:
+        return "/etc/systemd/system/" + re.sub(r"@.*\.", "@.", unit)
+
+    def _stop(self, unit: str, interface: str) -> None:
+        self.active.discard(unit)
+        if unit.startswith("wg-quick@"):
+            self.links.pop(interface, None)
+
+    def _start(self, unit: str, interface: str) -> None:
+        if "wg-quick" not in self.tools:
+            raise Failed("Unit wg-quick@.service not found.")
+        if self.module == "missing" and "wireguard-go" not in self.tools:
+            raise Failed("RTNETLINK answers: Operation not supported")
+        self.links[interface] = Interface.start(self.text(f"/etc/wireguard/{interface}.conf"))
+        self.active.add(unit)
+
+    def _daemon_reload(self, match: re.Match[str], stdin: str) -> None:
+        pass  # the model reads unit files when they are needed
+
+    def _sync(self, values: dict[str, str]) -> None:
+        link = self.links.get(values["interface"])
+        text = self.text(f"/etc/wireguard/{values['interface']}.conf")
+        found = sections(text)
+        key = next(v["PrivateKey"][0] for name, v in found if name == "Interface")
+        count = sum(name == "Peer" for name, _ in found)
+        if link is None or public_key(key) != values["public_key"] or count != int(values["peers"]):
+            raise Failed("nothing was synced")
+        link.sync(text)
+        for line in filter(None, values["stale"].splitlines()):
+            _, peer, option, value = line.split()
+            link.set_peer(peer, option, value)
+        for line in filter(None, values["missing"].splitlines()):
+            if ip_network(line) not in link.routes:
+                link.routes.append(ip_network(line))
+        for line in filter(None, values["surplus"].splitlines()):
+            link.routes.remove(ip_network(line))
+
+    def _replace_sites(self, stdin: str) -> None:
+        rows = [line.split(" ") for line in stdin.splitlines()]
+        for path, digest, _ in rows:
+            now = self.files[path].digest if path in self.files else "absent"
+            if now != digest:
+                raise Failed(f"{path} was changed by someone else since it was read; run again")
+        self.folders.setdefault("/etc/nginx/wgcluster", "755")
+        for path, _, data in rows:
+            if data == "-":
+                self.files.pop(path, None)
+                continue
+            old = self.files.get(path, Entry())
+            self.files[path] = Entry(base64.b64decode(data, validate=True), old.mode, old.owner)
+
+    def _remove_boot_unit(self, match: re.Match[str], stdin: str) -> None:
+        if not any(re.fullmatch(r"/etc/wgcluster/[^/]*\.rules", path) for path in self.files):
+            for path in match["paths"].split():
+                self.files.pop(path, None)
+
+    def _remove_folders(self, match: re.Match[str], stdin: str) -> None:
+        for path in match["paths"].split():
+            if not any(dirname(name) == path for name in self.files):
+                self.folders.pop(path, None)
+
+    def _fail(self, match: re.Match[str], stdin: str) -> None:
+        raise Failed(" ".join(shlex.split(match["words"])))
+
+
+_TMP = r"(?P=path)\.wgcluster-new"
+_ANSWERS: list[tuple[str, Callable[[FakeHost, re.Match[str], str], None]]] = [
+    (
+        r"umask 077 && mkdir -p -m (?P<folder_mode>\d+) (?P<folder>\S+)"
+        r" && base64 -d > (?P<path>\S+)\.wgcluster-new"
+        rf" && (?:chmod (?P<mode>\d+)|chown root:root) {_TMP} && mv -f {_TMP} (?P=path)"
+        rf" \|\| \{{ rm -f {_TMP}; exit 1; \}}",
+        FakeHost._upload,
+    ),
+    (r"rm -f (?P<path>\S+)", FakeHost._remove),
+    (r"chmod 700 /etc/wireguard", FakeHost._chmod_folder),
+    (r"modprobe wireguard", FakeHost._modprobe),
+    (r"sysctl -q -w (?P<key>\S+)=(?P<value>\S+)", FakeHost._sysctl),
+    (r"export DEBIAN_FRONTEND.* apt-get install \$options (?P<names>[\w -]+) \|\| .*", FakeHost._install),
+    (r"DEBIAN_FRONTEND=\S+ apt-get remove .*Timeout=120 (?P<names>[\w -]+)", FakeHost._uninstall),
+    (r"(?P<tool>ip6?tables(?:-nft|-legacy)?)-restore -w --noflush", FakeHost._restore),
+    (r"systemctl daemon-reload", FakeHost._daemon_reload),
+    (
+        r"(?:wg-quick down (?P<stale>\S+); )?systemctl (?P<verb>enable -q|disable -q --now|stop|restart)"
+        r" (?P<unit>[\w-]+@(?P<interface>\S+)\.service)",
+        FakeHost._unit,
+    ),
+    (
+        r"ls /etc/wgcluster/\*\.rules >/dev/null 2>&1"
+        r" \|\| \{ rm -f (?P<paths>[^;]+); systemctl daemon-reload; \}",
+        FakeHost._remove_boot_unit,
+    ),
+    (r"rmdir --ignore-fail-on-non-empty (?P<paths>.+)", FakeHost._remove_folders),
+    (r"(?:echo|printf \S+) (?P<words>.*) >&2; exit 1", FakeHost._fail),
+]
+
+
+def without(command: str, script: str) -> str | None:
+    """What a command sets before one of the scripts in files/; None if it does not end with that one."""
+    text = (FILES / script).read_text()
+    return command.removesuffix(text) if command.endswith(text) else None
+
+
+def variables(head: str) -> dict[str, str]:
+    """The values of ``name='value'`` lines, as a shell reads them."""
+    return dict(word.split("=", 1) for word in shlex.split(head))

@@ -1,0 +1,158 @@
+"""What files/observe.sh prints on a host of the model, section by section in its order."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from posixpath import dirname
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fakehost import FakeHost
+
+# in the script's order
+_TOOLS = (
+    "apt-get",
+    "dnf",
+    "pacman",
+    "apk",
+    "systemctl",
+    "wg",
+    "wg-quick",
+    "wireguard-go",
+    "iptables",
+    "ip6tables",
+    "nginx",
+)
+
+
+def answer(host: FakeHost, values: Mapping[str, str]) -> list[str]:
+    """All lines; ``values`` are the variables that the script is sent with."""
+    return list(_lines(host, values))
+
+
+def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
+    interface = values["interface"]
+    yield "@ tools"
+    yield from (f" {tool}" for tool in _TOOLS if tool in host.tools)
+    yield "@ module"
+    yield f" {host.module}"
+    if host.container:
+        yield " container"
+    mode = host.folders.get("/etc/wireguard")
+    yield "@ directory " + (f"{mode} root:root" if mode else "")
+    yield from _file(host, f"/etc/wireguard/{interface}.conf", masked=True)
+    for path in values["files"].split():
+        yield from _file(host, path)
+    for unit in (f"wg-quick@{interface}", f"wgcluster-firewall@{interface}", "nginx", "ufw", "firewalld"):
+        name = f"{unit}.service"
+        words = (
+            "enabled" if name in host.enabled else "disabled",
+            "active" if name in host.active else "inactive",
+        )
+        yield f"@ unit {name} {words[0]} / {words[1]}"
+    yield "@ ufw"
+    if "/etc/ufw/ufw.conf" in host.files:
+        yield from _indented(
+            line for line in host.text("/etc/ufw/ufw.conf").splitlines() if "ENABLED=" in line
+        )
+    yield from _link(host, interface)
+    yield "@ addresses"
+    yield from _indented([*host.addresses, *(a.split("/")[0] for a in _overlay(host))])
+    yield f"@ clock {host.clock}"
+    four, six = "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"
+    yield f"@ forwarding {host.sysctls.get(four, '-')} {host.sysctls.get(six, '-')}"
+    yield "@ advertised"
+    for name in host.advertised:
+        yield f" {name} {host.sysctls[f'net.ipv6.conf.{name}.accept_ra']}"
+    yield from _rules(host)
+    yield f"@ ssh {host.ssh}"
+    if host.ssh:
+        yield " eth0"
+    yield "@ guarded"
+    guarded = (
+        host.text("/etc/nginx/wgcluster/guarded") if "/etc/nginx/wgcluster/guarded" in host.files else ""
+    )
+    yield from _indented(guarded.splitlines())
+    yield "@ folders"
+    for path in ("/etc/wgcluster", "/etc/nginx/wgcluster"):
+        if path in host.folders and not any(dirname(name) == path for name in host.files):
+            yield f" {path}"
+    lists = sorted(path for path in host.files if re.fullmatch(r"/etc/nginx/wgcluster/[^/]+\.conf", path))
+    yield "@ lists"
+    yield from _indented(lists)
+    for path in (*lists, *values["sites"].split(), *guarded.split()):
+        yield from _file(host, path)
+    if values["dump"] == "1" and "nginx" in host.tools:
+        yield "@ nginx " + ("ok" if host.nginx_error is None else "broken")
+        yield from _indented((host.nginx_error or "nginx: the configuration file syntax is ok").splitlines())
+        yield "@ nginx-dump"
+        yield from _encoded(_dump(host) if host.nginx_error is None else b"")
+    yield "@ end"
+
+
+def _indented(lines: Iterator[str] | list[str]) -> Iterator[str]:
+    return (f" {line}" for line in lines)
+
+
+def _encoded(data: bytes) -> Iterator[str]:
+    text = base64.b64encode(data).decode()
+    return (f" {text[start : start + 76]}" for start in range(0, len(text), 76))  # as base64(1) wraps
+
+
+def _file(host: FakeHost, path: str, masked: bool = False) -> Iterator[str]:
+    real = host.real(path)
+    if real in host.folders:
+        yield f"@ file {path} other"
+        return
+    if real not in host.files:
+        yield f"@ file {path} " + ("dangling" if path in host.files else "absent")
+        return
+    entry = host.files[real]
+    yield f"@ file {path} file {entry.mode} {entry.owner} {entry.digest} {real}"
+    secret = rb"(?im)^([ \t]*(?:PrivateKey|PresharedKey)[ \t]*=).*$"
+    yield from _encoded(re.sub(secret, rb"\1 (hidden)", entry.data) if masked else entry.data)
+
+
+def _overlay(host: FakeHost) -> Iterator[str]:
+    return (address for link in host.links.values() for address in link.addresses)
+
+
+def _link(host: FakeHost, interface: str) -> Iterator[str]:
+    link = host.links.get(interface)
+    if link is None:
+        return
+    yield f"@ link {link.mtu} {'0x10091' if link.up else '0x10090'}"
+    yield from _indented(link.addresses)
+    yield "@ routes"
+    yield from _indented(link.route_lines())
+    if "wg" in host.tools:
+        yield "@ dump"
+        yield from _indented(link.dump())
+        yield "@ preshared"
+        yield f" {link.preshared_digest()}"
+
+
+def _rules(host: FakeHost) -> Iterator[str]:
+    for family, name in ((4, "iptables"), (6, "ip6tables")):
+        if name not in host.tools:
+            continue
+        for tool in (name, f"{name}-legacy"):
+            if tool not in host.tables:
+                continue
+            yield f"@ rules {family} {tool} {'primary' if tool == name else 'other'}"
+            for table, chains in host.tables[tool].items():
+                yield f" *{table}"
+                yield from (f" :{chain} ACCEPT [0:0]" for chain in chains)
+                yield from (f" -A {chain} {rule}" for chain, rules in chains.items() for rule in rules)
+
+
+def _dump(host: FakeHost) -> bytes:
+    """``nginx -T``: nginx.conf, the sites that it includes, and what these include."""
+    paths = ["/etc/nginx/nginx.conf"]
+    paths += sorted(path for path in host.files if path.startswith("/etc/nginx/sites-enabled/"))
+    for path in paths[1:]:
+        included = re.findall(r"^\s*include (\S+);", host.text(path), re.MULTILINE)
+        paths += [one for one in included if one in host.files and one not in paths]
+    return "".join(f"# configuration file {path}:\n{host.text(path)}\n" for path in paths).encode()

@@ -1,0 +1,120 @@
+"""Whole deploys through pyinfra's command line against the model of a host."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fakecluster import SITE_PATH, FakeCluster, article, json_of, with_nginx
+from fakehost import FILES, FakeHost, variables, without
+from observation import answer
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FakeCluster:
+    return article(tmp_path)
+
+
+def test_first_run_brings_every_host_to_the_plan(world: FakeCluster) -> None:
+    world.add_client("laptop", "10.0.0.100")
+    world.deploy()
+    registry = world.registry()
+    keys = registry.public_keys()
+    for name, host in world.hosts.items():
+        link = host.links["wg"]
+        assert link.private_key == registry.private_key(name).reveal()
+        clients = {registry.client_keys()["laptop"]} if name == "root" else set()
+        assert set(link.peers) == {key for other, key in keys.items() if other != name} | clients
+        assert {"wg-quick@wg.service", "wgcluster-firewall@wg.service"} <= host.enabled
+        assert "wg-quick@wg.service" in host.active
+        config = host.files["/etc/wireguard/wg.conf"]
+        assert (config.mode, config.owner, host.folders["/etc/wireguard"]) == ("600", "root:root", "700")
+        assert host.module == "loaded"
+        assert host.sysctls["net.ipv4.ip_forward"] == ("1" if name == "root" else "0")
+    root = world.hosts["root"]
+    chain = root.tables["iptables"]["filter"]["FORWARD"]
+    assert [rule.split()[-1] for rule in chain] == ["DOCKER-USER", "ACCEPT", "icmp-host-prohibited"]
+    assert root.tables["iptables"]["nat"]["POSTROUTING"] == [
+        "-o wg -m comment --comment wgcluster-wg -j MASQUERADE"
+    ]
+    site = root.text(SITE_PATH)
+    assert re.search(r"location / \{\s+include /etc/nginx/wgcluster/\S+\.conf;", site)
+    assert re.search(r"acme-challenge \{\s+allow all;", site)
+
+
+def test_second_run_changes_nothing_and_costs_two_commands_a_host(world: FakeCluster) -> None:
+    world.add_client("laptop", "10.0.0.100")
+    world.deploy()
+    before, keys = world.before(), world.keystore.read_bytes()
+    world.forget()
+    totals = json_of(world.deploy("--json"))["results"]["totals"]
+    assert (totals["success"], totals["error"]) == (0, 0)
+    assert world.changes() == []
+    assert {name: host.files for name, host in world.hosts.items()} == {n: h.files for n, h in before.items()}
+    assert world.keystore.read_bytes() == keys
+    # Once before anything is changed and once before the first operation: no operation looks for itself.
+    assert {len(host.commands) for host in world.hosts.values()} == {2}
+
+
+def test_a_dry_run_after_it_predicts_nothing(world: FakeCluster) -> None:
+    world.deploy()
+    result = json_of(world.run("deploy.py", "--dry", "--json"))
+    assert result["plan"]
+    assert not any(one["hosts_with_change"] for one in result["plan"])
+
+
+def test_teardown_leaves_the_host_as_it_was(world: FakeCluster) -> None:
+    before = world.before()
+    world.deploy()
+    done = world.run("teardown.py", "-y")
+    assert done.code == 0, done.err
+    for name, host in world.hosts.items():
+        assert host.files == before[name].files
+        assert host.links == {}
+        assert host.enabled == before[name].enabled
+        ours = [r for t in host.tables.values() for c in t.values() for rules in c.values() for r in rules]
+        assert not any("wgcluster" in rule for rule in ours)
+    assert (
+        world.hosts["root"].tables["iptables"]["filter"]["FORWARD"]
+        == before["root"].tables["iptables"]["filter"]["FORWARD"]
+    )
+    world.forget()
+    assert world.run("teardown.py", "-y").code == 0
+    assert world.changes() == []
+
+
+def test_a_host_that_cannot_be_reached_does_not_keep_the_others_from_their_part(world: FakeCluster) -> None:
+    first = world.run("deploy.py", "-y", unreachable=("cloud",))
+    assert first.code == 1
+    assert re.search(r"\[@fake/cloud\].*no route to host", first.err)
+    assert world.hosts["cloud"].commands == []
+    assert world.hosts["root"].links
+    assert world.hosts["backup"].links
+    world.deploy()
+    assert world.hosts["cloud"].links
+
+
+def test_a_host_whose_answer_is_cut_off_is_left_alone(world: FakeCluster) -> None:
+    world.hosts["cloud"].torn = True
+    done = world.run("deploy.py", "-y")
+    assert done.code == 1
+    assert "the host's answer to observe.sh cannot be read: it is cut off" in done.err
+    assert world.hosts["cloud"].changes == []
+    assert world.hosts["root"].links
+
+
+def test_the_model_answers_with_the_sections_of_the_script(world: FakeCluster) -> None:
+    world.deploy()
+    root = world.hosts["root"]
+    root.tables["iptables-legacy"] = {}
+    head = without(root.commands[0], "observe.sh")
+    assert head
+    printed = {line.split()[1] for line in answer(root, variables(head)) if line.startswith("@ ")}
+    script = (FILES / "observe.sh").read_text()
+    assert printed == set(re.findall(r"\bsection \"?([a-z-]+)", re.sub("#.*", "", script)))
+    tools = re.search(r"for tool in (.*); do", script)
+    assert tools
+    everything = FakeHost(tools=set(tools[1].split()))
+    lines = answer(with_nginx(everything), {**variables(head), "files": ""})
+    assert [line.strip() for line in lines[1 : lines.index("@ module")]] == tools[1].split()
