@@ -1,0 +1,391 @@
+"""The rules a host gets, and what has to change in the chains that it has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from tests.unit.chains import (
+    BASELINE,
+    DOCKER,
+    EVERYWHERE,
+    GATEWAY,
+    PEERS,
+    REJECT,
+    filter_table,
+    of,
+    six,
+)
+from wgcluster.firewall import (
+    FAMILIES,
+    Change,
+    Family,
+    Rule,
+    after,
+    boot_text,
+    changes,
+    closes,
+    elsewhere,
+    is_ours,
+    restore_text,
+    wanted,
+)
+from wgcluster.iptables import Packet, Spec, Tables, join, parse_save, verdict
+from wgcluster.plan import HostPlan
+
+OURS = "-m comment --comment wgcluster-wg"
+FORWARD = f"-i wg {OURS} -j ACCEPT"
+FORWARDS = replace(PEERS, listen_from=(), forwards=(4, 6))  # one rule a family
+LISTEN = f"-p udp -m udp --dport 51820 {OURS} -j ACCEPT"
+
+
+def lines(host: HostPlan, family: Family) -> list[str]:
+    return [f"{rule.table} {rule.chain} {join(rule.spec)}" for rule in of(host, family)]
+
+
+def chain(tables: Tables, name: str, table: str = "filter") -> list[str]:
+    return [join(spec) for spec in tables[table][name].rules]
+
+
+def settled(tables: Tables, rules: list[Rule]) -> Tables:
+    """``tables`` once ``rules`` are in; asking again must find nothing left to do."""
+    result = after(tables, changes(tables, rules, "wg"))
+    assert changes(result, rules, "wg") == []
+    return result
+
+
+# What is wanted
+
+
+def test_peers_open_the_listen_port_to_those_who_dial_it() -> None:
+    assert lines(PEERS, 4) == [
+        f"filter INPUT -s 198.18.0.2/32 -p udp -m udp --dport 51821 {OURS} -j ACCEPT",
+        f"filter INPUT -s 198.18.4.0/24 -p udp -m udp --dport 51821 {OURS} -j ACCEPT",
+    ]
+    assert lines(PEERS, 6) == [
+        f"filter INPUT -s 2001:db8::2/128 -p udp -m udp --dport 51821 {OURS} -j ACCEPT"
+    ]
+
+
+def test_anywhere_swallows_every_narrower_source() -> None:
+    host = replace(PEERS, listen_from=(*PEERS.listen_from, ip_network("0.0.0.0/0")))
+    assert lines(host, 4) == [f"filter INPUT -p udp -m udp --dport 51821 {OURS} -j ACCEPT"]
+    assert len(lines(host, 6)) == 1
+
+
+def test_a_gateway_forwards_its_networks_and_masquerades() -> None:
+    assert lines(GATEWAY, 4) == [
+        f"filter INPUT {LISTEN}",
+        f"filter FORWARD {FORWARD}",
+        f"filter FORWARD -s 172.16.0.0/12 -o wg {OURS} -j ACCEPT",
+        f"nat POSTROUTING -o wg {OURS} -j MASQUERADE",
+    ]
+    assert lines(GATEWAY, 6) == [line.replace("172.16.0.0/12", "fd01::/64") for line in lines(GATEWAY, 4)]
+
+
+@pytest.mark.parametrize(
+    ("forwards", "counts"), [((), (0, 0)), ((4,), (3, 0)), ((6,), (0, 3)), ((4, 6), (3, 3))]
+)
+def test_a_family_that_is_not_forwarded_has_no_forward_rules(
+    forwards: tuple[Family, ...], counts: tuple[int, int]
+) -> None:
+    host = replace(GATEWAY, forwards=forwards)
+    found = [[rule for rule in of(host, family) if rule.chain != "INPUT"] for family in FAMILIES]
+    assert tuple(map(len, found)) == counts
+
+
+def test_without_masquerade_the_nat_table_is_left_alone() -> None:
+    assert {rule.table for rule in wanted(replace(GATEWAY, masquerade=False))} == {"filter"}
+
+
+def test_off_is_off() -> None:
+    assert wanted(replace(GATEWAY, firewall="off")) == ()
+
+
+def test_the_baseline_is_the_articles_list() -> None:
+    assert [line for line in lines(BASELINE, 4) if " INPUT " in line] == [
+        f"filter INPUT -m conntrack --ctstate RELATED,ESTABLISHED {OURS} -j ACCEPT",
+        f"filter INPUT -i lo {OURS} -j ACCEPT",
+        f"filter INPUT -p icmp -m icmp --icmp-type 8 {OURS} -j ACCEPT",
+        f"filter INPUT -s 198.18.0.2/32 -p udp -m udp --dport 51820 {OURS} -j ACCEPT",
+        f"filter INPUT -s 198.18.4.0/24 -p udp -m udp --dport 51820 {OURS} -j ACCEPT",
+        f"filter INPUT -s 198.18.9.0/24 -p tcp -m tcp --dport 22 {OURS} -j ACCEPT",
+        f"filter INPUT -p tcp -m tcp --dport 443 {OURS} -j ACCEPT",
+        f"filter INPUT -s 198.18.9.0/24 -p udp -m udp --dport 53 {OURS} -j ACCEPT",
+        f"filter INPUT {OURS} -j REJECT --reject-with icmp-host-prohibited",
+    ]
+
+
+def test_the_baselines_ipv6_is_its_ipv4_with_neighbour_discovery() -> None:
+    host = replace(BASELINE, listen_from=EVERYWHERE, firewall_allow=(BASELINE.firewall_allow[1],))
+    four, ipv6 = lines(host, 4), lines(host, 6)
+    ping = f"filter INPUT -p icmp -m icmp --icmp-type 8 {OURS} -j ACCEPT"
+    own = [
+        f"filter INPUT -p ipv6-icmp -m icmp6 --icmpv6-type {kind} {OURS} -j ACCEPT"
+        for kind in (128, 130, 131, 132, 133, 134, 135, 136, 143)
+    ] + [f"filter INPUT -s fe80::/10 -p udp -m udp --dport 546 {OURS} -j ACCEPT"]
+    where = four.index(ping)
+    expected = [six(line).replace("172.16.0.0/12", "fd01::/64") for line in four]
+    assert ipv6 == [*expected[:where], *own, *expected[where + 1 :]]
+
+
+def test_a_rule_shows_as_the_command_that_adds_it() -> None:
+    assert str(wanted(FORWARDS)[0]) == f"iptables -t filter -A FORWARD {FORWARD}"
+    assert str(wanted(FORWARDS)[1]) == f"ip6tables -t filter -A FORWARD {FORWARD}"
+
+
+def test_the_boot_file() -> None:
+    assert boot_text(wanted(FORWARDS), "wg") == (
+        "# wgcluster: what wgcluster-firewall@wg puts back after a boot; written by the deploy\n"
+        f"4 filter FORWARD {FORWARD}\n6 filter FORWARD {FORWARD}\n"
+    )
+
+
+# Where it goes
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ([], [FORWARD]),
+        ([REJECT], [FORWARD, REJECT]),
+        (["-i docker0 -j ACCEPT", REJECT], ["-i docker0 -j ACCEPT", FORWARD, REJECT]),
+        (["-i a -j DROP"], ["-i a -j DROP", FORWARD]),
+        (["-i a -j DROP", "-j LOG", "-j LOG"], ["-i a -j DROP", FORWARD, "-j LOG", "-j LOG"]),
+        (["-i wg -j DROP"], [FORWARD, "-i wg -j DROP"]),
+        (["-i w+ -j DROP"], [FORWARD, "-i w+ -j DROP"]),
+        (["! -i eth0 -j DROP"], [FORWARD, "! -i eth0 -j DROP"]),
+        (["-j ACCEPT"], [FORWARD, "-j ACCEPT"]),
+        (["-j RETURN", "-j DROP"], [FORWARD, "-j RETURN", "-j DROP"]),
+        ([FORWARD, REJECT], [FORWARD, REJECT]),
+        ([FORWARD, FORWARD, REJECT], [FORWARD, REJECT]),
+        ([FORWARD, REJECT, FORWARD], [FORWARD, REJECT]),
+        ([REJECT, FORWARD], [FORWARD, REJECT]),
+        (["-i a -j DROP", REJECT, FORWARD], ["-i a -j DROP", FORWARD, REJECT]),
+        # in the right place or further up it stays
+        ([FORWARD, "-i a -j DROP"], [FORWARD, "-i a -j DROP"]),
+        (["-i a -j DROP", "-i b -j DROP", FORWARD], ["-i a -j DROP", "-i b -j DROP", FORWARD]),
+        # one of ours that was made by an older plan, and one of another interface's
+        ([f"-i wg -s 10.0.0.0/24 {OURS} -j ACCEPT", REJECT], [FORWARD, REJECT]),
+        (["-i wg2 -m comment --comment wgcluster-wg2 -j ACCEPT", REJECT],
+         ["-i wg2 -m comment --comment wgcluster-wg2 -j ACCEPT", FORWARD, REJECT]),
+    ],
+)  # fmt: skip
+def test_forward(there: list[str], expected: list[str]) -> None:
+    tables = filter_table(*(f"-A FORWARD {rule}" for rule in there))
+    result = settled(tables, of(FORWARDS))
+    assert chain(result, "FORWARD") == expected
+    assert (changes(tables, of(FORWARDS), "wg") == []) == (there == expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_beside_docker(family: Family) -> None:
+    """DOCKER-USER, which is the operator's, stays in front; all the rest of Docker's comes behind."""
+    text = DOCKER if family == 4 else six(DOCKER)
+    tables = parse_save(text)
+    result = settled(tables, of(GATEWAY, family))
+    assert chain(result, "FORWARD")[:3] == [
+        "-j DOCKER-USER",
+        *(join(rule.spec) for rule in of(GATEWAY, family) if rule.chain == "FORWARD"),
+    ]
+    for table, chains in tables.items():
+        for name, one in chains.items():
+            foreign = [spec for spec in result[table][name].rules if not is_ours(spec, "wg")]
+            assert (result[table][name].policy, foreign) == (one.policy, one.rules)
+    assert verdict(result["filter"], "FORWARD", Packet(in_interface="wg")) == "ACCEPT"
+
+
+def test_what_docker_user_drops_is_no_longer_dropped_for_the_tunnel() -> None:
+    tables = parse_save(DOCKER.replace("-A DOCKER-USER -j RETURN", "-A DOCKER-USER ! -i eth0 -j DROP"))
+    assert chain(settled(tables, of(FORWARDS)), "FORWARD")[:2] == [FORWARD, "-j DOCKER-USER"]
+
+
+LOGDROP = (
+    ":INPUT ACCEPT [0:0]\n:LOGDROP - [0:0]",
+    "-A LOGDROP -m limit --limit 5/min -j LOG",
+    "-A LOGDROP -j DROP",
+)
+
+
+@pytest.mark.parametrize(
+    ("there", "place"),
+    [
+        (["-p tcp -m tcp --dport 22 -j ACCEPT", REJECT], 1),
+        (["-p tcp -j DROP", "-p udp -j DROP"], 1),
+        (["-p udp -m udp --dport 51820 -j DROP"], 0),
+        (["-p udp -m udp --dport 51000:52000 -j DROP"], 0),
+        (["-p udp -m udp --dport 53 -j DROP"], 1),
+        # who accepts does our work: nothing to go in front of
+        (["-p udp -j ACCEPT", REJECT], 2),
+        (["-s 198.18.0.9/32 -j DROP", "-j LOGDROP"], 1),
+        (["-m set --match-set bans src -j DROP", "-j ACCEPT"], 2),
+    ],
+)
+def test_input(there: list[str], place: int) -> None:
+    heads, *nested = LOGDROP
+    tables = filter_table(*(f"-A INPUT {rule}" for rule in there), *nested, heads=heads)
+    rules = of(replace(PEERS, port=51820, listen_from=EVERYWHERE))
+    result = settled(tables, rules)
+    assert chain(result, "INPUT") == [*there[:place], LISTEN, *there[place:]]
+
+
+def test_the_baseline_goes_in_front_of_what_ends_the_chain() -> None:
+    tables = filter_table(
+        "-A INPUT -p tcp -m tcp --dport 22 -j f2b",
+        "-A INPUT -p tcp -m tcp --dport 25 -j ACCEPT",
+        f"-A INPUT {REJECT}",
+        "-A f2b -s 198.18.0.66/32 -j DROP",
+        "-A f2b -j RETURN",
+    )
+    rules = of(replace(BASELINE, forwards=()))
+    result = chain(settled(tables, rules), "INPUT")
+    assert result[:2] == ["-p tcp -m tcp --dport 22 -j f2b", "-p tcp -m tcp --dport 25 -j ACCEPT"]
+    assert result[2:-1] == [join(rule.spec) for rule in rules]
+    assert result[-1] == REJECT
+
+
+def test_a_baseline_behind_accept_all_is_no_firewall() -> None:
+    result = chain(settled(filter_table("-A INPUT -j ACCEPT"), of(BASELINE)), "INPUT")
+    assert result[-1] == "-j ACCEPT"
+    assert result[-2] == f"{OURS} {REJECT}"
+
+
+@pytest.mark.parametrize("end", ["-j ACCEPT", "-o wg -j ACCEPT", "-j DROP"])
+def test_masquerade_goes_in_front_of_what_ends_the_chain(end: str) -> None:
+    tables = parse_save(f"*nat\n:POSTROUTING ACCEPT\n-A POSTROUTING {end}\nCOMMIT\n")
+    result = settled(tables, of(GATEWAY))
+    assert chain(result, "POSTROUTING", "nat") == [f"-o wg {OURS} -j MASQUERADE", end]
+
+
+# What is put right
+
+
+def shown(made: list[Change]) -> list[str]:
+    return [line for change in made for line in change.diff]
+
+
+RIGHT = [f"-A INPUT {LISTEN}", f"-A FORWARD {FORWARD}"]
+PLAIN = replace(FORWARDS, port=51820, listen_from=EVERYWHERE)
+
+
+@pytest.mark.parametrize(
+    ("there", "diff"),
+    [
+        (RIGHT, []),
+        ([*RIGHT, f"-A INPUT {REJECT}", f"-A FORWARD {REJECT}"], []),
+        (RIGHT[:1], [f"+ -t filter -A FORWARD {FORWARD}"]),
+        ([*RIGHT, RIGHT[0]], [f"- -t filter -A INPUT {LISTEN}  (1 of 2 copies)"]),
+        ([*RIGHT, *RIGHT, *RIGHT], [f"- -t filter -A INPUT {LISTEN}  (2 of 3 copies)",
+                                    f"- -t filter -A FORWARD {FORWARD}  (2 of 3 copies)"]),
+        ([f"-A INPUT {REJECT}", *RIGHT], [f"~ -t filter -A INPUT {LISTEN}  (stood behind: {REJECT})"]),
+        ([*RIGHT[:1], "-A FORWARD -i w+ -j DROP", *RIGHT[1:]],
+         [f"~ -t filter -A FORWARD {FORWARD}  (stood behind: -i w+ -j DROP)"]),
+        ([*RIGHT, f"-A INPUT -p tcp {OURS} -j ACCEPT"], [f"- -t filter -A INPUT -p tcp {OURS} -j ACCEPT"]),
+        # a chain in which nothing of ours is wanted
+        ([*RIGHT, f"-A OUTPUT ! -o a {OURS} -j ACCEPT"], [f"- -t filter -A OUTPUT ! -o a {OURS} -j ACCEPT"]),
+        # edited by hand into what is no single port
+        ([f"-A INPUT -p udp -m udp --dport 1:2 {OURS} -j ACCEPT", RIGHT[1]],
+         [f"- -t filter -A INPUT -p udp -m udp --dport 1:2 {OURS} -j ACCEPT",
+          f"+ -t filter -A INPUT {LISTEN}"]),
+    ],
+)  # fmt: skip
+def test_drift(there: list[str], diff: list[str]) -> None:
+    tables = filter_table(*there)
+    assert shown(changes(tables, of(PLAIN), "wg")) == diff
+    settled(tables, of(PLAIN))
+
+
+def test_another_order_is_put_back() -> None:
+    rules = of(PEERS)
+    tables = filter_table(*(f"-A INPUT {join(rule.spec)}" for rule in reversed(rules)))
+    assert shown(changes(tables, rules, "wg")) == ["~ -t filter -A INPUT: our rules put back in order"]
+    assert settled(tables, rules)["filter"]["INPUT"].rules == [rule.spec for rule in rules]
+
+
+@pytest.mark.parametrize(
+    "text", [DOCKER, DOCKER.replace("DROP", "ACCEPT"), f"*filter\n-A INPUT {REJECT}\nCOMMIT\n"]
+)
+def test_teardown_leaves_the_host_as_it_was(text: str) -> None:
+    tables = parse_save(text)
+    result = after(tables, changes(tables, of(BASELINE), "wg"))
+    assert result != tables
+    bare = after(result, changes(result, [], "wg"))
+    assert {name: one for name, one in bare["filter"].items() if one.rules} == {
+        name: one for name, one in tables["filter"].items() if one.rules
+    }
+    assert changes(bare, [], "wg") == []
+
+
+def test_restore_text() -> None:
+    tables = parse_save(f"*filter\n:FORWARD ACCEPT\n-A FORWARD {REJECT}\n-A FORWARD {FORWARD}\nCOMMIT\n")
+    rules = of(replace(GATEWAY, listen_from=(), subnets=()))
+    assert restore_text(changes(tables, rules, "wg")) == (
+        f"*filter\n-D FORWARD {FORWARD}\n-I FORWARD 1 {FORWARD}\nCOMMIT\n"
+        f"*nat\n-I POSTROUTING 1 -o wg {OURS} -j MASQUERADE\nCOMMIT\n"
+    )
+
+
+def test_is_ours() -> None:
+    def says(text: str) -> Spec:
+        return ("-m", "comment", "--comment", text, "-j", "ACCEPT")
+
+    assert is_ours(says("wgcluster-wg"), "wg")
+    assert not is_ours(says("wgcluster-wg2"), "wg")
+    assert not is_ours(says("see wgcluster-wg"), "wg")
+    assert not is_ours(("-j", "ACCEPT"), "wg")
+
+
+# The other backend
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ([], ["INPUT", "INPUT", "FORWARD"]),
+        ([f"-A INPUT {REJECT}"], ["INPUT", "INPUT", "FORWARD"]),
+        (["-A INPUT -j ACCEPT"], ["FORWARD"]),
+        (["-A INPUT -j ACCEPT", "-A FORWARD -j ACCEPT"], []),
+        (["-A INPUT -s 198.18.0.0/30 -p udp -j ACCEPT"], ["INPUT", "FORWARD"]),
+        # ours already there do not count as the host's own
+        ([f"-A FORWARD {FORWARD}", "-A INPUT -j ACCEPT"], ["FORWARD"]),
+    ],
+)
+def test_the_other_backend_gets_what_it_would_stop(there: list[str], expected: list[str]) -> None:
+    closed = ":INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]"
+    rules = of(replace(PEERS, forwards=(4,), masquerade=True))
+    assert [rule.chain for rule in elsewhere(filter_table(*there, heads=closed), rules)] == expected
+
+
+def test_a_backend_that_lets_all_through_gets_nothing() -> None:
+    assert elsewhere(filter_table(), of(BASELINE)) == []
+
+
+# Who would be locked out
+
+
+@pytest.mark.parametrize(
+    ("source", "port", "interface", "there", "closed"),
+    [
+        ("198.18.9.5/32", 22, "eth0", [], False),
+        ("198.18.8.5/32", 22, "eth0", [], True),
+        ("198.18.9.5/32", 2222, "eth0", [], True),
+        ("198.18.8.5/32", 443, "eth0", [], False),
+        ("198.18.8.5/32", 22, "lo", [], False),
+        ("198.18.8.5/32", 22, "eth0", ["-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT"], False),
+        ("198.18.8.5/32", 22, "eth0", ["-A INPUT -p tcp -m state --state NEW -j ACCEPT"], False),
+        ("198.18.8.5/32", 22, "eth0", ["-A INPUT -s 198.18.8.0/24 -j ACCEPT", f"-A INPUT {REJECT}"], False),
+        ("198.18.8.5/32", 22, "eth0", ["-A INPUT -i eth0 -p tcp -j ACCEPT"], False),
+        ("198.18.8.5/32", 22, None, ["-A INPUT -i eth0 -p tcp -j ACCEPT"], True),
+        # who says that the rule still lets this one in tomorrow?
+        ("198.18.8.5/32", 22, "eth0", ["-A INPUT -m set --match-set friends src -j ACCEPT"], True),
+        ("198.18.8.5/32", 22, "eth0", ["-A INPUT -j ACCEPT"], True),
+        ("2001:db8:9::5/128", 22, "eth0", [], False),
+        ("2001:db8:8::5/128", 22, "eth0", [], True),
+    ],
+)  # fmt: skip
+def test_closes(source: str, port: int, interface: str | None, there: list[str], closed: bool) -> None:
+    tables, network = filter_table(*there), ip_network(source)
+    made = changes(tables, of(BASELINE, 4 if network.version == 4 else 6), "wg")
+    assert closes(tables, made, network, port, interface) is closed
