@@ -6,7 +6,6 @@ drawn, compared and kept as a golden file.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
@@ -14,13 +13,14 @@ from typing import Literal
 
 import numpy as np
 
-from wgcluster.expect import read_expectation
+from wgcluster.links import dialled_at
 from wgcluster.model import Client, Cluster, Fault, Host
 from wgcluster.prefixes import Network as Network
 from wgcluster.prefixes import Prefixes, order
+from wgcluster.refusals import gateways_of, refusals
 from wgcluster.schema import DEFAULT_KEEPALIVE
 from wgcluster.sources import Sources
-from wgcluster.topology import Topology, dialled_at, make_topology, some
+from wgcluster.topology import Topology, make_topology
 
 Interface = IPv4Interface | IPv6Interface
 FirewallMode = Literal["peers", "baseline", "off"]
@@ -138,22 +138,11 @@ def make_plan(cluster: Cluster, public_keys: Mapping[str, str], client_keys: Map
         PlanError: with every fault found, each naming host, key, value and what would be right.
     """
     topology, faults = make_topology(cluster)
-    gateways = {client.name: gateway for client in cluster.clients if (gateway := _gateway(cluster, client))}
-    faults += _check_clients(cluster, gateways)
-    faults += _check_degree(cluster)
-    faults += _check_families(cluster)
-    faults += _check_expectations(cluster)
+    gateways = gateways_of(cluster)
+    faults += refusals(cluster, gateways)
     if faults:
         raise PlanError(faults)
     return _Planner(cluster, topology, gateways, public_keys, client_keys).plan()
-
-
-def _gateway(cluster: Cluster, client: Client) -> Host | None:
-    """The gateway of a road warrior: the one it names, else the first by name that anyone can dial."""
-    for host in cluster.hosts:
-        if host.gateway and host.endpoint is not None and client.gateway in (None, host.name):
-            return host
-    return None
 
 
 class _Planner:
@@ -307,62 +296,3 @@ class _Planner:
                 self._secret(gateway.name, client.name),
             ),
         )
-
-
-def _check_clients(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
-    hosts = {host.name for host in cluster.hosts}
-    dialled = [host.name for host in cluster.hosts if host.gateway and host.endpoint is not None]
-    there_are = f"; there are {some(dialled)}" if dialled else "; set wg_gateway on one with a wg_endpoint"
-    for client in cluster.clients:
-        if client.name in hosts:
-            yield Fault(client.name, "client", None, "a host has this name; each needs its own")
-        if client.name not in gateways:
-            wrong = "no gateway that clients can dial has this name" if client.gateway else "needs a gateway"
-            yield Fault(client.name, "gateway", client.gateway, f"{wrong}{there_are}")
-    for name, count in Counter(client.name for client in cluster.clients).items():
-        if count > 1:
-            yield Fault(name, "client", None, f"{count} clients have this name; each needs its own")
-
-
-def _check_degree(cluster: Cluster) -> Iterator[Fault]:
-    if cluster.degree is not None:
-        if cluster.degree < 2:
-            yield Fault("", "wg_degree", cluster.degree, "must be at least 2")
-        for host in cluster.hosts:
-            if host.links:
-                yield Fault(
-                    host.name, "wg_links", list(host.links), "wg_degree chooses the links; keep one of both"
-                )
-
-
-def _check_families(cluster: Cluster) -> Iterator[Fault]:
-    families = {network.version for network in cluster.networks}
-    for host in cluster.hosts:
-        for subnet in host.subnets:
-            if subnet.version not in families:
-                yield Fault(
-                    host.name,
-                    "wg_subnets",
-                    str(subnet),
-                    f"no host has an IPv{subnet.version} address in the overlay to reach it from;"
-                    f" give wg_networks an IPv{subnet.version} prefix",
-                )
-
-
-def _check_expectations(cluster: Cluster) -> Iterator[Fault]:
-    names = {host.name for host in cluster.hosts} | {client.name for client in cluster.clients}
-    names |= {str(subnet) for host in cluster.hosts for subnet in host.subnets}
-    for text in cluster.expect:
-        try:
-            expectation = read_expectation(text)
-        except ValueError as error:
-            yield Fault("", "wg_expect", text, str(error))
-            continue
-        for name in (expectation.source, expectation.destination):
-            if name not in names:
-                yield Fault(
-                    "",
-                    "wg_expect",
-                    text,
-                    f"{name} is no host, client or wg_subnets network; there are {some(sorted(names))}",
-                )

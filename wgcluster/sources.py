@@ -8,9 +8,10 @@ from ipaddress import ip_network
 import numpy as np
 from numpy.typing import NDArray
 
+from wgcluster.links import dialled_at
 from wgcluster.model import Endpoint, Host
 from wgcluster.prefixes import ANYWHERE, Network, Prefixes, order
-from wgcluster.topology import Topology, dialled_at
+from wgcluster.topology import Topology
 
 _NONE = -1
 

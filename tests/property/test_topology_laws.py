@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgcluster import wgconf
+from wgcluster.links import dialled_at
 from wgcluster.model import Client, Cluster, Endpoint, Host, read_cluster
 from wgcluster.plan import HostPlan, Peer, Plan, make_plan
 from wgcluster.prefixes import ANYWHERE, Network, order
-from wgcluster.topology import dialled_at, make_topology
+from wgcluster.topology import make_topology
 
 laws = settings(max_examples=300, deadline=None)
 

@@ -11,7 +11,8 @@ import pytest
 from small_clusters import cluster, host, line, planned, two_sites
 
 from wgcluster.model import Cluster, Host
-from wgcluster.topology import NOWHERE, make_topology, some
+from wgcluster.routes import NOWHERE
+from wgcluster.topology import make_topology, some
 
 
 def way(of: Cluster, source: str, destination: str) -> str:

@@ -1,0 +1,122 @@
+"""Which hosts may be linked: where each is dialled, and the links of a partial mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wgcluster.model import Endpoint, Fault, Host
+
+Matrix = NDArray[np.bool_]
+
+
+def dialled_at(host: Host, site: str | None) -> Endpoint | None:
+    """Where others dial ``host`` from ``site``: at its site endpoint inside its own, else at its endpoint."""
+    if host.site_endpoint is not None and host.site is not None and host.site == site:
+        return host.site_endpoint
+    return host.endpoint
+
+
+def dials_of(hosts: Sequence[Host]) -> Matrix:
+    sites = site_numbers(hosts)
+    anyone = np.array([host.endpoint is not None for host in hosts])
+    inside = np.array([host.site_endpoint is not None and host.site is not None for host in hosts])
+    dials: Matrix = anyone | (inside & (sites[:, None] == sites))
+    np.fill_diagonal(dials, False)
+    return dials
+
+
+def site_numbers(hosts: Sequence[Host]) -> NDArray[np.int32]:
+    """The site of each host as a number; a host without one is a site of its own."""
+    number: dict[str, int] = {}
+    return np.array(
+        [
+            number.setdefault(host.site, len(number)) if host.site is not None else -1 - i
+            for i, host in enumerate(hosts)
+        ],
+        np.int32,
+    )
+
+
+def declared_links(hosts: Sequence[Host], linkable: Matrix, faults: list[Fault]) -> Matrix:
+    index = {host.name: i for i, host in enumerate(hosts)}
+    linked: Matrix = np.zeros_like(linkable)
+    for i, host in enumerate(hosts):
+        for name in host.links:
+            j = index[name]
+            if not linkable[i, j]:
+                faults.append(
+                    Fault(host.name, "wg_links", name, "neither side can be dialled; give one a wg_endpoint")
+                )
+            linked[i, j] = linked[j, i] = True
+    return linked & linkable
+
+
+def chosen_links(hosts: Sequence[Host], degree: int) -> Matrix:
+    """About ``degree`` links a host, of which few move when a host joins or leaves.
+
+    Hosts that everyone can dial stand on rings, each ring ordered by a hash of the name: two links a ring,
+    and one ring keeps them together whichever of them is lost. An odd degree adds one link a host by pairing
+    neighbours of one more ring. A host that nobody can dial links to the ``degree`` dialled ones that rank
+    highest for the pair (rendezvous hashing). A host that joins a ring takes one link of it apart; it takes
+    each link of a host behind NAT with a chance of one in (dialled hosts).
+    Two rings may share a link; then a host has one link less.
+    """
+    names = [host.name for host in hosts]
+    linked: Matrix = np.zeros((len(names), len(names)), np.bool_)
+    public = [i for i, host in enumerate(hosts) if host.endpoint is not None]
+    behind = [i for i, host in enumerate(hosts) if host.endpoint is None]
+
+    def link(pairs: Sequence[tuple[int, int]]) -> None:
+        for a, b in pairs:
+            linked[a, b] = linked[b, a] = a != b
+
+    def ring(number: int) -> list[int]:
+        return sorted(public, key=lambda i: name_hash(f"{number} {names[i]}"))
+
+    if len(public) <= degree + 1:
+        link([(a, b) for a in public for b in public])
+    else:
+        for number in range(degree // 2):
+            order = ring(number)
+            link(list(pairwise([*order, order[0]])))
+        if degree % 2:
+            link(_paired(ring(degree // 2), names))
+    if public and behind:
+        hashes = np.array([name_hash(name) for name in names], np.uint64)
+        rank = mix(hashes[behind][:, None] ^ hashes[public])
+        best = np.argsort(rank, axis=1)[:, :degree]
+        link([(a, public[j]) for a, row in zip(behind, best.tolist(), strict=True) for j in row])
+    return linked
+
+
+def _paired(order: Sequence[int], names: Sequence[str]) -> list[tuple[int, int]]:
+    """Every host of the ring with one partner, but one if they are odd in number.
+
+    Neighbours pair in the order of their hash, so that a host that joins disturbs only those beside it;
+    who is left over forms a smaller ring and pairs again.
+    """
+    pairs: list[tuple[int, int]] = []
+    while len(order) > 1:
+        free = set(order)
+        for a, b in sorted(pairwise(order), key=lambda pair: name_hash(f"{names[pair[0]]} {names[pair[1]]}")):
+            if a in free and b in free:
+                free -= {a, b}
+                pairs.append((a, b))
+        order = [i for i in order if i in free]
+    return pairs
+
+
+def name_hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+
+
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread 64 bits evenly: the finalizer of splitmix64 (Steele, Lea, Flood 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -1,0 +1,87 @@
+"""Why a cluster cannot be planned, beyond its links: clients, degree, families, expectations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from wgcluster.expect import read_expectation
+from wgcluster.model import Cluster, Fault, Host
+from wgcluster.topology import some
+
+
+def gateways_of(cluster: Cluster) -> dict[str, Host]:
+    """The gateway of each road warrior: the one it names, else the first by name that anyone can dial."""
+    return {
+        client.name: host
+        for client in cluster.clients
+        for host in reversed(cluster.hosts)
+        if host.gateway and host.endpoint is not None and client.gateway in (None, host.name)
+    }
+
+
+def refusals(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
+    """Every fault; ``gateways`` are those of the road warriors that have one."""
+    yield from _check_clients(cluster, gateways)
+    yield from _check_degree(cluster)
+    yield from _check_families(cluster)
+    yield from _check_expectations(cluster)
+
+
+def _check_clients(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
+    hosts = {host.name for host in cluster.hosts}
+    dialled = [host.name for host in cluster.hosts if host.gateway and host.endpoint is not None]
+    there_are = f"; there are {some(dialled)}" if dialled else "; set wg_gateway on one with a wg_endpoint"
+    for client in cluster.clients:
+        if client.name in hosts:
+            yield Fault(client.name, "client", None, "a host has this name; each needs its own")
+        if client.name not in gateways:
+            wrong = "no gateway that clients can dial has this name" if client.gateway else "needs a gateway"
+            yield Fault(client.name, "gateway", client.gateway, f"{wrong}{there_are}")
+    for name, count in Counter(client.name for client in cluster.clients).items():
+        if count > 1:
+            yield Fault(name, "client", None, f"{count} clients have this name; each needs its own")
+
+
+def _check_degree(cluster: Cluster) -> Iterator[Fault]:
+    if cluster.degree is not None:
+        if cluster.degree < 2:
+            yield Fault("", "wg_degree", cluster.degree, "must be at least 2")
+        for host in cluster.hosts:
+            if host.links:
+                yield Fault(
+                    host.name, "wg_links", list(host.links), "wg_degree chooses the links; keep one of both"
+                )
+
+
+def _check_families(cluster: Cluster) -> Iterator[Fault]:
+    families = {network.version for network in cluster.networks}
+    for host in cluster.hosts:
+        for subnet in host.subnets:
+            if subnet.version not in families:
+                yield Fault(
+                    host.name,
+                    "wg_subnets",
+                    str(subnet),
+                    f"no host has an IPv{subnet.version} address in the overlay to reach it from;"
+                    f" give wg_networks an IPv{subnet.version} prefix",
+                )
+
+
+def _check_expectations(cluster: Cluster) -> Iterator[Fault]:
+    names = {host.name for host in cluster.hosts} | {client.name for client in cluster.clients}
+    names |= {str(subnet) for host in cluster.hosts for subnet in host.subnets}
+    for text in cluster.expect:
+        try:
+            expectation = read_expectation(text)
+        except ValueError as error:
+            yield Fault("", "wg_expect", text, str(error))
+            continue
+        for name in (expectation.source, expectation.destination):
+            if name not in names:
+                yield Fault(
+                    "",
+                    "wg_expect",
+                    text,
+                    f"{name} is no host, client or wg_subnets network; there are {some(sorted(names))}",
+                )

@@ -1,0 +1,126 @@
+"""Shortest paths that are unique, and so the same both ways."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import rustworkx
+from numpy.typing import NDArray
+
+from wgcluster.links import Matrix, mix, name_hash
+from wgcluster.model import Host
+
+Weights = NDArray[np.float64]
+
+NOWHERE = -1  # instead of a host: there is no way
+
+_EXACT_BITS = 53  # rustworkx adds weights as doubles: sums below 2^53 stay exact whole numbers
+
+
+def first_hops(
+    hosts: Sequence[Host], linked: Matrix, relays: NDArray[np.bool_], rank: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """The first step of the shortest path between every two hosts, over relays alone.
+
+    A linked pair is one step apart and no path is shorter. The others meet through the relays: from a to
+    the last relay by the shortest path, and from that one step to b.
+    """
+    own = np.arange(len(hosts), dtype=np.int32)
+    hop = np.where(linked, own, np.int32(NOWHERE))
+    np.fill_diagonal(hop, own)
+    far = np.flatnonzero((hop == NOWHERE).any(axis=1))
+    middle = np.flatnonzero(relays)
+    if not len(far) or not len(middle):
+        return hop
+    step, among, first = _among_relays(hosts, linked, middle, rank)
+    if len(middle) == len(hosts):
+        return first
+    reach, via = _to_relays(step, among, first, middle)
+    best = np.full((len(far), len(far)), np.inf)
+    chosen = np.full((len(far), len(far)), NOWHERE, np.int32)
+    for g in range(len(middle)):
+        through = reach[far, g][:, None] + step[far, g]
+        better = through < best
+        best = np.where(better, through, best)
+        chosen = np.where(better, via[far, g][:, None], chosen)
+    block = np.ix_(far, far)
+    hop[block] = np.where(hop[block] == NOWHERE, chosen, hop[block])
+    return hop
+
+
+def _among_relays(
+    hosts: Sequence[Host], linked: Matrix, middle: NDArray[np.intp], rank: NDArray[np.int64]
+) -> tuple[Weights, Weights, NDArray[np.int32]]:
+    """[host, relay]: the cost of a step; [relay, relay]: length and first step of the shortest path."""
+    a, b = np.nonzero(linked[np.ix_(middle, middle)])
+    graph: rustworkx.PyGraph[None, float] = rustworkx.PyGraph(multigraph=False)
+    graph.add_nodes_from([None] * len(middle))
+    graph.add_edges_from([(u, v, 1.0) for u, v in zip(a.tolist(), b.tolist(), strict=True) if u < v])
+    step = _steps(hosts, linked, middle, rank, longest=int(rustworkx.distance_matrix(graph).max()) + 2)
+    weights = step[middle]
+    graph.add_edges_from(
+        [(u, v, weights[u, v]) for u, v in zip(a.tolist(), b.tolist(), strict=True) if u < v]
+    )
+    length = np.full((len(middle), len(middle)), np.inf)
+    np.fill_diagonal(length, 0)
+    for source, found in rustworkx.all_pairs_dijkstra_path_lengths(graph, float).items():
+        length[source, list(found.keys())] = list(found.values())
+    first = np.full(length.shape, NOWHERE, np.int32)
+    for u, v in zip(a.tolist(), b.tolist(), strict=True):
+        # on the shortest path from u, v is next exactly where its own remaining way is that step shorter
+        first[u, np.isfinite(length[u]) & (length[u] == length[v] + weights[u, v])] = middle[v]
+    np.fill_diagonal(first, middle)
+    return step, length, first
+
+
+def _to_relays(
+    step: Weights, among: Weights, first: NDArray[np.int32], middle: NDArray[np.intp]
+) -> tuple[Weights, NDArray[np.int32]]:
+    """[host, relay]: the length of the shortest path there, and its first step."""
+    reach = np.full_like(step, np.inf)
+    via = np.full(step.shape, NOWHERE, np.int32)
+    for g, relay in enumerate(middle):
+        through = step[:, g][:, None] + among[g]
+        better = through < reach
+        reach = np.where(better, through, reach)
+        via = np.where(better, np.int32(relay), via)
+    reach[middle], via[middle] = among, first
+    return reach, via
+
+
+def _steps(
+    hosts: Sequence[Host],
+    linked: Matrix,
+    middle: NDArray[np.intp],
+    rank: NDArray[np.int64],
+    longest: int,
+) -> Weights:
+    """[host, relay]: what the step between them costs; 0 to itself, infinite without a link.
+
+    Fewest steps come first, then the lowest sum of the relays' ranks, then a hash of the pairs: each is
+    scaled so that ``longest`` steps of all that follows it stay below one unit of it.
+    """
+    steps_bits = (longest + 1).bit_length()
+    whole = _EXACT_BITS - 1 - steps_bits
+    one_rank = whole - steps_bits - 2 - int(rank.max()).bit_length()
+    hashes = np.array([name_hash(host.name) for host in hosts], np.uint64)
+    ties = mix(hashes[:, None] ^ hashes[middle]) >> np.uint64(64 - (one_rank - steps_bits))
+    ranks = (rank[:, None] + rank[middle]).astype(np.float64)
+    cost = 2.0**whole + 2.0**one_rank * ranks + ties
+    step = np.where(linked[:, middle], cost, np.inf)
+    step[middle, np.arange(len(middle))] = 0
+    return step
+
+
+def gateway_ranks(hosts: Sequence[Host], by_site: bool) -> NDArray[np.int64]:
+    """The place of each gateway among those of its site, or of the cluster, in the order of the names."""
+    seen: Counter[str | None] = Counter()
+    ranks = np.zeros(len(hosts), np.int64)
+    for i, host in enumerate(hosts):
+        if host.gateway:
+            site = host.site if by_site else None
+            ranks[i] = seen[site]
+            seen[site] += 1
+    return ranks
