@@ -180,6 +180,8 @@ def _validate(kind: type[_Keys], host: str, data: Mapping[str, Any], faults: lis
         return kind.model_validate(dict(data))
     except ValidationError as error:
         for one in error.errors():
+            if one["type"] == "too_short" and one["input"]:
+                continue  # it has entries, but each has a fault that is told of itself
             value = None if one["type"] == "missing" else one["input"]
             faults.append(Fault(host, schema.path(one["loc"]), value, schema.message(one)))
         return None
@@ -196,9 +198,10 @@ def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys 
         for row, value in seen:
             if value != data[key]:
                 name = row.cluster_name
-                faults.append(
-                    Fault(name, key, value, f"{seen[0][0].cluster_name} has {data[key]!r}; it is one for all")
+                wrong = (
+                    f"{seen[0][0].cluster_name} has {data[key]!r}; it is one for all, in group_data/all.py"
                 )
+                faults.append(Fault(name, key, value, wrong))
     return _validate(schema.SharedKeys, "", {"wg_networks": (), **data}, faults)
 
 
@@ -273,7 +276,8 @@ def _cross_check(
                 "only a gateway masquerades; set wg_gateway = True or leave it out",
             )
         if shared.wg_topology == "sites" and host.site is None:
-            yield Fault(host.name, "wg_site", None, 'is required with wg_topology = "sites"')
+            wrong = 'is required with wg_topology = "sites"; name the provider or location it stands in'
+            yield Fault(host.name, "wg_site", None, wrong)
     if shared.wg_topology != "partial":
         if shared.wg_degree is not None:
             yield Fault("", "wg_degree", shared.wg_degree, 'goes with wg_topology = "partial"')

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal
 
@@ -45,7 +46,8 @@ def _network(value: object) -> Network:
 
 
 def _list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    """One value may stand for a list of one; what it is like, the entry's own check says."""
+    return value if isinstance(value, list | tuple | set | frozenset) else [value]
 
 
 def _endpoint(value: object) -> tuple[Address | str, int | None]:
@@ -179,7 +181,7 @@ def message(error: Mapping[str, Any]) -> str:
             bound = context.get("ge", context.get("le"))
             return f"must be {'at least' if 'ge' in context else 'at most'} {bound}"
         case "extra_forbidden":
-            return "is not known here"
+            return f"is not known here{_near(error['loc'])}"
         case "too_short":
             return "must not be empty"
         case "too_long":
@@ -189,9 +191,34 @@ def message(error: Mapping[str, Any]) -> str:
         case "int_type":
             return "must be a whole number, without quotes"
         case "tuple_type":
-            return "must be a list"
+            return "must be a list: [...]"
+        case "model_type" | "dict_type":
+            return f"must be a mapping{_example(error['loc'])}"
         case _:
             return str(error["msg"])
+
+
+_ENTRIES: Mapping[int | str, type[BaseModel]] = {
+    "firewall_allow": OpenPortEntry,
+    "nginx_vpn_only": VpnOnlyEntry,
+}
+_EXAMPLES: Mapping[int | str, str] = {
+    "firewall_allow": '{"port": 22, "protocol": "tcp"}',
+    "nginx_vpn_only": '{"file": "/etc/nginx/sites-available/NAME", "server_name": "NAME"}',
+}
+
+
+def _near(location: Sequence[int | str]) -> str:
+    """The nearest of the keys that the entry at ``location`` may have, or all of them."""
+    if location[0] not in _ENTRIES:
+        return ""
+    keys = [field.alias or name for name, field in _ENTRIES[location[0]].model_fields.items()]
+    near = difflib.get_close_matches(str(location[-1]), keys, 1)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(keys)}"
+
+
+def _example(location: Sequence[int | str]) -> str:
+    return f": {_EXAMPLES[location[0]]}" if location[0] in _EXAMPLES else ""
 
 
 def path(location: Iterable[int | str]) -> str:

@@ -60,7 +60,7 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         "10.0.0.2/24",
         ['a: wg_address[0] = \'10.0.0.2/24\': no IP address; write it like "10.0.0.2" or "fd00::2"'],
     ),
-    ("wg_address", 5, ["a: wg_address = 5: must be a list"]),
+    ("wg_address", 5, ['a: wg_address[0] = 5: no IP address; write it like "10.0.0.2" or "fd00::2"']),
     ("wg_address", [], ["a: wg_address = []: must not be empty"]),
     (
         "wg_address",
@@ -141,7 +141,7 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
     ("wg_links", ["a"], ["a: wg_links = 'a': is the host itself"]),
     ("wg_links", ["zebra"], ["a: wg_links = 'zebra': no host has this name; there are a"]),
     ("wg_links", "b c", [f"a: wg_links[0] = 'b c': {NO_NAME}"]),
-    ("wg_subnets", 5, ["a: wg_subnets = 5: must be a list"]),
+    ("wg_subnets", 5, ['a: wg_subnets[0] = 5: no network; write it like "10.0.0.0/24" or "fd00::/64"']),
     ("wg_subnets", "x", ['a: wg_subnets[0] = \'x\': no network; write it like "10.0.0.0/24" or "fd00::/64"']),
     (
         "wg_subnets",
@@ -155,7 +155,7 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         ['a: wg_clients_from[0] = \'anywhere\': no network; write it like "10.0.0.0/24" or "fd00::/64"'],
     ),
     ("firewall", "on", ["a: firewall = 'on': must be 'peers', 'baseline' or 'off'"]),
-    ("firewall_allow", {"port": 22}, ["a: firewall_allow = {'port': 22}: must be a list"]),
+    ("firewall_allow", {"port": 22}, ["a: firewall_allow = {'port': 22}: must be a list: [...]"]),
     ("firewall_allow", [{}], ["a: firewall_allow[0].port: is required"]),
     (
         "firewall_allow",
@@ -163,7 +163,7 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         [
             "a: firewall_allow[1].port = 99999: must be at most 65535",
             "a: firewall_allow[1].protocol = 'icmp': must be 'tcp' or 'udp'",
-            "a: firewall_allow[1].form = 'x': is not known here",
+            "a: firewall_allow[1].form = 'x': is not known here; did you mean from?",
         ],
     ),
     (
@@ -200,7 +200,7 @@ def test_what_is_wrong_with_a_host(key: str, value: object, wanted: list[str]) -
 
 OF_ALL: list[tuple[Data, list[str]]] = [
     ({"wg_networks": []}, ["wg_networks = []: must not be empty"]),
-    ({"wg_networks": 5}, ["wg_networks = 5: must be a list"]),
+    ({"wg_networks": 5}, ['wg_networks[0] = 5: no network; write it like "10.0.0.0/24" or "fd00::/64"']),
     (
         {"wg_networks": ["10.0.0.0/24", "10.1.0.0/24"]},
         ["wg_networks = ['10.0.0.0/24', '10.1.0.0/24']: holds 2 IPv4 prefixes; one a family"],
@@ -217,8 +217,8 @@ OF_ALL: list[tuple[Data, list[str]]] = [
     (
         {"wg_topology": "sites"},
         [
-            'a: wg_site: is required with wg_topology = "sites"',
-            'b: wg_site: is required with wg_topology = "sites"',
+            'a: wg_site: is required with wg_topology = "sites"; name the provider or location it stands in',
+            'b: wg_site: is required with wg_topology = "sites"; name the provider or location it stands in',
         ],
     ),
     ({"wg_degree": 1}, ["wg_degree = 1: must be at least 2"]),
@@ -243,7 +243,7 @@ BETWEEN: list[tuple[list[Data], list[Client], list[str]]] = [
     (
         [{"wg_topology": "mesh"}, {"wg_topology": "sites"}],
         [],
-        ["b: wg_topology = 'sites': a has 'mesh'; it is one for all"],
+        ["b: wg_topology = 'sites': a has 'mesh'; it is one for all, in group_data/all.py"],
     ),
     (
         [{"wg_name": "x"}, {"wg_name": "x"}],
