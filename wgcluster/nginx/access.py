@@ -118,6 +118,12 @@ def opening(
     return "the list does not end in deny all"
 
 
+def lets_in_only(rule: Directive, allowed: Sequence[Network]) -> bool:
+    """Is it an ``allow`` of addresses that ``allowed`` holds all of?"""
+    network = _network(rule.args[0]) if rule.name == "allow" and rule.args else None
+    return network is not None and _within(network, allowed)
+
+
 def _network(word: str) -> IPv4Network | IPv6Network | None:
     try:
         return ip_network(word, strict=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..plan import GuardedSite
+from .access import lets_in_only
 from .audit import judge_all
 from .effective import expanded
 from .errors import Fault, NginxError, fault_at, position
@@ -56,7 +57,7 @@ def guard(
     tree = parse(bare, file)
     others = {path: parse(there, path) for path, there in (files or {}).items()}
     lines: dict[int, tuple[Directive, list[str]]] = {}  # by offset: what goes first into which block
-    problems: list[Problem] = []
+    problems = list(_rivals(sites))
     for site in sites:
         for step in _Steps(bare, tree, site, list_file(site), files or {}, others):
             if isinstance(step, Problem):
@@ -73,6 +74,15 @@ def guard(
         if not problems:
             return outcome
     raise NginxError(_faults(text, removed, file, problems))
+
+
+def _rivals(sites: Sequence[GuardedSite]) -> Iterator[Problem]:
+    """Sites that would write different lists to one place."""
+    first: dict[str, GuardedSite] = {}
+    for site in sites:
+        if first.setdefault(list_path(site), site).allow != site.allow:
+            message = f'two sites "{site.server_name}" of this file have different "allow"'
+            yield Problem(0, 0, message, "make them one site, with the locations of both")
 
 
 def _faults(text: str, removed: Sequence[Edit], file: str, problems: Iterable[Problem]) -> Iterator[Fault]:
@@ -159,7 +169,7 @@ class _Steps:
                 continue
             if site.scope == "server":
                 yield Wish(server, self.include)
-                yield from _foreign_rules(server, "the server")
+                yield from _foreign_rules(server, "the server", site)
             else:
                 for wish in site.locations:
                     yield from self._location(server, wish, elsewhere)
@@ -175,7 +185,7 @@ class _Steps:
         scope = 'or guard the whole server with "scope": "server"'
         if len(found) == 1:
             yield Wish(found[0], self.include)
-            yield from _foreign_rules(found[0], f'location "{wish}"')
+            yield from _foreign_rules(found[0], f'location "{wish}"', self.site)
         elif found:
             at = ", ".join(f"line {position(text, block.start)[0]}" for block in found)
             message = f'location "{wish}" stands {len(found)} times in this server ({at})'
@@ -239,10 +249,11 @@ def _opens(block: Directive) -> bool:
     return rules[:1] == [("allow", ("all",))]
 
 
-def _foreign_rules(block: Directive, what: str) -> Iterator[Problem]:
+def _foreign_rules(block: Directive, what: str, site: GuardedSite) -> Iterator[Problem]:
     """Rules that our list, which comes first and ends in ``deny all``, would silently make void."""
     for child in block.body:
-        if child.name in ("allow", "deny") and (child.name, child.args) != ("deny", ("all",)):
+        harmless = (child.name, child.args) == ("deny", ("all",)) or lets_in_only(child, site.allow)
+        if child.name in ("allow", "deny") and not harmless:
             rule = " ".join([child.name, *child.args])
             message = f'"{rule}" in {what} would never be asked: the list of the VPN goes before it'
             remedy = 'take it out; a network that is to pass as well goes into the site\'s "allow"'

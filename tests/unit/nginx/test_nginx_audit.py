@@ -1,0 +1,158 @@
+"""The audit's findings: their form, what other servers give away, and what is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from wgcluster.nginx import Finding, audit, guard, list_path
+from wgcluster.plan import GuardedSite
+
+SITE = GuardedSite("/s", "a.test", ("/",), ("/pub/",), (ip_network("10.0.0.0/24"),))
+LIST = f"include {list_path(SITE)};"
+GUARDED = f"location / {{ {LIST} proxy_pass http://app; }} location /pub/ {{ root /w; }}"
+APP = "upstream app { server 127.0.0.1:3000; server unix:/run/app.sock; }"
+
+
+def findings(text: str, *sites: GuardedSite) -> list[Finding]:
+    return audit({"/etc/nginx/nginx.conf": f"events {{}}\nhttp {{\n{text}\n}}\n"}, sites or (SITE,))
+
+
+def test_a_finding_says_all_there_is_to_say() -> None:
+    found = findings(f"server {{ listen 80; listen [::]:80; server_name a.test b.test;\n{GUARDED} }}")
+    assert [f.as_dict() for f in found] == [
+        {
+            "file": "/etc/nginx/nginx.conf",
+            "line": 4,
+            "server": "a.test b.test",
+            "listen": "80, [::]:80",
+            "location": "/",
+            "class": "guarded",
+            "reason": "the list is asked first",
+            "remedy": "",
+        },
+        {
+            "file": "/etc/nginx/nginx.conf",
+            "line": 4,
+            "server": "a.test b.test",
+            "listen": "80, [::]:80",
+            "location": "/pub/",
+            "class": "public",
+            "reason": "declared public",
+            "remedy": "",
+        },
+    ]
+
+
+def test_a_site_that_nobody_answers_for() -> None:
+    (found,) = findings("server { listen 80; server_name b.test; }")
+    assert (found.file, found.line, found.kind, found.server) == ("/s", 0, "leaks", "a.test")
+    assert "no server answers" in found.reason
+
+
+def test_a_leak_has_the_line_to_blame() -> None:
+    found = findings(f'server {{ server_name a.test;\nlocation / {{\n{LIST}\nreturn 200 "x"; }} }}')
+    assert [(f.line, f.kind) for f in found] == [(6, "leaks")]
+
+
+BESIDE = [
+    ("server { listen 8080; location / { proxy_pass http://app; } }", "127.0.0.1:3000"),
+    ("server { listen 80 default; location / { proxy_pass http://127.0.0.1:3000/x; } }", "127.0.0.1:3000"),
+    ("server { location / { proxy_pass http://localhost:3000; } }", "127.0.0.1:3000"),
+    ("server { set $up 127.0.0.1:3000; location / { proxy_pass http://$up$uri; } }", "127.0.0.1:3000"),
+    ("server { location / { proxy_pass http://unix:/run/app.sock:/; } }", "unix:/run/app.sock"),
+    ("upstream other { server [::1]:3000; } server { location /x { if ($a) { proxy_pass http://other; } } }",
+     "127.0.0.1:3000"),
+    ("server { location / { allow 192.0.2.0/24; deny all; proxy_pass http://app; } }", "127.0.0.1:3000"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("beside", "what"), BESIDE)
+def test_another_server_that_gives_the_service_away(beside: str, what: str) -> None:
+    found = findings(f"{APP} server {{ server_name a.test; {GUARDED} }}\n{beside}")
+    (leak,) = [f for f in found if f.kind == "leaks"]
+    assert leak.line == 4
+    assert leak.reason == f"this server is not guarded and serves {what} of a guarded site"
+
+
+HARMLESS = [
+    "server { location / { proxy_pass http://127.0.0.1:3001; } }",
+    "server { location / { return 301 https://a.test; proxy_pass http://app; } }",
+    "server { location / { deny all; proxy_pass http://app; } }",
+    "server { location / { allow 10.0.0.0/25; deny all; proxy_pass http://app; } }",
+    "server { root /var/www/html; }",
+    "server { location /pub/ { root /w; } }",
+    "server { location / { internal; proxy_pass http://app; } }",
+]
+
+
+@pytest.mark.parametrize("beside", HARMLESS)
+def test_another_server_that_does_not(beside: str) -> None:
+    found = findings(f"{APP} server {{ server_name a.test; {GUARDED} }}\n{beside}")
+    assert not [f for f in found if f.kind == "leaks"]
+
+
+FILES = [
+    ("root /srv/app;", True),
+    ("root /srv;", True),
+    ("location /x { alias /srv/app/data/; }", True),
+    ("root /srv/application;", False),
+    ("location /.well-known/acme-challenge/ { root /srv/app; }", False),  # that folder is public anyway
+    ("location ~ \\.jpg$ { root /srv/app; }", True),
+]
+
+
+@pytest.mark.parametrize(("beside", "leaks"), FILES)
+def test_files_of_a_guarded_site_in_another_server(beside: str, leaks: bool) -> None:
+    acme = "/.well-known/acme-challenge/"
+    mine = f"server {{ server_name a.test; root /srv/app; location / {{ {LIST} }} location {acme} {{ }} }}"
+    found = findings(f"{mine} server {{ {beside} }}", replace(SITE, public=(acme,)))
+    assert [f.kind for f in found if "this server" in f.reason] == ["leaks"] * leaks
+
+
+def test_php_sites_share_a_socket_and_are_told_apart_by_their_folder() -> None:
+    php = "fastcgi_pass unix:/run/php.sock;"
+    inside = f"root /srv/a; location / {{ {LIST} }} location ~ php {{ {LIST} {php} }}"
+    mine = f"server {{ server_name a.test; {inside} }}"
+    other = f"server {{ root /srv/%s; location ~ php {{ {php} }} }}"
+    assert not [f for f in findings(mine + other % "b") if f.kind == "leaks" and f.location == "~ php"]
+    assert [f for f in findings(mine + other % "a") if f.kind == "leaks" and f.location == "~ php"]
+
+
+def test_a_stream_server_passes_the_service_on() -> None:
+    text = f"{APP} server {{ server_name a.test; {GUARDED} }}"
+    for inside, leaks in (
+        ("proxy_pass 127.0.0.1:3000;", 1),
+        ("allow 10.0.0.1; deny all; proxy_pass 127.0.0.1:3000;", 0),
+    ):
+        files = {"/n": f"events {{}} http {{ {text} }}\nstream {{ server {{ listen 9; {inside} }} }}"}
+        found = [f for f in audit(files, [SITE]) if f.kind == "leaks"]
+        assert [(f.line, f.location) for f in found] == [(2, "(stream)")] * leaks
+
+
+def test_two_sites_of_one_server_may_each_let_in_others() -> None:
+    others = replace(SITE, file="/t", locations=("/b",), public=(), allow=(ip_network("172.16.0.0/12"),))
+    text = (
+        f"server {{ server_name a.test; location / {{ {LIST} proxy_pass http://x; }}"
+        " location /b { allow 172.16.0.0/12; deny all; proxy_pass http://x; } }"
+    )
+    assert [f.kind for f in findings(text, replace(SITE, public=()), others)] == ["guarded", "guarded"]
+    assert [f.kind for f in findings(text, replace(SITE, public=()))] == ["guarded", "leaks"]
+
+
+def test_files_at_hand_need_no_main_file() -> None:
+    text = "server { server_name a.test; location / { proxy_pass http://x; } }"
+    site = replace(SITE, public=())
+    assert [f.kind for f in audit({"/s": text}, [site])] == ["leaks"]
+    assert [f.kind for f in audit({"/s": guard(text, [site])}, [site])] == ["guarded"]
+
+
+def test_a_list_on_the_host_counts_as_it_is_there() -> None:
+    text = guard(
+        "server { server_name a.test; location / { proxy_pass http://x; } }", [replace(SITE, public=())]
+    )
+    files = {"/s": text, list_path(SITE): "allow 10.0.0.0/24;\nallow 192.0.2.1;\ndeny all;\n"}
+    (found,) = audit(files, [replace(SITE, public=())])
+    assert (found.kind, found.file, found.line) == ("leaks", list_path(SITE), 2)
