@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import re
@@ -508,6 +509,26 @@ def test_runs_at_the_same_time_lose_nothing(path: Path) -> None:
         _, errors = one.communicate(timeout=60)
         assert (one.returncode, errors) == (0, "")
     assert list(Registry.load(path).client_keys()) == ["laptop", "phone"]
+
+
+def test_a_run_waits_while_another_writes(path: Path) -> None:
+    fill(path)
+    program = """
+        registry = Registry.load(path)
+        registry.remove_client("laptop")
+        print("ready", flush=True)
+        registry.save()
+    """
+    with open(f"{path}.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        one = run(program, path)
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            one.wait(timeout=0.5)
+    assert one.wait(timeout=10) == 0  # the lock goes with the file that is closed
+    one.communicate()
+    assert list(Registry.load(path).client_keys()) == ["phone"]
 
 
 def test_a_killed_run_leaves_a_whole_registry(path: Path) -> None:
