@@ -166,8 +166,9 @@ def main() -> None:
             run([sys.executable, "-m", "wgcluster", "client", "add", "laptop"], workspace.folder, PASSPHRASE)
             we = ours(workspace.folder)
             we.go({})  # makes the keys
-            project = [sys.executable, "-m", "benchmarks.project", workspace.folder / "inventory.py"]
-            run([*project, folder / "ansible"], CHECKOUT, PASSPHRASE)
+            inventory = workspace.folder / "inventory.py"
+            project = ["-m", "benchmarks.project", str(inventory), str(folder / "ansible")]
+            run([sys.executable, *project], CHECKOUT, PASSPHRASE)
             they = ansible(folder / "ansible")
             shim, left = counting(folder / "shim"), {}
             for number in range(arguments.rounds):

@@ -12,13 +12,13 @@ WG_MESHCONF = "wg-meshconf==2.5.1"
 
 
 def installed(*requirements: str) -> Path:
-    """The folder of the programs of ``requirements``, installed if they are not; needs PyPI the first time."""
+    """The folder of the programs of ``requirements``, installed if need be; that takes PyPI."""
     home = STATE / "_".join(requirements).replace("=", "-")
     done = home / "installed"
     if not done.exists():
         print(f"installing {' '.join(requirements)}", flush=True)
         venv.create(home, clear=True, with_pip=True)
-        pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *requirements], check=True)
         done.touch()
     return home / "bin"

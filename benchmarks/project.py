@@ -1,6 +1,6 @@
 """The Ansible project for the cluster of a workspace, with the same keys, the private ones in a vault.
 
-python -m benchmarks.project INVENTORY FOLDER: a process of its own, for pyinfra patches what it is loaded into.
+python -m benchmarks.project INVENTORY FOLDER: a process of its own, for pyinfra patches what loads it.
 """
 
 from __future__ import annotations
