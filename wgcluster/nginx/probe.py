@@ -22,6 +22,7 @@ from .places import Place, resolve
 from .routing import Address, Endpoint, Socket, socket_for, sockets, tidy
 from .tree import Directive
 
+_PLAIN_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOBODY = "wgcluster-probe.invalid"  # a host name that only a default server answers for (RFC 2606)
 
 
@@ -235,16 +236,16 @@ def _host(server: Directive, socket: Socket, sites: Sequence[GuardedSite]) -> st
 def _names(server: Directive, sites: Sequence[GuardedSite]) -> Iterator[str]:
     for site in sites:
         name = site.server_name.partition(":")[0]
-        if re.fullmatch(r"[\w.-]+", name) and find_servers((server,), name):
+        if _PLAIN_HOST.fullmatch(name) and find_servers((server,), name):
             yield name
     for name in names_of(server):
         if name.startswith("~"):
-            yield from (s for s in samples(name[1:]) if re.fullmatch(r"[\w.-]+", s))
+            yield from (s for s in samples(name[1:]) if _PLAIN_HOST.fullmatch(s))
         elif name.startswith("*."):
             yield f"wgcluster-probe{name[1:]}"
         elif name.endswith(".*"):
             yield f"{name[:-1]}invalid"
-        elif re.fullmatch(r"[\w.-]+", name):
+        elif _PLAIN_HOST.fullmatch(name.removeprefix(".")):
             yield name.removeprefix(".")
     yield NOBODY
 
