@@ -64,10 +64,12 @@ section addresses
 ip -o addr show scope global | awk '{ sub("/.*", "", $4); print " " $4 }'
 section "clock $(date +%s)"
 section "forwarding $(cat /proc/sys/net/ipv4/ip_forward 2>/dev/null || echo -) $(cat /proc/sys/net/ipv6/conf/all/forwarding 2>/dev/null || echo -)"
-section advertised
-# Interfaces whose default route the kernel takes from router advertisements, and how far it listens to them.
-ip -6 route show default proto ra 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u | while read -r name; do
-    echo " $name $(cat "/proc/sys/net/ipv6/conf/$name/accept_ra" 2>/dev/null || echo 0)"
+section sysctls
+# Of interfaces whose default route comes from router advertisements: how far the kernel listens to them.
+advertised=$(ip -6 route show default proto ra 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u)
+for key in $(printf 'net/ipv6/conf/%s/accept_ra ' $advertised) \
+    net/ipv4/conf/all/send_redirects "net/ipv4/conf/$interface/send_redirects"; do
+    [ -r "/proc/sys/$key" ] && echo " $key $(cat "/proc/sys/$key")"
 done
 
 # The backend that "iptables" stands for, then the other one where it holds a table.

@@ -1,5 +1,5 @@
 # Brings the live peers of an interface to its config file without a restart. Sent as one command with these
-# set: interface, public_key and peers (what the file must hold), stale, missing, surplus (one a line).
+# set: interface, public_key and peers (what the file must hold), stale, anew, missing, surplus (one a line).
 # Never "wg syncconf <(wg-quick strip …)": where strip fails, that clears the key and every peer.
 set -e
 umask 077
@@ -12,6 +12,9 @@ if [ "$found" != "$public_key" ] || [ "$(grep -c '^\[Peer\]' "$stripped")" != "$
     echo "/etc/wireguard/$interface.conf does not hold the planned key and $peers peers: nothing was synced" >&2
     exit 1
 fi
+printf '%s\n' "$anew" | while read -r key; do
+    [ -z "$key" ] || wg set "$interface" peer "$key" remove
+done
 wg syncconf "$interface" "$stripped"
 # What left the file stays live with wireguard-tools before 2025-05: a preshared key, a keepalive.
 printf '%s\n' "$stale" | while read -r change; do

@@ -40,6 +40,7 @@ class Run:
     lock: BoundedSemaphore = field(default_factory=BoundedSemaphore)
     refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
     verified: dict[str, list[Check]] | None = None  # by host; None: not yet
+    started: set[str] = field(default_factory=set)  # names of hosts whose interface this run has started
     sync_wanted: set[str] = field(default_factory=set)  # hosts whose file got other endpoints
     said: set[tuple[str, str]] = field(default_factory=set)
 

@@ -16,7 +16,7 @@ from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan
 
 MODULE_TEXT = "# wgcluster: loads the module at boot\nwireguard\n"
-_SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+_SYSCTL = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
 @operation()
@@ -33,20 +33,28 @@ def wanted_sysctls(part: HostPlan, observed: Observed) -> dict[str, str]:
     """Keys and values of a host that forwards; none for one that does not.
 
     Forwarding makes the kernel deaf to router advertisements, and a host that has its default route from
-    them would lose it; accept_ra 2 keeps it listening (kernel.org, networking/ip-sysctl, accept_ra).
+    them would lose it; accept_ra 2 keeps it listening. What a relay forwards leaves by the interface it came
+    in on, for which the kernel would tell the sender of a shorter way that there is not; it does so if either
+    the interface's own value or that of "all" says so (kernel.org, networking/ip-sysctl).
     """
-    wanted = {_SYSCTL[family]: "1" for family in part.forwards}
+    wanted: dict[str, str] = {}
     if 6 in part.forwards:
-        listening = [name for name, value in observed.advertised.items() if value in ("1", "2")]
-        # In sysctl.d(5) a "/" separates where names hold dots.
-        wanted = {f"net/ipv6/conf/{name}/accept_ra": "2" for name in listening} | wanted
-    return wanted
+        heard = {key for key, value in observed.sysctls.items() if "accept_ra" in key and value in "12"}
+        wanted |= dict.fromkeys(sorted(heard), "2")
+    if 4 in part.forwards:
+        wanted["net/ipv4/conf/all/send_redirects"] = "0"
+    return wanted | {_SYSCTL[family]: "1" for family in part.forwards}
 
 
 def sysctl_text(wanted: Mapping[str, str]) -> str | None:
     """The file for /etc/sysctl.d; None where nothing is wanted."""
-    lines = [f"{key} = {value}" for key, value in wanted.items()]
+    lines = [f"{_dotted(key)} = {value}" for key, value in wanted.items()]
     return "\n".join(["# wgcluster: this host forwards for others", *lines, ""]) if lines else None
+
+
+def _dotted(key: str) -> str:
+    """As people write it; with slashes where the name of an interface holds dots (sysctl.d(5))."""
+    return key if "." in key else key.replace("/", ".")
 
 
 @operation()
@@ -55,13 +63,16 @@ def forwarding(run: Run) -> Commands:
     wanted = wanted_sysctls(run.part_of(host), observed)
     text = sysctl_text(wanted)
     live = {_SYSCTL[family]: value for family, value in observed.forwarding.items()}
-    live |= {f"net/ipv6/conf/{name}/accept_ra": value for name, value in observed.advertised.items()}
+    live |= observed.sysctls
+    own = f"net/ipv4/conf/{run.part_of(host).interface}/send_redirects"
+    if 4 in run.part_of(host).forwards and own in live:
+        wanted[own] = "0"  # at its next start the hook in the config does it
     # The file first: a value that cannot be set now must not keep the next boot from setting it.
     yield from drop_file(run, paths.SYSCTL) if text is None else keep_file(run, paths.SYSCTL, text)
     for key, value in wanted.items():
-        if live.get(key) != value:
-            run.say(host, f"{key} is {live.get(key)} and will be {value}")
-            yield StringCommand(f"sysctl -q -w {key}={value}")
+        if live.get(key, value) != value:
+            run.say(host, f"{_dotted(key)} is {live.get(key)} and will be {value}")
+            yield StringCommand(f"sysctl -q -w {_dotted(key)}={value}")
             run.forget(host)
 
 

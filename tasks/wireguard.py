@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from pyinfra import host
@@ -73,10 +74,12 @@ def service(run: Run) -> Commands:
         stale = f"wg-quick down {part.interface}; " if observed.link is not None else ""
         run.say(host, f"start: {name} is not active")
         yield StringCommand(f"{stale}systemctl restart {name}")
+        run.started.add(part.name)
         run.forget(host)
     elif reasons := list(drift.restart_reasons(part, observed.link)):
         run.say(host, f"restart: {'; '.join(reasons)}")
         yield StringCommand(f"systemctl restart {name}")
+        run.started.add(part.name)
         run.forget(host)
 
 
@@ -88,7 +91,7 @@ def peers(run: Run) -> Commands:
     if not changes:
         return
     run.say(host, "sync, without a restart: " + "; ".join(changes))
-    yield _sync(run)
+    yield _sync(run, ())
     run.sync_wanted.discard(host.name)
     run.forget(host)
     if left := _changes(run):
@@ -112,7 +115,34 @@ def _changes(run: Run) -> list[str]:
     return found
 
 
-def _sync(run: Run) -> StringCommand:
+@operation()
+def reach_again(run: Run) -> Commands:
+    """New sessions with what this run has started, at once.
+
+    An interface that comes up has forgotten its sessions, but its peers have not: they go on sending into the
+    old one, for 15 s if they wait for an answer and for two minutes if they do not (whitepaper, 6.2). Who can
+    dial says hello; who is dialled by a host behind NAT must wait for that host to begin anew.
+    """
+    part = run.part_of(host)
+    hello = [p for p in part.peers if part.name in run.started and p.endpoint is not None]
+    anew = [
+        p
+        for p in part.peers
+        if p.name in run.started
+        and p.endpoint is not None
+        and not any(own.name == part.name and own.endpoint for own in run.plan.host(p.name).peers)
+    ]
+    if anew:
+        yield _sync(run, [peer.public_key for peer in anew])
+        run.forget(host)
+    if hello:
+        targets = {str(run.plan.host(peer.name).addresses[0].ip) for peer in hello}
+        pings = " ".join(f"ping -c 1 -W 1 {target} >/dev/null 2>&1 &" for target in sorted(targets))
+        yield StringCommand(f"{pings} wait; true")
+
+
+def _sync(run: Run, anew: Sequence[str]) -> StringCommand:
+    """Sync with the file; peers in ``anew``, by public key, begin without their old session."""
     part = run.part_of(host)
     observed = run.look(host)
     live = observed.link.peers if observed.link is not None else {}
@@ -129,6 +159,7 @@ def _sync(run: Run) -> StringCommand:
         "public_key": part.public_key,
         "peers": str(len(part.peers)),
         "stale": "\n".join(stale),
+        "anew": "\n".join(anew),
         "missing": "\n".join(map(str, routes.missing)),
         "surplus": "\n".join(routes.surplus),
     }
@@ -142,3 +173,4 @@ def wireguard(run: Run) -> None:
     config_file(name=f"Write {paths.config(part.interface)}", run=run)
     service(name=f"Enable and start {unit(part.interface)}", run=run)
     peers(name="Sync the peers", run=run)
+    reach_again(name="Reach the peers that were started", run=run)

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from wgcluster.observed import Link, LivePeer, Observed
 from wgcluster.plan import HostPlan, Peer
 from wgcluster.schema import Network
-from wgcluster.wgconf import WgConfError, parse
+from wgcluster.wgconf import NO_REDIRECTS, WgConfError, parse
 
 # A session ends 180 s after its handshake (WireGuard whitepaper, 6.1, Reject-After-Time).
 SESSION = 180  # seconds
@@ -39,9 +39,11 @@ def restart_reasons(host: HostPlan, link: Link) -> Iterator[str]:
 def hooks(text: str) -> list[str]:
     """Keys of an older config file that run commands or change more than peers; none are ours."""
     try:
-        return sorted(parse(text).other)
+        other = parse(text).other
     except WgConfError:
         return []
+    ours = {"PostUp": [NO_REDIRECTS.removeprefix("PostUp = ")]}
+    return sorted(key for key, values in other.items() if ours.get(key) != values)
 
 
 def peer_changes(

@@ -92,7 +92,7 @@ class Observed:
     addresses: tuple[str, ...] = ()  # all of global scope, without their prefix
     clock: int = 0  # seconds since the epoch
     forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family
-    advertised: dict[str, str] = field(default_factory=dict)  # accept_ra of interfaces routed by it
+    sysctls: dict[str, str] = field(default_factory=dict)  # "net/ipv4/conf/all/send_redirects" -> "1"
     rules: tuple[Rules, ...] = ()
     ssh: Ssh | None = None
     guarded: tuple[str, ...] = ()  # site files that hold lines of ours
@@ -169,8 +169,8 @@ def parse(output: Sequence[str]) -> Observed:
                 values["clock"] = int(words[0])
             case "forwarding":
                 values["forwarding"] = {4: words[0], 6: words[1]}
-            case "advertised":
-                values["advertised"] = dict(line.split() for line in lines)
+            case "sysctls":
+                values["sysctls"] = dict(line.split() for line in lines)
             case "rules":
                 family: Literal[4, 6] = 4 if words[0] == "4" else 6
                 rules.append(Rules(family, words[1], words[2] == "primary", parse_save("\n".join(lines))))

@@ -10,6 +10,9 @@ from wgcluster.plan import HostPlan, Network, Peer
 
 MARK = "# wgcluster: written by the deploy, which puts back whatever is changed here"
 HIDDEN = "(hidden)"
+# A relay sends packets out by the interface they came in on, for which the kernel would tell the sender of a
+# shorter way (kernel.org, networking/ip-sysctl, send_redirects). Each start makes the interface's value anew.
+NO_REDIRECTS = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"
 
 _OFTEN_SHARED = 16  # networks: a peer that stands for itself alone has few
 _OFTEN_SHARED_TEXT = 1000  # characters of such a section, at most
@@ -105,6 +108,7 @@ def render(
         f"PrivateKey = {private_key}",
         f"ListenPort = {host.port}",
         f"MTU = {host.mtu}",
+        *([NO_REDIRECTS] if 4 in host.forwards else []),
     ]
     lines += [shown.peer(peer, secrets) for peer in host.peers]
     return "\n".join(lines) + "\n"
