@@ -1,0 +1,144 @@
+"""Network namespaces: a kernel's own filter and real packets, with nothing of this machine in reach."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from wgcluster.firewall import Family
+from wgcluster.iptables import Chain, Tables, join, parse_save
+
+_CLONE_NEWNET = 0x40000000  # sched.h
+_numbers = count(1)
+
+BACKENDS = ("nft", "legacy")
+
+
+def missing() -> str:
+    """What these tests lack here; "" if nothing."""
+    if os.geteuid() != 0:
+        return "only root makes network namespaces"
+    tools = (
+        "ip",
+        "nsenter",
+        "unshare",
+        "iptables-nft",
+        "iptables-legacy",
+        "ip6tables-nft",
+        "ip6tables-legacy",
+    )
+    lacking = [tool for tool in tools if shutil.which(tool, path=_path()) is None]
+    return f"not installed: {', '.join(lacking)}" if lacking else ""
+
+
+def _path() -> str:
+    return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def _run(argv: Sequence[str], text: str = "", variables: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(
+        argv,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PATH": _path(), "LC_ALL": "C", **(variables or {})},
+    )
+    if done.returncode:
+        raise AssertionError(f"{' '.join(argv)}: exit {done.returncode}\n{done.stderr}{done.stdout}\n{text}")
+    return done.stdout
+
+
+def _enter(path: str) -> None:
+    with Path(path).open() as file:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(file.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns", path)
+
+
+class Namespace:
+    """One network namespace with ``lo`` up."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = f"/run/netns/{name}"
+        _run(["ip", "netns", "add", name])
+        # a socket belongs to the namespace of the thread that opened it, whoever uses it then
+        self._thread = ThreadPoolExecutor(1, initializer=_enter, initargs=(self.path,))
+        self.run("ip", "link", "set", "lo", "up")
+
+    def run(self, *argv: str, text: str = "", variables: Mapping[str, str] | None = None) -> str:
+        """What a command prints that runs in here; AssertionError with its words if it fails."""
+        return _run(["nsenter", f"--net={self.path}", *argv], text, variables)
+
+    def socket(self, family: Family, kind: socket.SocketKind) -> socket.socket:
+        """A socket in here that does not block."""
+        number = socket.AF_INET if family == 4 else socket.AF_INET6
+        made = self._thread.submit(socket.socket, number, kind).result(timeout=10)
+        made.setblocking(False)
+        return made
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        _run(["ip", "netns", "del", self.name])
+
+
+@contextmanager
+def namespaces(*names: str) -> Iterator[list[Namespace]]:
+    """Namespaces of this process, which go with the block."""
+    made: list[Namespace] = []
+    try:
+        for name in names:
+            made.append(Namespace(f"wgctest-{os.getpid()}-{next(_numbers)}-{name}"))
+        yield made
+    finally:
+        for namespace in made:
+            namespace.close()
+
+
+class Filter:
+    """The tables of one family and backend in a namespace, by the programs themselves."""
+
+    def __init__(self, namespace: Namespace, family: Family, backend: str) -> None:
+        self.namespace = namespace
+        self.family = family
+        self.tool = f"{'iptables' if family == 4 else 'ip6tables'}-{backend}"
+
+    def load(self, tables: Tables) -> None:
+        """Make the tables exactly these."""
+        self.namespace.run(f"{self.tool}-restore", text=text_of({"filter": {}, "nat": {}, **tables}))
+
+    def restore(self, text: str) -> None:
+        """As the deploy does it."""
+        self.namespace.run(f"{self.tool}-restore", "-w", "--noflush", text=text)
+
+    def text(self) -> str:
+        """All that is there, without comments, counters and dates."""
+        lines = self.namespace.run(f"{self.tool}-save").splitlines()
+        return "\n".join(line.split(" [")[0] for line in lines if line[:1] in "*:-C") + "\n"
+
+    def tables(self) -> Tables:
+        return parse_save(self.text())
+
+
+def text_of(tables: Tables) -> str:
+    """The input of a ``-restore`` that makes ``tables``."""
+    lines: list[str] = []
+    for table, chains in tables.items():
+        built_in = {"filter": ("INPUT", "FORWARD", "OUTPUT"), "nat": ("PREROUTING", "OUTPUT", "POSTROUTING")}
+        chains = {**{name: Chain() for name in built_in[table]}, **chains}
+        lines.append(f"*{table}")
+        lines += [f":{name} {chain.policy} [0:0]" for name, chain in chains.items()]
+        lines += [
+            f"-A {name} {join(spec)}".rstrip() for name, chain in chains.items() for spec in chain.rules
+        ]
+        lines.append("COMMIT")
+    return "\n".join(lines) + "\n"
