@@ -74,6 +74,10 @@ class Interface:
             for network in words(values["AllowedIPs"]):
                 self.routed[ip_network(network)] = key  # the last peer that names a prefix has it
 
+    def remove_peer(self, key: str) -> None:
+        """``wg set INTERFACE peer KEY remove``."""
+        self.peers.pop(key, None)
+
     def set_peer(self, key: str, option: str, value: str) -> None:
         """``wg set INTERFACE peer KEY OPTION VALUE``."""
         match option, value:
