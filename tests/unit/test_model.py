@@ -156,6 +156,11 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
     ),
     ("firewall", "on", ["a: firewall = 'on': must be 'peers', 'baseline' or 'off'"]),
     ("firewall_allow", {"port": 22}, ["a: firewall_allow = {'port': 22}: must be a list: [...]"]),
+    (
+        "firewall_allow",
+        [22],
+        ['a: firewall_allow[0] = 22: must be a mapping: {"port": 22, "protocol": "tcp"}'],
+    ),
     ("firewall_allow", [{}], ["a: firewall_allow[0].port: is required"]),
     (
         "firewall_allow",
@@ -170,6 +175,14 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         "firewall_allow",
         [{"port": 22, "from": "x"}],
         ['a: firewall_allow[0].from[0] = \'x\': no network; write it like "10.0.0.0/24" or "fd00::/64"'],
+    ),
+    (
+        "nginx_vpn_only",
+        ["git"],
+        [
+            "a: nginx_vpn_only[0] = 'git': must be a mapping:"
+            ' {"file": "/etc/nginx/sites-available/NAME", "server_name": "NAME"}'
+        ],
     ),
     (
         "nginx_vpn_only",
@@ -199,6 +212,10 @@ def test_what_is_wrong_with_a_host(key: str, value: object, wanted: list[str]) -
 
 
 OF_ALL: list[tuple[Data, list[str]]] = [
+    (
+        {"wg_networks": ["x"]},
+        ['wg_networks[0] = \'x\': no network; write it like "10.0.0.0/24" or "fd00::/64"'],
+    ),
     ({"wg_networks": []}, ["wg_networks = []: must not be empty"]),
     ({"wg_networks": 5}, ['wg_networks[0] = 5: no network; write it like "10.0.0.0/24" or "fd00::/64"']),
     (
