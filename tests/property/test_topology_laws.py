@@ -20,7 +20,7 @@ from wgcluster.plan import HostPlan, Peer, Plan, make_plan
 from wgcluster.prefixes import ANYWHERE, Network, order
 from wgcluster.topology import make_topology
 
-laws = settings(max_examples=300, deadline=None)
+laws = settings(max_examples=120, deadline=None)
 
 
 def plan_of(cluster: Cluster) -> Plan:

@@ -1,0 +1,73 @@
+"""What there is to draw, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wgcluster.plan import HostPlan, Plan
+
+# Up to here every link of a full mesh is drawn; beyond, one sign says that all are linked to all.
+MOST_DRAWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Names of hosts by area, and the links between them."""
+
+    areas: Mapping[str, tuple[HostPlan, ...]]  # by site, "" where there is none; hosts by name
+    full: frozenset[str]  # areas in which all are linked to all, and too many to draw
+    inside: tuple[tuple[str, str], ...]  # links to draw within an area
+    between: tuple[tuple[str, str], ...]  # and from one area to another
+    undialled: frozenset[str]  # hosts that nobody dials
+
+    def details(self, host: HostPlan) -> str:
+        """What is said of a host beside its name."""
+        words = [*(str(address.ip) for address in host.addresses)]
+        words += [f"network {subnet}" for subnet in host.subnets]
+        if host.forwards:
+            words.append("forwards" + (", masquerades" if host.masquerade else ""))
+        if host.name in self.undialled:
+            words.append("nobody dials it")
+        return "; ".join(words)
+
+
+def scene(plan: Plan) -> Scene:
+    """The areas and links of a plan."""
+    areas: dict[str, list[HostPlan]] = {}
+    for host in sorted(plan.hosts, key=lambda host: (host.site or "", host.name)):
+        areas.setdefault(host.site or "", []).append(host)
+    site = {host.name: host.site or "" for host in plan.hosts}
+    links = {
+        (min(host.name, peer.name), max(host.name, peer.name))
+        for host in plan.hosts
+        for peer in host.peers
+        if not peer.is_client
+    }
+    counts = dict.fromkeys(areas, 0)
+    for a, b in links:
+        if site[a] == site[b]:
+            counts[site[a]] += 1
+    full = frozenset(
+        area
+        for area, hosts in areas.items()
+        if len(hosts) > MOST_DRAWN and counts[area] == len(hosts) * (len(hosts) - 1) // 2
+    )
+    dialled = {peer.name for host in plan.hosts for peer in host.peers if peer.endpoint is not None}
+    dialled |= {client.gateway.name for client in plan.clients}
+    return Scene(
+        areas={area: tuple(hosts) for area, hosts in areas.items()},
+        full=full,
+        inside=tuple(sorted((a, b) for a, b in links if site[a] == site[b] and site[a] not in full)),
+        between=tuple(sorted((a, b) for a, b in links if site[a] != site[b])),
+        undialled=frozenset(site) - dialled,
+    )
+
+
+def heading(plan: Plan) -> str:
+    """One line that says what the picture shows."""
+    hosts, clients = len(plan.hosts), len(plan.clients)
+    words = [f"{hosts} host{'s' * (hosts != 1)}"]
+    if clients:
+        words.append(f"{clients} road warrior{'s' * (clients != 1)}")
+    return f"{plan.topology}: {', '.join(words)} in {', '.join(map(str, plan.networks))}"
