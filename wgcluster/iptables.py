@@ -92,7 +92,7 @@ def _words(line: str) -> list[str]:
         words = shlex.split(line)
     except ValueError:  # a line break inside a comment
         words = line.replace('"', "").split()
-    # without /etc/protocols iptables 1.8.9 and older print its other name
+    # iptables knows both names and prints that of /etc/protocols, if there is one
     return [
         "ipv6-icmp" if word == "icmpv6" and words[i - 1] == "-p" else word for i, word in enumerate(words)
     ]

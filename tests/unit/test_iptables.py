@@ -215,7 +215,7 @@ def test_a_line_break_in_a_comment_leaves_the_rule_countable() -> None:
 
 
 def test_icmpv6_has_one_name() -> None:
-    """iptables up to 1.8.9 says icmpv6 where /etc/protocols is missing, as in a minimal container."""
+    """iptables knows both, and which one it prints is up to /etc/protocols."""
     assert chains(":INPUT ACCEPT\n-A INPUT -p icmpv6 -j ACCEPT")["INPUT"].rules == [
         ("-p", "ipv6-icmp", "-j", "ACCEPT")
     ]
