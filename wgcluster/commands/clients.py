@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from argparse import Namespace
 from collections.abc import Sequence
@@ -125,8 +126,11 @@ def _write(path: Path, text: str) -> None:
             f"{path}: wg-quick calls the interface as the file, and takes 1 to 15 characters of"
             " a-z A-Z 0-9 _ = + . - in front of .conf"
         )
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise CommandError(f"{path}: is no ordinary file; without -o the config is printed")
     try:
-        write_private(path, text.encode())
+        write_private(target, text.encode())
     except OSError as error:
         raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
 
