@@ -51,6 +51,10 @@ def _parser() -> ArgumentParser:
         commands, "render", plans.render, "write every config and its rules as files, without the secrets"
     )
     render.add_argument("-o", "--output", type=Path, metavar="DIR", required=True)
+    draw = _command(commands, "draw", plans.draw, "draw the cluster: sites, hosts, clients, links")
+    draw.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", required=True, help="picture.svg, or .mmd for Mermaid"
+    )
     _add_keys(commands)
     _add_clients(commands)
     audit = _command(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import segno
@@ -309,6 +310,28 @@ def test_render_where_it_cannot_write(cluster: Cluster) -> None:
     assert "cannot be written: Not a directory" in result.err
 
 
+# -- draw
+
+
+def test_draw_writes_a_picture_of_the_kind_that_is_named(cluster: Cluster) -> None:
+    svg, mermaid = cluster.folder / "cluster.svg", cluster.folder / "cluster.mmd"
+    assert cluster.run("draw", "-o", str(svg)).out == f"{svg}: 3 hosts, 0 clients\n"
+    drawn = ElementTree.fromstring(svg.read_text())
+    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    shown = " ".join(text for text in drawn.itertext())
+    assert all(name in shown for name in HOSTS)
+    cluster.run("draw", "-o", str(mermaid))
+    assert all(name in mermaid.read_text() for name in HOSTS)
+
+
+def test_draw_knows_two_kinds(cluster: Cluster) -> None:
+    before = cluster.content()
+    result = cluster.run("draw", "-o", str(cluster.folder / "cluster.png"))
+    assert (result.status, result.out) == (1, "")
+    assert result.err.endswith("cluster.png: a picture is called .svg, or .mmd for Mermaid\n")
+    assert cluster.content() == before
+
+
 # -- keys
 
 
@@ -352,7 +375,10 @@ def test_a_wrong_passphrase_is_told(cluster: Cluster, monkeypatch: pytest.Monkey
     cluster.deployed()
     monkeypatch.setenv("WGCLUSTER_PASSPHRASE", "wrong")
     result = cluster.run("keys", "verify")
-    assert (result.status, result.out, result.err) == (1, "", "wrong passphrase for keys.yml\n")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith(
+        "wrong passphrase for keys.yml: it was made with another one; taken from WGCLUSTER"
+    )
 
 
 def test_a_torn_registry_stops_every_command(cluster: Cluster) -> None:
@@ -531,6 +557,7 @@ def test_its_config_goes_into_a_file_that_its_owner_alone_reads(cluster: Cluster
         ("my laptop.conf", "wg-quick calls the interface as the file"),
         ("sixteen-letters-.conf", "wg-quick calls the interface as the file"),
         ("none/laptop.conf", "cannot be written: No such file or directory"),
+        ("group_data", "is no ordinary file; without -o the config is printed"),
     ],
 )
 def test_a_file_that_would_not_work_is_refused(cluster: Cluster, file: str, message: str) -> None:

@@ -1,15 +1,15 @@
-"""plan, render: what each host gets, to read or to keep."""
+"""plan, render, draw: what each host gets, to read, to keep and to look at."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
 
-from wgcluster import client, firewall, wgconf
+from wgcluster import client, firewall, picture, wgconf
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, host_of, read
 from wgcluster.plan import HostPlan, Peer, Plan
@@ -100,16 +100,20 @@ def render(args: Namespace) -> int:
     for one in planned.clients:
         texts[folder / "clients" / f"{one.name}.conf"] = client.config(one)
     old = sorted(set(_of_ours(folder)) - texts.keys())
+    _write(texts)
+    print(f"{len(texts)} files for {len(planned.hosts)} hosts and {len(planned.clients)} clients in {folder}")
+    for path in old:
+        print(f"{path} is of none of them; remove it if it is no longer wanted")
+    return 0
+
+
+def _write(texts: Mapping[Path, str]) -> None:
     try:
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
     except OSError as error:
         raise CommandError(f"{error.filename}: cannot be written: {error.strerror}") from None
-    print(f"{len(texts)} files for {len(planned.hosts)} hosts and {len(planned.clients)} clients in {folder}")
-    for path in old:
-        print(f"{path} is of none of them; remove it if it is no longer wanted")
-    return 0
 
 
 def _rules(host: HostPlan) -> str:
@@ -123,3 +127,18 @@ def _of_ours(folder: Path) -> Iterable[Path]:
         *folder.glob("hosts/*/firewall.rules"),
         *folder.glob("clients/*.conf"),
     )
+
+
+def draw(args: Namespace) -> int:
+    """``draw -o FILE``: a picture of the cluster, of the kind that the file's name says."""
+    path: Path = args.output
+    drawing = _PICTURES.get(path.suffix)
+    if drawing is None:
+        raise CommandError(f"{path}: a picture is called .svg, or .mmd for Mermaid")
+    planned = read(args.inventory).plan()
+    _write({path: drawing(planned)})
+    print(f"{path}: {len(planned.hosts)} hosts, {len(planned.clients)} clients")
+    return 0
+
+
+_PICTURES: dict[str, Callable[[Plan], str]] = {".svg": picture.svg, ".mmd": picture.mermaid}
