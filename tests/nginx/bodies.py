@@ -102,7 +102,8 @@ def agree(source: str, says: Opinion, fault: Fault | None) -> bool:
     knows of none), it has not read on; ours must not have stopped before that line.
     """
     meaning = says.says == "dislikes"
-    form = fault is not None and ("has no opening" in fault.message or "is not terminated" in fault.message)
+    forms = ("has no opening", "is not terminated", "invalid number of arguments")
+    form = fault is not None and any(words in fault.message for words in forms)
     if meaning and form:
         return True  # two complaints about one directive; nginx counts its line from where it ends
     if "is not terminated by" in says.message or "has no opening" in says.message:

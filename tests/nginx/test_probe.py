@@ -24,10 +24,10 @@ def got(answer: Answer) -> Got:
     return Got(0 if answer.status == 444 else answer.status, len(answer.body))
 
 
-@pytest.mark.parametrize("start", [5000, 5500])
+@pytest.mark.parametrize("start", [5000, 5300])
 def test_strangers_get_what_the_probes_say(start: int) -> None:
     port, back = free_ports(2)
-    servers = [worlds.Maker(random.Random(n), n, port, back).server() for n in range(start, start + 500)]
+    servers = [worlds.Maker(random.Random(n), n, port, back).server() for n in range(start, start + 300)]
     sites = [s.site for s in servers if s.site]
     texts = {s.host: s.text for s in servers}
     wrong, asked = [], 0
@@ -43,7 +43,7 @@ def test_strangers_get_what_the_probes_say(start: int) -> None:
             if why := judge_stranger(probe, got(answer)):
                 wrong.append(f"{why}\n{texts[probe.host]}")
     assert not wrong, "\n\n".join(wrong[:3])
-    assert asked > 5000
+    assert asked > 3000
     # The rest stands behind an error_page, a try_files or a rewrite that decides what comes.
     assert len(unprobed) < 0.25 * len(found)
     assert not [u for u in unprobed if "found no path" in u.reason]

@@ -35,27 +35,27 @@ def _spread(seeds: range, folder: Path, *, lua: bool) -> tuple[dict[str, int], l
 
 
 def test_accepts_and_refuses_what_nginx_does(tmp_path: Path) -> None:
-    counts, wrong = _spread(range(6000), tmp_path, lua=False)
+    counts, wrong = _spread(range(4000), tmp_path, lua=False)
     assert not wrong, "\n\n".join(wrong[:5])
-    assert counts["accepts"] > 1000
-    assert counts["refuses"] > 1000
+    assert counts["accepts"] > 800
+    assert counts["refuses"] > 800
 
 
 @pytest.mark.skipif(not LUA, reason="nginx has no lua module")
 def test_reads_lua_blocks_as_the_module_does(tmp_path: Path) -> None:
-    counts, wrong = _spread(range(2000), tmp_path, lua=True)
+    counts, wrong = _spread(range(1500), tmp_path, lua=True)
     assert not wrong, "\n\n".join(wrong[:5])
     assert counts["accepts"] > 200
     assert counts["refuses"] > 200
 
 
-@pytest.mark.parametrize("start", [0, 700, 1400, 2100])
+@pytest.mark.parametrize("start", [0, 500, 1000, 1500])
 def test_the_audit_says_what_a_stranger_gets(start: int) -> None:
-    counts, wrong, cautious = worlds.disagreements(range(start, start + 700))
+    counts, wrong, cautious = worlds.disagreements(range(start, start + 500))
     assert not wrong, "\n\n".join(wrong[:3])
     # Called a leak, and no stranger of ours got through: chains of two lists, each of which lets in another.
     assert len(cautious) < 0.005 * sum(counts.values()), "\n\n".join(cautious[:3])
-    assert all(counts[kind] > 100 for kind in ("guarded", "public", "closed", "leaks"))
+    assert all(counts[kind] > 70 for kind in ("guarded", "public", "closed", "leaks"))
 
 
 @pytest.mark.long

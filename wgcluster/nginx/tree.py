@@ -18,6 +18,15 @@ NEVER_BLOCKS = frozenset(
     {"allow", "deny", "include", "return", "rewrite", "listen", "server_name", "root", "alias", "proxy_pass",
      "error_page", "try_files", "internal", "satisfy", "set", "index", "break", "auth_basic"}
 )  # fmt: skip
+# How many arguments what is judged here may have: at least, at most (-1: any number).
+ARGUMENTS = {
+    "alias": (1, 1), "allow": (1, 1), "auth_basic": (1, 1), "auth_request": (1, 1), "break": (0, 0),
+    "deny": (1, 1), "error_page": (2, -1), "include": (1, 1), "internal": (0, 0), "listen": (1, -1),
+    "location": (1, 2), "limit_except": (1, -1), "merge_slashes": (1, 1), "mirror": (1, 1),
+    "proxy_pass": (1, 1), "real_ip_header": (1, 1), "recursive_error_pages": (1, 1), "return": (1, 2),
+    "rewrite": (2, 3), "root": (1, 1), "satisfy": (1, 1), "set": (2, 2), "set_real_ip_from": (1, 1),
+    "server_name": (1, -1), "ssl_verify_client": (1, 1), "try_files": (2, -1), "upstream": (1, 1),
+}  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +101,10 @@ def parse(text: str, file: str = "") -> tuple[Directive, ...]:
 
 
 def _check_form(text: str, directive: Directive, word: Token, kind: str, inside: str, file: str) -> None:
-    """Refuse a block where a ``;`` belongs and the other way round (ngx_conf_handler)."""
+    """Refuse a block where a ``;`` belongs, the other way round, and too few or many arguments.
+
+    After ngx_conf_handler.
+    """
     if inside in DATA_BLOCKS:
         if kind == "{":
             raise _refused(text, word, f'unexpected "{{" in "{inside}"', file)
@@ -100,6 +112,10 @@ def _check_form(text: str, directive: Directive, word: Token, kind: str, inside:
         raise _refused(text, word, f'directive "{directive.name}" has no opening "{{"', file)
     elif kind == "{" and directive.name in NEVER_BLOCKS:
         raise _refused(text, word, f'directive "{directive.name}" is not terminated by ";"', file)
+    elif directive.name in ARGUMENTS:
+        least, most = ARGUMENTS[directive.name]
+        if not least <= len(directive.args) <= (len(directive.args) if most < 0 else most):
+            raise _refused(text, word, f'invalid number of arguments in "{directive.name}"', file)
 
 
 def _refused(text: str, token: Token, message: str, file: str) -> NginxSyntaxError:
