@@ -19,7 +19,7 @@ wg_mtu = 1420
 firewall = "peers"
 
 # the key registry, private keys sealed, made to be committed: use "keys.yml" for servers of your own.
-# The lab's is thrown away with the lab, so it stays out of git
+# The lab's stays out of git
 wg_keystore = "lab/.state/keys.yml"
 
 # what must and must not be reachable; checked before every deploy. Names of servers and of road warriors:

@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from docker.errors import APIError
+
 from lab import image, reach
 from lab.errors import LabError
 from lab.lab import PREFIX, Lab, connect
@@ -81,6 +83,9 @@ def main() -> int:
                 os.execvp("docker", ["docker", "exec", "--interactive", "--tty", container, "bash"])
     except LabError as error:
         print(error, file=sys.stderr)
+        return 1
+    except APIError as error:
+        print(f"Docker says: {error.explanation or error}", file=sys.stderr)
         return 1
     return 0
 

@@ -143,12 +143,11 @@ class Lab:
     def down(self, *, images: bool = False) -> None:
         """Remove this lab's containers and networks and, if asked, the images that no other lab uses."""
         with ThreadPoolExecutor(_STARTERS) as pool:
-            for container in self._containers():
-                self._say(f"removing {container.name}")
-                pool.submit(container.remove, force=True, v=True)
+            for name in pool.map(_remove, self._containers()):
+                self._say(f"removed {name}")
         for network in self._own_networks():
-            self._say(f"removing the network {network.name}")
             network.remove()
+            self._say(f"removed the network {network.name}")
         shutil.rmtree(ssh.folder(self.prefix), ignore_errors=True)
         if images:
             image.remove(self._client, self._say)
@@ -271,6 +270,11 @@ class Lab:
         container.put_archive("/", archive(files))
         container.start()
         return container
+
+
+def _remove(container: Container) -> str:
+    container.remove(force=True, v=True)
+    return str(container.name)
 
 
 def _subnets(network: Network) -> list[str]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from urllib.parse import urlsplit
 
+import paramiko
 import pytest
 
 from lab import image
 from lab.errors import LabError
 from lab.lab import Lab
 from lab.reach import pings, status
-from lab.spec import article, plain
+from lab.spec import HostSpec, article, plain
 from lab.underlay import Underlay, check, faults, free_blocks
 from lab.workspace import CHECKOUT, localized
 
+NewLab = Callable[[Sequence[HostSpec]], Lab]
 SERVERS = ("root", "cloud", "backup")
 
 
@@ -130,6 +134,36 @@ def test_cables_out_and_in(lab: Lab) -> None:
     assert cloud.run("echo still here").stdout == "still here\n"
     cloud.connect()
     assert pings(root, [cloud.address]) == {cloud.address}
+
+
+def test_a_host_over_ssh_as_an_ordinary_user_with_sudo(new_lab: NewLab) -> None:
+    (spec,) = plain(1)
+    host = new_lab([replace(spec, ssh=True)])["h1"]
+    for _ in range(2):
+        data = host.ssh_data()
+        with paramiko.SSHClient() as client:
+            client.load_host_keys(str(data["ssh_known_hosts_file"]))  # one that is not known is refused
+            client.connect(
+                str(data["ssh_hostname"]),
+                int(data["ssh_port"]),
+                username=str(data["ssh_user"]),
+                key_filename=str(data["ssh_key"]),
+                look_for_keys=False,
+                allow_agent=False,
+            )
+            _, out, _ = client.exec_command("whoami; sudo whoami")
+            assert out.read().decode().split() == ["operator", "root"]
+        host.restart()  # and the port is the same after it
+        assert host.ssh_data() == data
+
+
+def test_plain_servers_some_of_them_behind_nat(new_lab: NewLab) -> None:
+    lab = new_lab(plain(3, behind=2))
+    first, second, third = lab["h1"], lab["h2"], lab["h3"]
+    for hidden, router in ((second, lab["r1"]), (third, lab["r2"])):
+        assert pings(hidden, [first.address, router.address]) == {first.address, router.address}
+        assert pings(first, [hidden.address]) == set()
+    assert pings(second, [third.address]) == set()
 
 
 def test_a_file_is_read_as_it_was_written(lab: Lab) -> None:
