@@ -80,7 +80,8 @@ def check(part: HostPlan, observed: Observed) -> None:
     if not part.nginx:
         return
     if "nginx" not in observed.tools:
-        raise NginxError([Fault(part.nginx[0].file, 0, 0, "nginx is not installed on the host")])
+        remedy = "install it, or take nginx_vpn_only from this host"
+        raise NginxError([Fault(part.nginx[0].file, 0, 0, "nginx is not installed", remedy=remedy)])
     if observed.nginx_error is not None:
         remedy = "mend the configuration by hand first; nothing was touched"
         raise NginxError(

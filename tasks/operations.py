@@ -8,11 +8,14 @@ import shlex
 from collections.abc import Generator
 from posixpath import dirname
 
-from pyinfra import host, state
+from pyinfra import host, logger, state
 from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
+from pyinfra.api.state import State
 
 from tasks.controller import Run
+from wgcluster.keystore import KeystoreError
 from wgcluster.observed import File
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -80,7 +83,12 @@ def save_keys(run: Run) -> Commands:
         yield FunctionCommand(_save, (run,), {})
 
 
-def _save(run: Run) -> None:
-    # Every host's operation comes here; the first one saves for all.
-    if run.registry.dirty:
+def _save(state: State, host: Host, run: Run) -> bool:
+    """Every host's operation comes here, the first one saves for all; False: no host goes on."""
+    # pyinfra takes what is returned as success only from a function of just these two names
+    try:
         run.registry.save()
+    except KeystoreError as error:
+        host.log_styled(f"{error}; no host was changed", fg="red", log_func=logger.error)
+        return False
+    return True

@@ -50,7 +50,10 @@ def host_faults(part: HostPlan, observed: Observed) -> Iterator[str]:
             " to do it; install by hand"
         )
     if "systemctl" not in tools:
-        yield "there is no systemd, which starts the interface at boot (wg-quick@.service)"
+        yield (
+            "there is no systemd, whose wg-quick@.service starts the interface at boot;"
+            " leave this host to a system that has it"
+        )
     if observed.module == "missing" and "wireguard-go" not in tools:
         yield (
             "the kernel has no WireGuard module and wireguard-go is not installed;"

@@ -67,7 +67,13 @@ class Registry:
             check = seal.close(keyfile.CHECK, "check", "")
             self._made_with = PassphraseEntry.model_validate({"n": cost, "salt": salt, "check": check})
         elif seal.open(old.check, "check", "") is None:
-            raise KeystoreError([f"wrong passphrase for {self.path.name}"])
+            name = self.path.name
+            ways = (
+                f"WGCLUSTER_PASSPHRASE, else WGCLUSTER_PASSPHRASE_FILE, else {name}.pass, else the terminal"
+            )
+            raise KeystoreError(
+                [f"wrong passphrase for {name}: it was made with another one; taken from {ways}"]
+            )
         self._seal = seal
 
     def public_keys(self) -> dict[str, str]:

@@ -85,10 +85,11 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
     for path in (*lists, *values["sites"].split(), *guarded.split()):
         yield from _file(host, path)
     if values["dump"] == "1" and "nginx" in host.tools:
-        yield "@ nginx " + ("ok" if host.nginx_error is None else "broken")
-        yield from _indented((host.nginx_error or "nginx: the configuration file syntax is ok").splitlines())
+        error = _nginx_error(host)
+        yield "@ nginx " + ("broken" if error else "ok")
+        yield from _indented((error or "nginx: the configuration file syntax is ok").splitlines())
         yield "@ nginx-dump"
-        yield from _encoded(_dump(host) if host.nginx_error is None else b"")
+        yield from _encoded(b"" if error else _dump(host))
     yield "@ end"
 
 
@@ -146,6 +147,14 @@ def _rules(host: FakeHost) -> Iterator[str]:
                 yield f" *{table}"
                 yield from (f" :{chain} ACCEPT [0:0]" for chain in chains)
                 yield from (f" -A {chain} {rule}" for chain, rules in chains.items() for rule in rules)
+
+
+def _nginx_error(host: FakeHost) -> str | None:
+    """What ``nginx -t`` complains of."""
+    for path in host.files:
+        if path.startswith("/etc/nginx/sites-enabled/") and host.real(path) not in host.files:
+            return f'nginx: [emerg] open() "{path}" failed (2: No such file or directory)'
+    return host.nginx_error
 
 
 def _dump(host: FakeHost) -> bytes:

@@ -170,7 +170,7 @@ def test_refused_before_a_host_is_asked(tmp_path: Path, data: Data, faults: list
 
 def test_all_faults_of_all_hosts_at_once(tmp_path: Path) -> None:
     world = article(tmp_path)
-    parts = [
+    parts: list[Data] = [
         {"root": {"wg_address": "10.0.0.3", "wg_port": 0}},
         {"cloud": {"wg_endpoint": "two words", "wg_adress": "10.0.0.3"}},
         {"backup": {"wg_mtu": "large"}, "": {"wg_topology": "ring", "wg_interface": "wg 0"}},
