@@ -279,7 +279,7 @@ _ANSWERS: list[tuple[str, Callable[[FakeHost, re.Match[str], str], None]]] = [
         FakeHost._remove_boot_unit,
     ),
     (r"rmdir --ignore-fail-on-non-empty (?P<paths>.+)", FakeHost._remove_folders),
-    (r"(?:ping -c 1 -W 1 \S+ >/dev/null 2>&1 & )+wait; true", FakeHost._ping),
+    (r"(?:ping -c 1 -W 1 \S+ >/dev/null 2>&1 & )+wait(?:; true)?", FakeHost._ping),
     (r"(?:echo|printf \S+) (?P<words>.*) >&2; exit 1", FakeHost._fail),
 ]
 

@@ -1,0 +1,241 @@
+"""A host on which the deploy would fail half-way: found on all of them before one is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakecluster import GUARD, SITE, SITE_PATH, FakeCluster, article
+from fakehost import Entry, FakeHost
+from fakewg import Interface
+
+CONFIG = "/etc/wireguard/wg.conf"
+ANOTHER = "set wg_interface to another name, or move what is there out of the way"
+Change = Callable[[FakeHost], object]
+
+
+def ufw(host: FakeHost) -> None:
+    host.write("/etc/ufw/ufw.conf", "# /etc/ufw/ufw.conf\nENABLED=yes\nLOGLEVEL=low\n")
+    host.active.add("ufw.service")
+
+
+def foreign_interface(host: FakeHost) -> None:
+    host.tools |= {"wg", "wg-quick"}
+    host.links["wg"] = Interface(private_key="QO/IzTUFvY5Pn5xqLZ5YXbAmHmsAcGqgoSuTxjFDzlA=", port=51820)
+
+
+def guard(**changes: object) -> dict[str, Any]:
+    return {"nginx_vpn_only": [{**GUARD, **changes}]}
+
+
+def site(old: str, new: str) -> Change:
+    assert old in SITE
+    return lambda host: host.write(SITE_PATH, SITE.replace(old, new))
+
+
+def nothing(host: FakeHost) -> None:
+    pass
+
+
+CASES: list[tuple[str, Change, dict[str, Any], list[str]]] = [
+    (
+        "cloud",
+        ufw,
+        {},
+        ['cloud: ufw is active and would undo our rules; "ufw disable", or set firewall = "off"'],
+    ),
+    (
+        "cloud",
+        lambda host: host.active.add("firewalld.service"),
+        {},
+        ['cloud: firewalld is active and would undo our rules; "systemctl disable --now firewalld", or set'],
+    ),
+    (
+        "cloud",
+        lambda host: host.write(CONFIG, "[Interface]\nPrivateKey = x\n", "600"),
+        {},
+        [f"cloud: {CONFIG} was not made by us and is never overwritten; {ANOTHER}"],
+    ),
+    (
+        "cloud",
+        lambda host: host.folders.update({CONFIG: "755"}),
+        {},
+        [f"cloud: {CONFIG} is no regular file; {ANOTHER}"],
+    ),
+    ("cloud", foreign_interface, {}, [f"cloud: an interface wg that is not ours is up; {ANOTHER}"]),
+    (
+        "cloud",
+        lambda host: host.tools.discard("apt-get"),
+        {},
+        ["cloud: wireguard-tools must be installed, and there is none of apt-get, dnf, pacman, apk to do it"],
+    ),
+    (
+        "cloud",
+        lambda host: host.tools.discard("systemctl"),
+        {},
+        ["cloud: there is no systemd, whose wg-quick@.service starts the interface at boot"],
+    ),
+    (
+        "cloud",
+        lambda host: setattr(host, "module", "missing"),
+        {},
+        ["cloud: the kernel has no WireGuard module and wireguard-go is not installed; boot a kernel"],
+    ),
+    # the operator's own way in
+    (
+        "cloud",
+        lambda host: setattr(host, "ssh", "198.51.100.7 50022 198.18.2.2 2222"),
+        {"firewall": "baseline"},
+        [
+            "cloud: this run comes from 198.51.100.7 to TCP port 2222, which the baseline would close;"
+            ' add {"port": 2222, "from": ["198.51.100.7/32"]} to firewall_allow'
+        ],
+    ),
+    (
+        "cloud",
+        lambda host: setattr(host, "ssh", "2001:db8::7 50022 2001:db8::2 22"),
+        {"firewall": "baseline", "firewall_allow": [{"port": 22, "from": "198.51.100.0/24"}]},
+        ["cloud: this run comes from 2001:db8::7 to TCP port 22, which the baseline would close"],
+    ),
+    # nginx
+    ("root", lambda host: host.tools.discard("nginx"), {}, [f"root: {SITE_PATH}: nginx is not installed"]),
+    (
+        "root",
+        lambda host: setattr(host, "nginx_error", "nginx: [emerg] unexpected end of file"),
+        {},
+        [f"root: {SITE_PATH}: nginx -t refuses what is there now:\nnginx: [emerg] unexpected end of file"],
+    ),
+    (
+        "root",
+        nothing,
+        guard(file="/etc/nginx/sites-available/git"),
+        ["root: /etc/nginx/sites-available/git: there is no such file on the host\n    remedy: name"],
+    ),
+    (
+        "root",
+        lambda host: host.files.update({"/srv/site": Entry(link="/srv/gone")}),
+        guard(file="/srv/site"),
+        ["root: /srv/site: is a link to a file that does not exist\n    remedy: mend the link"],
+    ),
+    (
+        "root",
+        lambda host: host.folders.update({"/srv/site": "755"}),
+        guard(file="/srv/site"),
+        ["root: /srv/site: is no regular file\n    remedy: name the site file that nginx reads"],
+    ),
+    (
+        "root",
+        lambda host: host.files.pop("/etc/nginx/sites-enabled/gitlab"),
+        {},
+        [f"root: {SITE_PATH}: nginx does not read this file\n    remedy: include it (sites-enabled)"],
+    ),
+    (
+        "root",
+        nothing,
+        guard(server_name="gitlab.example.org"),
+        [
+            f'root: {SITE_PATH}: no server with server_name "gitlab.example.org"\n'
+            '    remedy: name one of those there are ("git.example.org" on 80, line 2)'
+        ],
+    ),
+    (
+        "root",
+        nothing,
+        guard(locations=["/admin"]),
+        [
+            f'root: {SITE_PATH}:2:1: no location "/admin" in this server of git.example.org (listen 80)',
+            'remedy: name one of those there are ("/" line 6, "/.well-known/acme-challenge" line 9)',
+        ],
+    ),
+    (
+        "root",
+        nothing,
+        guard(public=["/status"]),
+        [f'root: {SITE_PATH}:2:1: no public location "/status" in this server of git.example.org'],
+    ),
+    (
+        "root",
+        site("location / {", "location / {\n        return 200 ok;"),
+        {},
+        [f'root: {SITE_PATH}:7:9: location "/" would leak: return 200 runs before the list'],
+    ),
+    ("root", site("server {", "server {{"), {}, [f"root: {SITE_PATH}:2:"]),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "data", "faults"), CASES)
+def test_refused_before_a_host_is_changed(
+    tmp_path: Path, name: str, change: Change, data: dict[str, Any], faults: list[str]
+) -> None:
+    world = article(tmp_path)
+    change(world.hosts[name])
+    world.rows[name].update(data)
+    assert_refused(world, 1, faults)
+
+
+def test_all_faults_of_all_hosts_at_once(tmp_path: Path) -> None:
+    world = article(tmp_path)
+    ufw(world.hosts["root"])
+    world.rows["root"].update(guard(locations=["/admin", "/secret"]))
+    foreign_interface(world.hosts["cloud"])
+    world.hosts["backup"].write(CONFIG, "[Interface]\n")
+    world.hosts["backup"].tools.discard("apt-get")
+    assert_refused(
+        world,
+        6,
+        [
+            "root: ufw is active",
+            'no location "/admin"',
+            'no location "/secret"',
+            "cloud: an interface wg that is not ours is up",
+            "backup: wireguard-tools and iptables must be installed",
+            f"backup: {CONFIG} was not made by us",
+        ],
+    )
+
+
+def test_a_fault_of_a_host_that_is_left_out_stops_nobody(tmp_path: Path) -> None:
+    world = article(tmp_path)
+    ufw(world.hosts["root"])
+    world.deploy("--limit", "@fake/cloud")
+    assert world.hosts["cloud"].links
+
+
+def test_what_is_off_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    world = article(tmp_path)
+    ufw(world.hosts["cloud"])
+    world.rows["cloud"]["firewall"] = "off"
+    world.hosts["cloud"].ssh = "198.51.100.7 50022 198.18.2.2 2222"
+    world.deploy()
+    assert world.hosts["cloud"].tables == {"iptables": {}, "ip6tables": {}}
+
+
+def test_the_baseline_with_the_way_in_left_open(tmp_path: Path) -> None:
+    world = article(tmp_path)
+    world.hosts["cloud"].ssh = "198.51.100.7 50022 198.18.2.2 2222"
+    allow = [{"port": 2222, "from": ["198.51.100.0/24"]}]
+    world.rows["cloud"].update(firewall="baseline", firewall_allow=allow)
+    world.deploy()
+    rules = world.hosts["cloud"].tables["iptables"]["filter"]["INPUT"]
+    opened = [i for i, rule in enumerate(rules) if "--dport 2222" in rule]
+    assert len(opened) == 1
+    assert "REJECT" in rules[-1]
+    world.forget()
+    world.deploy()
+    assert world.changes() == []
+
+
+def assert_refused(world: FakeCluster, count: int, faults: list[str]) -> None:
+    before = {name: host.there() for name, host in world.before().items()}
+    done = world.run("deploy.py", "-y")
+    assert done.code == 1
+    assert f"{count} fault{'s' if count > 1 else ''} on the hosts, nothing was changed:" in done.err
+    for fault in faults:
+        assert fault in done.err
+    assert "Traceback" not in done.err
+    assert world.changes() == []
+    assert {len(host.commands) for host in world.hosts.values()} == {1}  # looked at once
+    assert {name: host.there() for name, host in world.hosts.items()} == before
+    assert not world.keystore.exists()
