@@ -150,15 +150,17 @@ def parse(text: str, seen: dict[str, ParsedPeer] | None = None) -> ParsedConfig:
         return _parse(text)
     head, *sections = text.split(_SECTION)
     config = _parse(head)
+    try:
+        config.peers += [seen[section] for section in sections]
+        return config
+    except KeyError:
+        pass
     for section in sections:
-        peer = seen.get(section)
+        peer = seen.get(section) or _one_peer(section)
         if peer is None:
-            found = _one_peer(section)
-            if found is None:
-                return _parse(text)  # written in another way: read it line by line
-            peer = found
-            if len(section) < _OFTEN_SHARED_TEXT:
-                seen[section] = peer
+            return _parse(text)  # written in another way: read it line by line
+        if len(section) < _OFTEN_SHARED_TEXT:
+            seen[section] = peer
         config.peers.append(peer)
     return config
 
@@ -202,6 +204,9 @@ def _parse(text: str) -> ParsedConfig:
 
 
 def _split(value: str) -> tuple[str, ...]:
+    parts = value.split(", ")  # as we write it: three times as fast, where there are thousands
+    if value.count(",") == value.count(" ") == len(parts) - 1 and "" not in parts:
+        return tuple(parts)
     return tuple([part for word in value.split(",") if (part := word.strip())])
 
 

@@ -58,7 +58,8 @@ def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
     addresses: list[tuple[IPv4Interface | IPv6Interface, ...]] = []
     sections: list[Ints] = []
     seen: dict[str, wgconf.ParsedPeer] = {}
-    known: dict[int, tuple[int, wgconf.ParsedPeer]] = {}  # by identity, so the peer must stay alive
+    known: dict[int, int] = {}  # section by the identity of its ParsedPeer, which must stay alive
+    kept: list[wgconf.ParsedPeer] = []
     keys: dict[str, int] = {}
     endpoints: dict[str, int] = {}
     secrets: dict[str, int] = {}
@@ -68,7 +69,7 @@ def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
 
     def number(peer: wgconf.ParsedPeer) -> int:
         if id(peer) in known:
-            return known[id(peer)][0]
+            return known[id(peer)]
         rows.append(
             (
                 keys.setdefault(peer.public_key, len(keys)),
@@ -83,7 +84,8 @@ def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
             listed.extend([prefixes.setdefault(text, len(prefixes)) for text in peer.allowed_ips])
         begin.append(len(listed))
         if len(peer.allowed_ips) <= _FEW:
-            known[id(peer)] = len(rows) - 1, peer
+            known[id(peer)] = len(rows) - 1
+            kept.append(peer)
         return len(rows) - 1
 
     for machine in texts:
@@ -95,7 +97,11 @@ def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
             faults.append(f"{machine.name}: its config cannot be read: {error}")
             config, own = wgconf.ParsedConfig(), ()
         addresses.append(own)
-        sections.append(np.array([number(peer) for peer in config.peers], np.int64))
+        try:
+            section = [known[id(peer)] for peer in config.peers]
+        except KeyError:
+            section = [number(peer) for peer in config.peers]
+        sections.append(np.array(section, np.int64))
     columns = np.array(rows, np.int64).reshape(-1, 4)
     return Reading(
         machines=tuple(machines),
