@@ -61,6 +61,7 @@ class FakeHost:
     clock: int = 1_790_000_000  # seconds since the epoch
     nginx_error: str | None = None
     torn: bool = False  # its answers are cut off
+    fails: str = ""  # commands that hold this text fail
     commands: list[str] = field(default_factory=list)  # all that reached it, in order
     changes: list[str] = field(default_factory=list)  # those that are not the observation
     unknown: list[str] = field(default_factory=list)
@@ -81,6 +82,8 @@ class FakeHost:
         return True, [], []
 
     def _change(self, command: str, stdin: str) -> None:
+        if self.fails and self.fails in command:
+            raise Failed("Input/output error")
         if (head := without(command, "sync.sh")) is not None:
             return self._sync(variables(head))
         if without(command, "nginx-replace.sh") == "":
