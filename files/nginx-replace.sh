@@ -6,6 +6,7 @@ umask 077
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 # Not beside the files: nginx would read a copy in a folder that it includes.
 work=/etc/nginx/wgcluster/.work
+# shellcheck disable=SC2174 # /etc/nginx is there
 mkdir -p -m 755 /etc/nginx/wgcluster
 mkdir -m 700 "$work" || { echo "$work is there: another run is at it, or one was cut off; look, and remove it" >&2; exit 1; }
 put_back=0

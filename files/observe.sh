@@ -67,6 +67,7 @@ section "forwarding $(cat /proc/sys/net/ipv4/ip_forward 2>/dev/null || echo -) $
 section sysctls
 # Of interfaces whose default route comes from router advertisements: how far the kernel listens to them.
 advertised=$(ip -6 route show default proto ra 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u)
+# shellcheck disable=SC2086 # a word for each interface
 for key in $(printf 'net/ipv6/conf/%s/accept_ra ' $advertised) \
     net/ipv4/conf/all/send_redirects "net/ipv4/conf/$interface/send_redirects"; do
     [ -r "/proc/sys/$key" ] && echo " $key $(cat "/proc/sys/$key")"
