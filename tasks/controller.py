@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import gevent
 from gevent.lock import BoundedSemaphore
+from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -23,6 +23,7 @@ from wgcluster.model import ModelError, read_cluster
 from wgcluster.nginx import NginxError
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Plan, PlanError, make_plan
+from wgcluster.prove import prove
 from wgcluster.rows import cluster_name, rows_of
 from wgcluster.secret import Secret
 
@@ -125,16 +126,25 @@ def _make_run(state: State, secrets: bool) -> Run:
     registry.unlock(passphrase(keystore, confirm=not keystore.exists()))
     new = registry.ensure_hosts(host.name for host in cluster.hosts)
     plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
+    _prove(plan)
     registry.ensure_links(
         peer.preshared_key for host in plan.hosts for peer in host.peers if peer.preshared_key is not None
     )
     registry.verify_all()
     if new:
-        print(
-            f"--> New keys for {', '.join(new)}, kept in {keystore.name} on the first real run",
-            file=sys.stderr,
-        )
+        logger.info(f"--> New keys for {', '.join(new)}, kept in {keystore.name} on the first real run")
     return Run(plan, registry)
+
+
+def _prove(plan: Plan) -> None:
+    """Every packet followed through the texts the hosts will get, before one of them is touched."""
+    proof = prove(plan)
+    for warning in proof.warnings:
+        logger.warning(f"--> Proof of reachability: {warning}")
+    if not proof.ok:
+        count = f"{len(proof.faults)} fault{'s' if len(proof.faults) > 1 else ''}"
+        faults = "\n".join(f"  {fault.message}" for fault in proof.faults)
+        raise PyinfraError(f"\nThe plan does not hold, {count}, nothing was changed:\n{faults}")
 
 
 def look_at_all(state: State, run: Run) -> dict[Host, Observed]:

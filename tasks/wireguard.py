@@ -11,6 +11,7 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
+from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 
 from tasks import paths
@@ -115,6 +116,20 @@ def _changes(run: Run) -> list[str]:
     return found
 
 
+class NewSessions(FactBase[str]):
+    """Runs a script that makes new sessions. They are no state of the host's, so making them is no change."""
+
+    def command(self, script: str) -> str:
+        return script
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def process(self, output: list[str]) -> str:
+        return "\n".join(output)
+
+
 @operation()
 def reach_again(run: Run) -> Commands:
     """New sessions with what this run has started, at once.
@@ -124,21 +139,22 @@ def reach_again(run: Run) -> Commands:
     dial says hello; who is dialled by a host behind NAT must wait for that host to begin anew.
     """
     part = run.part_of(host)
-    hello = [p for p in part.peers if part.name in run.started and p.endpoint is not None]
+    dialled = [peer for peer in part.peers if peer.endpoint is not None]
+    hello = [peer for peer in dialled if part.name in run.started]
     anew = [
-        p
-        for p in part.peers
-        if p.name in run.started
-        and p.endpoint is not None
-        and not any(own.name == part.name and own.endpoint for own in run.plan.host(p.name).peers)
+        peer
+        for peer in dialled
+        if peer.name in run.started
+        and not any(own.name == part.name and own.endpoint for own in run.plan.host(peer.name).peers)
     ]
     if anew:
-        yield _sync(run, [peer.public_key for peer in anew])
-        run.forget(host)
+        script = _sync(run, [peer.public_key for peer in anew]).get_raw_value()
+        host.get_fact(NewSessions, script=script)
     if hello:
-        targets = {str(run.plan.host(peer.name).addresses[0].ip) for peer in hello}
-        pings = " ".join(f"ping -c 1 -W 1 {target} >/dev/null 2>&1 &" for target in sorted(targets))
-        yield StringCommand(f"{pings} wait; true")
+        targets = sorted(str(run.plan.host(peer.name).addresses[0].ip) for peer in hello)
+        pings = " ".join(f"ping -c 1 -W 1 {target} >/dev/null 2>&1 &" for target in targets)
+        host.get_fact(NewSessions, script=f"{pings} wait")
+    yield from ()
 
 
 def _sync(run: Run, anew: Sequence[str]) -> StringCommand:
