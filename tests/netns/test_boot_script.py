@@ -1,0 +1,176 @@
+"""files/wgcluster-firewall on tables as a boot leaves them: the deploy then finds nothing to do."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.netns.net import BACKENDS, Filter, Namespace
+from tests.property.rulesets import drifted, ours, tables
+from tests.unit.chains import BASELINE, DOCKER, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_text, of, six
+from wgcluster.firewall import FAMILIES, Family, Rule, boot_text, changes, is_ours, restore_text, wanted
+from wgcluster.iptables import parse_save
+from wgcluster.plan import HostPlan
+
+SCRIPT = Path(__file__).parent.parent.parent / "files" / "wgcluster-firewall"
+AWKS = ("mawk", "gawk", "busybox")  # Debian's, Fedora's, Alpine's
+
+INSTALLED = [awk for awk in AWKS if shutil.which(awk)]
+
+in_all = pytest.mark.parametrize(
+    ("family", "backend"), [(family, backend) for family in FAMILIES for backend in BACKENDS]
+)
+with_awk = pytest.mark.parametrize("awk", INSTALLED)
+
+
+class Boot:
+    """Runs the script as the unit does, with its rules file in an /etc of its own."""
+
+    def __init__(self, namespace: Namespace, folder: Path) -> None:
+        self.namespace = namespace
+        self.folder = folder
+        self.rules = folder / "rules"
+
+    def run(self, rules: list[Rule], backend: str, awk: str, interface: str = "wg") -> None:
+        self.rules.write_text(boot_text(rules, interface))
+        tools = self.folder / f"{backend}-{awk}"
+        if not tools.exists():
+            tools.mkdir()
+            (tools / "awk").symlink_to(shutil.which(awk) or awk)
+            for name in ("iptables", "ip6tables"):
+                for part in ("", "-save", "-restore"):
+                    program = shutil.which(f"{name}-{backend}{part}", path="/usr/sbin:/sbin:/usr/local/sbin")
+                    (tools / f"{name}{part}").symlink_to(program or "/nowhere")
+        file = f"/etc/wgcluster/{interface}.rules"
+        inside = (
+            f"exec 3<{self.rules} && mount -t tmpfs none /etc && mkdir /etc/wgcluster &&"
+            f" cat <&3 >{shlex.quote(file)} && exec sh {SCRIPT} {shlex.quote(interface)}"
+        )
+        path = f"{tools}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        self.namespace.run("unshare", "-m", "sh", "-c", inside, variables={"PATH": path})
+
+
+@pytest.fixture(scope="module")
+def boot(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Boot:
+    return Boot(namespace, tmp_path_factory.mktemp("boot"))
+
+
+def foreign(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "--comment wgcluster-wg " not in line]
+
+
+IMAGE = (
+    "-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT",
+    "-A INPUT -p icmp -j ACCEPT",
+    "-A INPUT -i lo -j ACCEPT",
+    "-A INPUT -p tcp -m state --state NEW -m tcp --dport 22 -j ACCEPT",
+    f"-A INPUT {REJECT}",
+    f"-A FORWARD {REJECT}",
+)
+LOGDROP = (
+    "-A INPUT -p tcp -m tcp --dport 22 -j bans",
+    "-A INPUT -s 198.18.0.0/16 -p udp -j LOGDROP",
+    '-A INPUT -m comment --comment "the rest -j ACCEPT" -j LOGDROP',
+    "-A FORWARD -i w+ -g LOGDROP",
+    "-A LOGDROP -m limit --limit 5/min -j LOG",
+    "-A LOGDROP -i eth9 -j RETURN",
+    "-A LOGDROP -j DROP",
+    "-A bans -s 198.18.0.66/32 -j DROP",
+    "-A bans -j RETURN",
+)
+CHAINS = ":INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:LOGDROP - [0:0]\n:bans - [0:0]"
+LISTEN = "-p udp -m udp --dport 51820 -m comment --comment wgcluster-wg -j ACCEPT"
+FORWARD = "-i wg -m comment --comment wgcluster-wg -j ACCEPT"
+TABLES = {
+    "empty": filter_text(),
+    "reject": filter_text(f"-A FORWARD {REJECT}"),
+    "one and reject": filter_text("-A FORWARD -i docker0 -j ACCEPT", f"-A FORWARD {REJECT}"),
+    "docker": DOCKER,
+    "image": filter_text(*IMAGE),
+    "logdrop": filter_text(*LOGDROP, heads=CHAINS),
+    "doubled": filter_text(*[f"-A INPUT {LISTEN}", f"-A FORWARD {FORWARD}"] * 2),
+    "behind": filter_text(
+        f"-A INPUT {REJECT}", f"-A INPUT {LISTEN}", f"-A FORWARD {REJECT}", f"-A FORWARD {FORWARD}"
+    ),
+    "stale": filter_text(f"-A OUTPUT {FORWARD.replace('-i', '-o')}"),
+    "accept": filter_text("-A INPUT -j ACCEPT", "-A FORWARD -j ACCEPT"),
+    "return": filter_text("-A INPUT -j RETURN", "-A FORWARD -j RETURN"),
+}
+
+
+@in_all
+@pytest.mark.parametrize("name", TABLES)
+def test_the_deploy_finds_nothing_to_do(boot: Boot, name: str, family: Family, backend: str) -> None:
+    judge = Filter(boot.namespace, family, backend)
+    text = TABLES[name] if family == 4 else six(TABLES[name]).replace("-p icmp ", "-p ipv6-icmp ").replace(
+        "198.18.0.0/16", "2001:db8::/32").replace("198.18.0.66/32", "2001:db8::66/128")  # fmt: skip
+    for turn, host in enumerate((replace(PEERS, listen_from=EVERYWHERE), GATEWAY, BASELINE)):
+        awk = INSTALLED[turn % len(INSTALLED)]
+        judge.load(parse_save(text))
+        before = foreign(judge.text())
+        boot.run(list(wanted(host)), backend, awk)
+        once = judge.text()
+        assert changes(parse_save(once), of(host, family), "wg") == []
+        kept = set(before)
+        assert [line for line in foreign(once) if line in kept] == before
+    boot.run(list(wanted(BASELINE)), backend, INSTALLED[0])
+    assert judge.text() == once
+
+
+@in_all
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_chain(boot: Boot, family: Family, backend: str, data: st.DataObject) -> None:
+    judge = Filter(boot.namespace, family, backend)
+    judge.load(data.draw(drifted(data.draw(tables(family)), data.draw(ours(family)))))
+    rules = data.draw(ours(family))
+    before = judge.tables()
+    boot.run(rules, backend, data.draw(st.sampled_from(INSTALLED)))
+    there = judge.tables()
+    if rules:  # a family without rules is none of its business
+        assert changes(there, rules, "wg") == []
+    for name, chain in before["filter"].items():
+        kept = [spec for spec in there["filter"][name].rules if not is_ours(spec, "wg")]
+        assert kept == [spec for spec in chain.rules if not is_ours(spec, "wg")]
+
+
+@with_awk
+def test_it_puts_them_where_the_deploy_would(boot: Boot, awk: str) -> None:
+    """Not merely where they are reached: in front of no more of the host's rules than it takes."""
+    judge = Filter(boot.namespace, 4, "nft")
+    for text in TABLES.values():
+        judge.load(parse_save(text))
+        judge.restore(restore_text(changes(judge.tables(), [], "wg")) or "")
+        bare = judge.tables()
+        boot.run(of(BASELINE), "nft", awk)
+        found = judge.text()
+        judge.load(bare)
+        judge.restore(restore_text(changes(judge.tables(), of(BASELINE), "wg")))
+        assert found == judge.text()
+
+
+@with_awk
+@pytest.mark.parametrize("name", ["wg.1", "a=b-c", "wg+", "fifteen-letters"])
+def test_the_interface_is_no_pattern(boot: Boot, name: str, awk: str) -> None:
+    """What belongs to an interface of a like name stays; what is ours does not come twice."""
+    judge = Filter(boot.namespace, 4, "nft")
+    others = [
+        f"-A INPUT -i {other} -m comment --comment wgcluster-{other} -j ACCEPT"
+        for other in ("wgx1", "wgg", "wg")
+    ]
+    judge.load(parse_save(filter_text(*others)))
+    host: HostPlan = replace(GATEWAY, interface=name)
+    boot.run(of(host), "nft", awk, name)
+    boot.run(of(host), "nft", awk, name)
+    there = judge.tables()
+    assert changes(there, of(host), name) == []
+    assert [spec for spec in there["filter"]["INPUT"].rules if not is_ours(spec, name)] == [
+        tuple(shlex.split(line)[2:]) for line in others
+    ]
