@@ -22,6 +22,7 @@ from forkserver import Answer, Request
 
 from wgcluster import keystore
 from wgcluster.keystore import Registry, Secret
+from wgcluster.model import Client
 
 CHECKOUT = Path(__file__).parents[2]
 PASSPHRASE = "correct horse battery staple"
@@ -129,10 +130,11 @@ class FakeCluster:
             registry.unlock(Secret(PASSPHRASE))
         return registry
 
-    def add_client(self, name: str, address: str) -> None:
+    def add_clients(self, *clients: Client) -> None:
         """As ``python -m wgcluster client add`` does."""
         registry = self.registry()
-        registry.add_client(name, [ip_address(address)])
+        for client in clients:
+            registry.add_client(client.name, client.addresses, client.gateway)
         registry.save()
 
     def before(self) -> dict[str, FakeHost]:
@@ -149,6 +151,8 @@ class FakeCluster:
         """Commands beyond the observation that reached any host."""
         return [command for host in self.hosts.values() for command in host.changes]
 
+
+LAPTOP = Client("laptop", (ip_address("10.0.0.100"),))
 
 SITE = """\
 # GitLab; written by hand

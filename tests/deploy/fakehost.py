@@ -56,6 +56,7 @@ class FakeHost:
     )
     advertised: tuple[str, ...] = ()  # interfaces whose default route router advertisements brought
     tables: dict[str, dict[str, Chains]] = field(default_factory=lambda: {"iptables": {}, "ip6tables": {}})
+    forward_policy: str = "ACCEPT"  # Docker makes it "DROP"
     addresses: list[str] = field(default_factory=lambda: ["198.18.0.9"])
     ssh: str = ""  # SSH_CONNECTION
     clock: int = 1_790_000_000  # seconds since the epoch
@@ -268,6 +269,9 @@ _ANSWERS: list[tuple[str, Callable[[FakeHost, re.Match[str], str], None]]] = [
     (r"modprobe wireguard", FakeHost._modprobe),
     (r"sysctl -q -w (?P<key>\S+)=(?P<value>\S+)", FakeHost._sysctl),
     (r"export DEBIAN_FRONTEND.* apt-get install \$options (?P<names>[\w -]+) \|\| .*", FakeHost._install),
+    (r"dnf install -y (?P<names>[\w -]+)", FakeHost._install),
+    (r"pacman -S --noconfirm --needed (?P<names>[\w -]+) \|\| .*", FakeHost._install),
+    (r"apk add (?P<names>[\w -]+) \|\| .*", FakeHost._install),
     (r"DEBIAN_FRONTEND=\S+ apt-get remove .*Timeout=120 (?P<names>[\w -]+)", FakeHost._uninstall),
     (r"(?P<tool>ip6?tables(?:-nft|-legacy)?)-restore -w --noflush", FakeHost._restore),
     (r"systemctl daemon-reload", FakeHost._daemon_reload),

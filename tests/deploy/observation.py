@@ -145,7 +145,9 @@ def _rules(host: FakeHost) -> Iterator[str]:
             yield f"@ rules {family} {tool} {'primary' if tool == name else 'other'}"
             for table, chains in host.tables[tool].items():
                 yield f" *{table}"
-                yield from (f" :{chain} ACCEPT [0:0]" for chain in chains)
+                for chain in chains:
+                    policy = host.forward_policy if chain == "FORWARD" else "ACCEPT"
+                    yield f" :{chain} {policy if chain.isupper() and '-' not in chain else '-'} [0:0]"
                 yield from (f" -A {chain} {rule}" for chain, rules in chains.items() for rule in rules)
 
 

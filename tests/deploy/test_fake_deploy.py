@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from fakecluster import SITE_PATH, FakeCluster, article, json_of, with_nginx
+from fakecluster import LAPTOP, SITE_PATH, FakeCluster, article, json_of, with_nginx
 from fakehost import FILES, FakeHost, variables, without
 from observation import answer
 
@@ -17,7 +17,7 @@ def world(tmp_path: Path) -> FakeCluster:
 
 
 def test_first_run_brings_every_host_to_the_plan(world: FakeCluster) -> None:
-    world.add_client("laptop", "10.0.0.100")
+    world.add_clients(LAPTOP)
     world.deploy()
     registry = world.registry()
     keys = registry.public_keys()
@@ -44,7 +44,7 @@ def test_first_run_brings_every_host_to_the_plan(world: FakeCluster) -> None:
 
 
 def test_second_run_changes_nothing_and_costs_two_commands_a_host(world: FakeCluster) -> None:
-    world.add_client("laptop", "10.0.0.100")
+    world.add_clients(LAPTOP)
     world.deploy()
     before, keys = world.before(), world.keystore.read_bytes()
     world.forget()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakecluster import PASSPHRASE, FakeCluster, article, json_of
+from fakecluster import LAPTOP, PASSPHRASE, FakeCluster, article, json_of
 
 
 def forms(secret: str) -> Iterator[str]:
@@ -29,7 +29,7 @@ def raw_forms(key: str) -> Iterator[str]:
 def world(tmp_path: Path) -> FakeCluster:
     world = article(tmp_path)
     world.shared["wg_preshared_keys"] = True
-    world.add_client("laptop", "10.0.0.100")
+    world.add_clients(LAPTOP)
     return world
 
 
