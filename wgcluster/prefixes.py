@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network, summarize_address_range
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,30 +34,26 @@ class Prefixes:
             ],
             np.bool_,
         )
-        self._covers = _Covers(self.networks)
+        self._array = np.empty(len(self.networks), object)
+        self._array[:] = self.networks
+        self._covers: dict[tuple[int, int], tuple[Network, ...]] = {}
 
     def cover(self, chosen: NDArray[np.intp]) -> tuple[Network, ...]:
         """The fewest prefixes that hold the chosen networks and nothing else, in the order of ``order``."""
         if not len(chosen):
             return ()
         apart = np.flatnonzero((np.diff(chosen) != 1) | ~self._touches[chosen[:-1]])
-        firsts = chosen[np.concatenate(([0], apart + 1))].tolist()
-        lasts = chosen[np.concatenate((apart, [len(chosen) - 1]))].tolist()
-        runs = zip(firsts, lasts, strict=True)
-        return tuple(chain.from_iterable(map(self._covers.__getitem__, runs)))
+        firsts = chosen[np.concatenate(([0], apart + 1))]
+        lasts = chosen[np.concatenate((apart, [len(chosen) - 1]))]
+        networks: list[Network] = self._array[firsts].tolist()  # right for all that stand alone
+        for run in np.flatnonzero(firsts != lasts)[::-1].tolist():
+            networks[run : run + 1] = self._run(int(firsts[run]), int(lasts[run]))
+        return tuple(networks)
 
-
-class _Covers(dict[tuple[int, int], tuple[Network, ...]]):
-    """(first, last) of neighbours without a gap -> their cover; the same runs recur on every host."""
-
-    def __init__(self, networks: tuple[Network, ...]) -> None:
-        super().__init__()
-        self._networks = networks
-
-    def __missing__(self, run: tuple[int, int]) -> tuple[Network, ...]:
-        start, end = self._networks[run[0]], self._networks[run[1]]
-        if run[0] == run[1]:
-            self[run] = (start,)
-        else:  # of one family: networks of two never touch
-            self[run] = tuple(summarize_address_range(start.network_address, end.broadcast_address))
-        return self[run]
+    def _run(self, first: int, last: int) -> tuple[Network, ...]:
+        """The cover of neighbours that leave no gap; the same runs recur on every host."""
+        if (first, last) not in self._covers:
+            # of one family: networks of two never touch
+            start, end = self.networks[first].network_address, self.networks[last].broadcast_address
+            self._covers[first, last] = tuple(summarize_address_range(start, end))
+        return self._covers[first, last]
