@@ -1,0 +1,187 @@
+"""What verify.py reports of a host, check by check."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from tests.unit.chains import REJECT, filter_table
+from wgcluster.checks import Check, checks, ping_targets, table
+from wgcluster.drift import SESSION
+from wgcluster.observed import Link, LivePeer, Observed, Rules, Unit
+from wgcluster.plan import HostPlan, Peer, Plan
+
+OWN, CLOUD, LAPTOP = (letter * 42 + "A=" for letter in "KCL")
+CLOCK = 1_700_000_000
+EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+ROOT = HostPlan(
+    name="root",
+    interface="wg",
+    addresses=(ip_interface("10.0.0.2/24"), ip_interface("fd00::2/64")),
+    port=51820,
+    mtu=1420,
+    public_key=OWN,
+    peers=(
+        Peer("cloud", CLOUD, (ip_network("10.0.0.3/32"), ip_network("fd00::3/128"))),
+        Peer("laptop", LAPTOP, (ip_network("10.0.0.100/32"),), is_client=True),
+    ),
+    forwards=(4, 6),
+    listen_from=EVERYWHERE,
+)
+OTHER = replace(
+    ROOT, name="cloud", public_key=CLOUD, addresses=(ip_interface("10.0.0.3/24"), ip_interface("fd00::3/64"))
+)
+FOUR_ONLY = replace(OTHER, name="old", addresses=(ip_interface("10.0.0.4/24"),))
+PLAN = Plan("wg", (ip_network("10.0.0.0/24"), ip_network("fd00::/64")), "mesh", (OTHER, FOUR_ONLY, ROOT))
+ANSWERED = {"10.0.0.3": True, "fd00::3": True, "10.0.0.4": True}
+LIVE = LivePeer(False, "198.18.0.9:51820", frozenset({"10.0.0.3/32"}), CLOCK - SESSION, None)
+LINK = Link(1420, public_key=OWN, port=51820, peers={CLOUD: LIVE})
+OPEN = (
+    Rules(4, "iptables", True, filter_table()),
+    Rules(6, "ip6tables", True, filter_table()),
+)
+RIGHT = Observed(
+    units={
+        "wg-quick@wg.service": Unit(True, True),
+        "wgcluster-firewall@wg.service": Unit(True, False),
+    },
+    link=LINK,
+    clock=CLOCK,
+    forwarding={4: "1", 6: "1"},
+    rules=OPEN,
+)
+
+
+def faults(
+    observed: Observed, host: HostPlan = ROOT, answered: dict[str, bool] = ANSWERED
+) -> dict[str, list[str]]:
+    """The faults by the name of the check, those without left out."""
+    found = checks(PLAN, host, observed, answered)
+    return {check.name: list(check.faults) for check in found if check.faults}
+
+
+def test_as_planned_all_is_well() -> None:
+    found = checks(PLAN, ROOT, RIGHT, ANSWERED)
+    assert [(check.name, check.count, str(check)) for check in found] == [
+        ("unit", 1, "ok"),
+        ("handshake", 1, "ok"),
+        ("ping", 3, "ok"),
+        ("forward", 2, "ok"),
+        ("port", 2, "ok"),
+    ]
+
+
+def test_ping_targets() -> None:
+    assert ping_targets(PLAN, ROOT) == ["10.0.0.3", "fd00::3", "10.0.0.4"]
+    assert ping_targets(PLAN, FOUR_ONLY) == ["10.0.0.3", "10.0.0.2"]
+
+
+def units(**changed: Unit) -> Observed:
+    names = {"quick": "wg-quick@wg.service", "firewall": "wgcluster-firewall@wg.service"}
+    return replace(RIGHT, units={**RIGHT.units, **{names[name]: unit for name, unit in changed.items()}})
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        (units(quick=Unit(True, False)), ["wg-quick@wg.service is not active"]),
+        (
+            units(quick=Unit(False, True)),
+            ["wg-quick@wg.service is not enabled: it will be gone after a boot"],
+        ),
+        (units(firewall=Unit()), ["the firewall's unit is not enabled: our rules will be gone after a boot"]),
+        (replace(RIGHT, link=replace(LINK, public_key=CLOUD)), ["wg has another key than planned"]),
+        (replace(RIGHT, link=replace(LINK, port=1)), ["wg listens on 1, planned is 51820"]),
+    ],
+)
+def test_unit(observed: Observed, expected: list[str]) -> None:
+    assert faults(observed) == {"unit": expected}
+
+
+def test_without_a_firewall_its_unit_is_not_missed() -> None:
+    assert faults(units(firewall=Unit()), replace(ROOT, firewall="off")) == {}
+
+
+def test_no_interface() -> None:
+    assert faults(replace(RIGHT, link=None)) == {
+        "unit": ["there is no interface wg"],
+        "handshake": ["cloud is no peer of the live interface"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("handshake", "expected"),
+    [
+        (0, "no handshake with cloud yet"),
+        (CLOCK - SESSION - 1, f"the last handshake with cloud is {SESSION + 1} s old"),
+    ],
+)
+def test_handshake(handshake: int, expected: str) -> None:
+    link = replace(LINK, peers={CLOUD: replace(LIVE, handshake=handshake)})
+    assert faults(replace(RIGHT, link=link)) == {"handshake": [expected]}
+
+
+def test_ping() -> None:
+    assert faults(RIGHT, answered={"10.0.0.3": True, "fd00::3": False}) == {
+        "ping": ["cloud (fd00::3) does not answer", "old (10.0.0.4) does not answer"]
+    }
+
+
+@pytest.mark.parametrize("value", ["0", "-"])
+def test_forwarding_is_off(value: str) -> None:
+    assert faults(replace(RIGHT, forwarding={4: "1", 6: value})) == {"forward": ["IPv6 forwarding is off"]}
+    assert faults(replace(RIGHT, forwarding={4: "1", 6: value}), replace(ROOT, forwards=(4,))) == {}
+
+
+def with_rules(*rules: str, tool: str = "iptables") -> Observed:
+    return replace(RIGHT, rules=(*OPEN, Rules(4, tool, False, filter_table(*rules))))
+
+
+def test_a_forward_rule_must_be_reached_not_merely_there() -> None:
+    ours = "-A FORWARD -i wg -m comment --comment wgcluster-wg -j ACCEPT"
+    reject = f"-A FORWARD {REJECT}"
+    assert faults(with_rules(ours, reject)) == {}
+    assert faults(with_rules(reject, ours, tool="iptables-legacy")) == {
+        "forward": ["iptables-legacy: FORWARD does not let through what comes from wg"]
+    }
+
+
+def test_a_port_that_is_shut_for_one_who_dials() -> None:
+    host = replace(ROOT, listen_from=(ip_network("198.18.0.2/32"), ip_network("198.18.0.3/32")))
+    rules = ("-A INPUT -s 198.18.0.2/32 -p udp -m udp --dport 51820 -j ACCEPT", f"-A INPUT {REJECT}")
+    assert faults(with_rules(*rules), host) == {
+        "port": ["iptables: INPUT does not let 198.18.0.3/32 reach UDP port 51820"]
+    }
+    assert faults(with_rules(*rules)) == {
+        "port": ["iptables: INPUT does not let 0.0.0.0/0 reach UDP port 51820"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (Check("ping", 0), "-"),
+        (Check("ping", 3), "ok"),
+        (Check("ping", 3, ("a",)), "2/3"),
+        (Check("ping", 1, ("a", "b")), "0/1"),
+    ],
+)
+def test_a_cell(check: Check, text: str) -> None:
+    assert str(check) == text
+
+
+def test_the_table() -> None:
+    rows = {
+        "cloud": [Check("unit", 1), Check("ping", 12, ("root (10.0.0.2) does not answer",))],
+        "a-long-name": [Check("unit", 1), Check("nginx", 2)],
+    }
+    assert table(rows).splitlines() == [
+        "host         unit  ping   nginx",
+        "cloud        ok    11/12  -",
+        "a-long-name  ok    -      ok",
+        "",
+        "cloud: ping: root (10.0.0.2) does not answer",
+    ]
+    assert table({"cloud": [Check("unit", 1)]}) == "host   unit\ncloud  ok"
