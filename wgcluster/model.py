@@ -139,6 +139,7 @@ class Cluster:
     keystore: str = "keys.yml"
 
 
+MIN_IPV6_MTU = 1280  # bytes
 _OURS = ("wg_", "firewall", "nginx_")
 _Keys = TypeVar("_Keys", bound=BaseModel)
 
@@ -268,6 +269,18 @@ def _cross_check(
                 yield Fault(host.name, "wg_links", link, "is the host itself")
             elif link not in names:
                 yield Fault(host.name, "wg_links", link, f"no host has this name{_near(link, names)}")
+        for key, endpoint in (("wg_endpoint", host.endpoint), ("wg_site_endpoint", host.site_endpoint)):
+            address = None if endpoint is None or isinstance(endpoint.host, str) else endpoint.host
+            if address is not None and any(address in n for n in networks if n.version == address.version):
+                wrong = "lies inside the overlay; write where the host is reached without the tunnel"
+                yield Fault(host.name, key, str(address), wrong)
+        if host.mtu < MIN_IPV6_MTU and any(network.version == 6 for network in networks):
+            wrong = f"an overlay with IPv6 needs at least {MIN_IPV6_MTU} (RFC 8200, 5)"
+            yield Fault(host.name, "wg_mtu", host.mtu, wrong)
+        for site in host.nginx:
+            if site.scope == "location" and not site.locations:
+                wrong = 'guards nothing; name locations, or guard the whole server with "scope": "server"'
+                yield Fault(host.name, "nginx_vpn_only", site.server_name, wrong)
         if host.masquerade and not host.gateway:
             yield Fault(
                 host.name,

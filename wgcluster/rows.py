@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import State
+from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory  # type: ignore[import-untyped]
 
 from wgcluster.model import Row
@@ -25,7 +27,8 @@ def load_rows(inventory: Path) -> list[Row]:
     """
     if not inventory.is_file():
         raise FileNotFoundError(f"{inventory}: no such inventory; name one with --inventory FILE")
-    loaded: Inventory = make_inventory(str(inventory), cwd=str(inventory.parent.resolve()))
+    with ctx_state.use(State()):  # pyinfra notes there which file it runs
+        loaded: Inventory = make_inventory(str(inventory), cwd=str(inventory.parent.resolve()))
     return rows_of(loaded)
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -65,21 +73,29 @@ def _endpoint(value: object) -> tuple[Address | str, int | None]:
         raise ValueError("the port of an endpoint is 1 to 65535")
     if six is not None:
         try:
-            return IPv6Address(six), int(port) if port else None
-        except ValueError:
+            return _dialable(IPv6Address(six)), int(port) if port else None
+        except AddressValueError:
             raise ValueError("what stands in brackets is no IPv6 address") from None
     try:
-        return IPv4Address(other), int(port) if port else None
-    except ValueError:
+        return _dialable(IPv4Address(other)), int(port) if port else None
+    except AddressValueError:
         pass
     if re.fullmatch(r"[\d.]+", other) or not _DNS_NAME.fullmatch(other):
         raise ValueError(wrong)
     return other, int(port) if port else None
 
 
+def _dialable(address: Address) -> Address:
+    if address.is_unspecified or address.is_loopback or address.is_multicast:
+        raise ValueError("nobody else can dial this address; write the one that other hosts reach it at")
+    return address
+
+
 def _interface(value: object) -> str:
     if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", ".."}:
         raise ValueError("wg-quick takes 1 to 15 characters of a-z A-Z 0-9 _ = + . -")
+    if value.endswith("+"):
+        raise ValueError('a "+" at the end stands for every name that begins so, in iptables; take it away')
     return value
 
 

@@ -18,7 +18,7 @@ _OFTEN_SHARED = 16  # networks: a peer that stands for itself alone has few
 _OFTEN_SHARED_TEXT = 1000  # characters of such a section, at most
 _SECTION = "\n[Peer]\n"
 
-_SECRET = re.compile(r"^(\s*(?:PrivateKey|PresharedKey)\s*=\s*)\S.*$", re.IGNORECASE | re.MULTILINE)
+_SECRET = re.compile(r"^([\s#;]*(?:PrivateKey|PresharedKey)\s*[=:\s]\s*)\S.*$", re.IGNORECASE | re.MULTILINE)
 
 
 class WgConfError(ValueError):
@@ -192,14 +192,14 @@ def _parse(text: str) -> ParsedConfig:
             continue
         name, equals, value = line.partition("=")
         if not equals or not section:
-            raise WgConfError(f"line {number}: {line!r} is no 'Key = value' inside a section")
+            raise WgConfError(f"line {number}: {mask(line)!r} is no 'Key = value' inside a section")
         try:
             if section == "[peer]" and peer is not None:
                 _read_peer(peer, name.strip().lower(), value.strip())
             else:
                 _read_interface(config, name.strip(), value.strip())
         except ValueError as error:
-            raise WgConfError(f"line {number}: {line!r}: {error}") from None
+            raise WgConfError(f"line {number}: {mask(line)!r}: {error}") from None
     return config
 
 

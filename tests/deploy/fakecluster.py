@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from fakehost import Entry, FakeHost
-from forkserver import Answer, Request
-
+from tests.deploy.fakehost import Entry, FakeHost
+from tests.deploy.forkserver import Answer, Request
 from wgcluster import keystore
 from wgcluster.keystore import Registry, Secret
 from wgcluster.model import Client
@@ -34,7 +33,7 @@ class ForkServer:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("forkserver.py"))],
+            [sys.executable, "-m", "tests.deploy.forkserver"],
             env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYINFRA_PROGRESS": "off"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from posixpath import dirname
 
-from fakewg import Failed, Interface, public_key, sections
+from tests.deploy.fakewg import Failed, Interface, hooks, public_key, sections
 
 FILES = Path(__file__).parents[2] / "files"
 PACKAGES = {"wireguard-tools": {"wg", "wg-quick"}, "iptables": {"iptables", "ip6tables"}, "nginx": {"nginx"}}
@@ -52,7 +52,11 @@ class FakeHost:
     active: set[str] = field(default_factory=set)
     links: dict[str, Interface] = field(default_factory=dict)
     sysctls: dict[str, str] = field(
-        default_factory=lambda: {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
+        default_factory=lambda: {
+            "net/ipv4/ip_forward": "0",
+            "net/ipv6/conf/all/forwarding": "0",
+            "net/ipv4/conf/all/send_redirects": "1",
+        }
     )
     advertised: tuple[str, ...] = ()  # interfaces whose default route router advertisements brought
     tables: dict[str, dict[str, Chains]] = field(default_factory=lambda: {"iptables": {}, "ip6tables": {}})
@@ -69,7 +73,7 @@ class FakeHost:
 
     def run(self, command: str, stdin: str) -> tuple[bool, list[str], list[str]]:
         """One command: success, lines of standard output, lines of standard error."""
-        from observation import answer
+        from tests.deploy.observation import answer
 
         self.commands.append(command)
         if (head := without(command, "observe.sh")) is not None:
@@ -129,8 +133,13 @@ class FakeHost:
         self.module = "loaded"
 
     def _sysctl(self, match: re.Match[str], stdin: str) -> None:
-        key = match["key"]
-        self.sysctls[key.replace("/", ".") if "/" in key and "." not in key else key] = match["value"]
+        self._set_sysctl(match["key"], match["value"])
+
+    def _set_sysctl(self, key: str, value: str) -> None:
+        key = key if "/" in key else key.replace(".", "/")
+        if key not in self.sysctls:
+            raise Failed(f"sysctl: cannot stat /proc/sys/{key}: No such file or directory")
+        self.sysctls[key] = value
 
     def _install(self, match: re.Match[str], stdin: str) -> None:
         for name in match["names"].split():
@@ -168,7 +177,7 @@ class FakeHost:
 
     def _unit(self, match: re.Match[str], stdin: str) -> None:
         if match["stale"]:
-            self.links.pop(match["stale"], None)
+            self._down(match["stale"])
         name, interface = match["unit"], match["interface"]
         match match["verb"].split()[0]:
             case "enable":
@@ -191,14 +200,25 @@ class FakeHost:
     def _stop(self, unit: str, interface: str) -> None:
         self.active.discard(unit)
         if unit.startswith("wg-quick@"):
-            self.links.pop(interface, None)
+            self._down(interface)
+
+    def _down(self, interface: str) -> None:
+        self.links.pop(interface, None)
+        self.sysctls.pop(f"net/ipv4/conf/{interface}/send_redirects", None)
 
     def _start(self, unit: str, interface: str) -> None:
         if "wg-quick" not in self.tools:
             raise Failed("Unit wg-quick@.service not found.")
         if self.module == "missing" and "wireguard-go" not in self.tools:
             raise Failed("RTNETLINK answers: Operation not supported")
-        self.links[interface] = Interface.start(self.text(f"/etc/wireguard/{interface}.conf"))
+        text = self.text(f"/etc/wireguard/{interface}.conf")
+        self.links[interface] = Interface.start(text)
+        self.sysctls[f"net/ipv4/conf/{interface}/send_redirects"] = "1"
+        for hook in hooks(text, interface):
+            words = shlex.split(hook)
+            if words[:3] != ["sysctl", "-q", "-w"]:
+                raise Failed(f"{hook}: command not found")
+            self._set_sysctl(*words[3].split("="))
         self.active.add(unit)
 
     def _daemon_reload(self, match: re.Match[str], stdin: str) -> None:

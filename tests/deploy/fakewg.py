@@ -133,6 +133,12 @@ def sections(text: str) -> list[tuple[str, dict[str, list[str]]]]:
     return found
 
 
+def hooks(text: str, interface: str) -> list[str]:
+    """What wg-quick runs once the interface is up."""
+    settings = next(values for name, values in sections(text) if name == "Interface")
+    return [hook.replace("%i", interface) for hook in settings.get("PostUp", [])]
+
+
 def words(values: list[str]) -> list[str]:
     return [word.strip() for value in values for word in value.split(",")]
 

@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from fakehost import FakeHost
-
+from tests.deploy.fakehost import FakeHost
 from wgcluster import keystore
 
 
@@ -140,6 +139,6 @@ def _answer_with(request: Request, connected: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    import forkserver  # so that pickled classes have one name, not __main__'s
+    from tests.deploy import forkserver  # so that pickled classes have one name, not __main__'s
 
     forkserver.serve(sys.stdin.buffer, sys.stdout.buffer)

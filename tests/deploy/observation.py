@@ -9,7 +9,7 @@ from posixpath import dirname
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fakehost import FakeHost
+    from tests.deploy.fakehost import FakeHost
 
 # in the script's order
 _TOOLS = (
@@ -61,11 +61,12 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
     yield "@ addresses"
     yield from _indented([*host.addresses, *(a.split("/")[0] for a in _overlay(host))])
     yield f"@ clock {host.clock}"
-    four, six = "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"
+    four, six = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
     yield f"@ forwarding {host.sysctls.get(four, '-')} {host.sysctls.get(six, '-')}"
-    yield "@ advertised"
-    for name in host.advertised:
-        yield f" {name} {host.sysctls[f'net.ipv6.conf.{name}.accept_ra']}"
+    yield "@ sysctls"
+    keys = [f"net/ipv6/conf/{name}/accept_ra" for name in host.advertised]
+    keys += [f"net/ipv4/conf/{name}/send_redirects" for name in ("all", interface)]
+    yield from (f" {key} {host.sysctls[key]}" for key in keys if key in host.sysctls)
     yield from _rules(host)
     yield f"@ ssh {host.ssh}"
     if host.ssh:

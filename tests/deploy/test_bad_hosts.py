@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakecluster import GUARD, SITE, SITE_PATH, FakeCluster, article
-from fakehost import Entry, FakeHost
-from fakewg import Interface
+
+from tests.deploy.fakecluster import GUARD, SITE, SITE_PATH, FakeCluster, article
+from tests.deploy.fakehost import Entry, FakeHost
+from tests.deploy.fakewg import Interface
 
 CONFIG = "/etc/wireguard/wg.conf"
 ANOTHER = "set wg_interface to another name, or move what is there out of the way"

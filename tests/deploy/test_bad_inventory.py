@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakecluster import FakeCluster, article
+
+from tests.deploy.fakecluster import FakeCluster, article
 
 Data = dict[str, dict[str, Any]]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fakecluster import FakeCluster, article
+
+from tests.deploy.fakecluster import FakeCluster, article
 
 PASSPHRASES: list[tuple[dict[str, str | None], str]] = [
     (

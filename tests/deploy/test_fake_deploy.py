@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from fakecluster import LAPTOP, SITE_PATH, FakeCluster, article, json_of, with_nginx
-from fakehost import FILES, FakeHost, variables, without
-from observation import answer
+
+from tests.deploy.fakecluster import LAPTOP, SITE_PATH, FakeCluster, article, json_of, with_nginx
+from tests.deploy.fakehost import FILES, FakeHost, variables, without
+from tests.deploy.observation import answer
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_first_run_brings_every_host_to_the_plan(world: FakeCluster) -> None:
         config = host.files["/etc/wireguard/wg.conf"]
         assert (config.mode, config.owner, host.folders["/etc/wireguard"]) == ("600", "root:root", "700")
         assert host.module == "loaded"
-        assert host.sysctls["net.ipv4.ip_forward"] == ("1" if name == "root" else "0")
+        assert host.sysctls["net/ipv4/ip_forward"] == ("1" if name == "root" else "0")
     root = world.hosts["root"]
     chain = root.tables["iptables"]["filter"]["FORWARD"]
     assert [rule.split()[-1] for rule in chain] == ["DOCKER-USER", "ACCEPT", "icmp-host-prohibited"]

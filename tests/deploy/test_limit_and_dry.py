@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakecluster import SITE_PATH, FakeCluster, article, json_of
+
+from tests.deploy.fakecluster import SITE_PATH, FakeCluster, article, json_of
 
 
 @pytest.fixture

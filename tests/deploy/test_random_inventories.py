@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from clusters import clusters, rows_of
-from fakecluster import FakeCluster, Rows, json_of, with_nginx
-from fakehost import Chains, FakeHost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.deploy.fakecluster import FakeCluster, Rows, json_of, with_nginx
+from tests.deploy.fakehost import Chains, FakeHost
+from tests.property.clusters import clusters, rows_of
 from wgcluster.model import Cluster
 
 DOCKER = "-j DOCKER-USER"
@@ -64,7 +64,7 @@ def hosts(draw: st.DrawFn) -> FakeHost:
         host.sysctls = dict.fromkeys(host.sysctls, "1")
     if draw(st.integers(0, 2)) == 0:
         host.advertised = ("eth0",)
-        host.sysctls["net.ipv6.conf.eth0.accept_ra"] = draw(st.sampled_from(["0", "1", "2"]))
+        host.sysctls["net/ipv6/conf/eth0/accept_ra"] = draw(st.sampled_from(["0", "1", "2"]))
     if draw(st.integers(0, 2)) == 0:
         host.folders["/etc/wireguard"] = draw(st.sampled_from(["755", "700"]))
     if draw(st.integers(0, 2)) == 0:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakecluster import LAPTOP, PASSPHRASE, FakeCluster, article, json_of
+
+from tests.deploy.fakecluster import LAPTOP, PASSPHRASE, FakeCluster, article, json_of
 
 
 def forms(secret: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from real import Opinion, opinion
+from tests.nginx.real import Opinion, opinion
 
 from wgcluster.nginx import Fault, NginxSyntaxError, parse
 from wgcluster.nginx.tree import ALWAYS_BLOCKS, NEVER_BLOCKS

@@ -13,7 +13,7 @@ import time
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from bodies import INSIDE, LUA, SOUP, WORD
+from tests.nginx.bodies import INSIDE, LUA, SOUP, WORD
 
 from wgcluster.nginx import NginxError, NginxSyntaxError, audit, guard, lex, parse, unguard
 from wgcluster.nginx.find import locations, names_of, servers

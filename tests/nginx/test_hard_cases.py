@@ -10,8 +10,8 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from real import LUA, NGINX, Answer, free_ports, http_paths, opinion, running
-from worlds import FORGED, PASSWORD, dump
+from tests.nginx.real import LUA, NGINX, Answer, free_ports, http_paths, opinion, running
+from tests.nginx.worlds import FORGED, PASSWORD, dump
 
 from wgcluster.nginx import NginxSyntaxError, audit, parse, parse_dump
 from wgcluster.plan import GuardedSite

@@ -15,8 +15,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from real import NGINX, free_ports, http_paths, running
-from worlds import dump
+from tests.nginx.real import NGINX, free_ports, http_paths, running
+from tests.nginx.worlds import dump
 
 from wgcluster.nginx import parse_dump
 from wgcluster.nginx.curl import answers, curl_config

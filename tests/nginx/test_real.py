@@ -13,9 +13,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-import worlds
-from bodies import disagreements
-from real import LUA, NGINX
+from tests.nginx import worlds
+from tests.nginx.bodies import disagreements
+from tests.nginx.real import LUA, NGINX
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 FUZZ_SECONDS = float(os.environ.get("WGCLUSTER_FUZZ_SECONDS", "40"))

@@ -8,8 +8,8 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from real import NGINX, free_ports, http_paths, running
-from worlds import dump
+from tests.nginx.real import NGINX, free_ports, http_paths, running
+from tests.nginx.worlds import dump
 
 from wgcluster.nginx import allow_list, audit, guard, list_path, parse, parse_dump, unguard
 from wgcluster.nginx.probe import Answer as Got

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
-from real import NGINX, Answer, free_ports, http_paths, running
+from tests.nginx.real import NGINX, Answer, free_ports, http_paths, running
 
 from wgcluster.nginx import Finding, audit, parse_dump
 from wgcluster.plan import GuardedSite

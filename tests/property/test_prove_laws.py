@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from clusters import clusters, keys_of
+from tests.property.clusters import clusters, keys_of
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from packets import World
+from tests.property.packets import World
 
 from wgcluster.iptables import Chain
 from wgcluster.model import Cluster

@@ -9,7 +9,7 @@ from ipaddress import collapse_addresses, ip_address, ip_network
 from itertools import combinations
 
 import rustworkx
-from clusters import clusters, keys_of, rows_of
+from tests.property.clusters import clusters, keys_of, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -136,6 +136,21 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         True,
         ["a: wg_masquerade = True: only a gateway masquerades; set wg_gateway = True or leave it out"],
     ),
+    (
+        "wg_endpoint",
+        "10.0.0.9",
+        [
+            "a: wg_endpoint = '10.0.0.9': lies inside the overlay; write where the host is reached without the tunnel"
+        ],
+    ),
+    (
+        "nginx_vpn_only",
+        [{"file": "/etc/nginx/a", "server_name": "git", "locations": []}],
+        [
+            "a: nginx_vpn_only = 'git': guards nothing; name locations, or guard the whole server with"
+            ' "scope": "server"'
+        ],
+    ),
     ("wg_name", "ro ot", [f"ro ot: wg_name = 'ro ot': {NO_NAME}"]),
     ("wg_site", "", [f"a: wg_site = '': {NO_NAME}"]),
     ("wg_links", ["a"], ["a: wg_links = 'a': is the host itself"]),

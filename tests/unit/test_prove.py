@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
-from small_clusters import article, client, cluster, host, line, planned, two_sites
+from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
 
 from wgcluster.iptables import Chain, Tables, parse_save
 from wgcluster.model import Cluster, Endpoint

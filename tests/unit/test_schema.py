@@ -77,12 +77,23 @@ def test_every_address_is_one(address: object) -> None:
     assert TypeAdapter(schema.AddressField).validate_python(str(address)) == address
 
 
+dialable = st.ip_addresses().filter(lambda a: not (a.is_unspecified or a.is_loopback or a.is_multicast))
+
+
 @settings(deadline=None)
-@given(st.ip_addresses(v=4) | st.ip_addresses(v=6).map("[{}]".format), st.none() | st.integers(1, 65535))
-def test_every_address_with_or_without_a_port_is_an_endpoint(host: object, port: int | None) -> None:
-    text = f"{host}" if port is None else f"{host}:{port}"
-    read = TypeAdapter(schema.EndpointField).validate_python(text)
-    assert read == (ip_address(str(host).strip("[]")), port)
+@given(dialable, st.none() | st.integers(1, 65535))
+def test_every_address_with_or_without_a_port_is_an_endpoint(
+    address: schema.Address, port: int | None
+) -> None:
+    host = f"[{address}]" if address.version == 6 else f"{address}"
+    text = host if port is None else f"{host}:{port}"
+    assert TypeAdapter(schema.EndpointField).validate_python(text) == (address, port)
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0", "127.0.0.1:51820", "[::1]", "[::]:1", "224.0.0.1", "[ff02::1]"])
+def test_an_address_that_nobody_else_can_dial_is_no_endpoint(text: str) -> None:
+    with pytest.raises(ValidationError, match="nobody else can dial"):
+        TypeAdapter(schema.EndpointField).validate_python(text)
 
 
 labels = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)

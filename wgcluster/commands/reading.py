@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyinfra.api.state import State
-from pyinfra.context import ctx_state
-
 from wgcluster.keystore import Registry, passphrase
 from wgcluster.model import Cluster, Row, read_cluster
 from wgcluster.plan import HostPlan, Plan, make_plan
@@ -49,8 +46,7 @@ def read(inventory: Path) -> Reading:
         ModelError, KeystoreError: they do not hold what they should.
     """
     try:
-        with ctx_state.use(State()):  # pyinfra notes there which file it runs
-            rows = load_rows(inventory)
+        rows = load_rows(inventory)
     except FileNotFoundError as error:
         raise CommandError(str(error)) from None
     except Exception as error:  # an inventory is a program, so anything may come out of it

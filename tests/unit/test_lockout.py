@@ -1,0 +1,93 @@
+"""The run refuses rules that would shut out the run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from tasks.firewall import lockout, needed
+from tests.unit.chains import BASELINE, EVERYWHERE, PEERS, REJECT, filter_table, of
+from wgcluster.firewall import FAMILIES, wanted
+from wgcluster.iptables import Tables
+from wgcluster.observed import Observed, Rules, Ssh
+from wgcluster.plan import Allow
+
+SSH = Ssh("198.18.8.5", 22, "eth0")
+CLOSED = ":INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]"
+
+
+def seen(ssh: Ssh | None, tables: Tables | None = None, *others: Rules) -> Observed:
+    rules = tuple(Rules(family, "iptables", True, tables or {}) for family in FAMILIES)
+    return Observed(ssh=ssh, rules=(*rules, *others))
+
+
+def test_the_message_says_what_to_write() -> None:
+    assert lockout(BASELINE, seen(SSH)) == (
+        "this run comes from 198.18.8.5 to TCP port 22, which the baseline would close;"
+        ' add {"port": 22, "from": ["198.18.8.5/32"]} to firewall_allow'
+    )
+
+
+def test_what_it_says_helps() -> None:
+    mended = replace(BASELINE, firewall_allow=(Allow(22, "tcp", (ip_network("198.18.8.5/32"),)),))
+    assert lockout(mended, seen(SSH)) is None
+
+
+@pytest.mark.parametrize("source", ["2001:db8:8::5", "fe80::5%eth0"])
+def test_ipv6(source: str) -> None:
+    found = lockout(BASELINE, seen(Ssh(source, 2222, "eth0")))
+    assert found is not None
+    assert f'add {{"port": 2222, "from": ["{source.removesuffix("%eth0")}/128"]}}' in found
+
+
+@pytest.mark.parametrize(
+    ("ssh", "there"),
+    [
+        (None, None),  # it is managed another way, docker exec for one
+        (Ssh("198.18.9.5", 22, "eth0"), None),
+        (Ssh("2001:db8:9::5", 22, "eth0"), None),
+        (Ssh("198.18.8.5", 443, "eth0"), None),
+        (Ssh("127.0.0.1", 2222, "lo"), None),
+        (SSH, filter_table("-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT", f"-A INPUT {REJECT}")),
+    ],
+)
+def test_who_still_gets_in(ssh: Ssh | None, there: Tables | None) -> None:
+    assert lockout(BASELINE, seen(ssh, there)) is None
+
+
+def test_rules_behind_the_baselines_reject_do_not_help() -> None:
+    there = filter_table(f"-A INPUT {REJECT}", "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT")
+    assert lockout(BASELINE, seen(SSH, there)) is not None
+
+
+def test_only_the_baseline_closes_anything() -> None:
+    for mode in (PEERS, replace(BASELINE, firewall="off")):
+        assert lockout(mode, seen(SSH)) is None
+
+
+def test_a_host_without_iptables_is_about_to_get_it() -> None:
+    assert lockout(BASELINE, Observed(ssh=SSH)) is not None
+    assert lockout(BASELINE, Observed(ssh=replace(SSH, source="198.18.9.5"))) is None
+
+
+def test_once_in_place_it_changes_nothing() -> None:
+    """Who was let in by what stands there is not asked again."""
+    rules = [
+        f"-A INPUT {' '.join(rule.spec)}" for rule in of(replace(BASELINE, forwards=(), masquerade=False))
+    ]
+    assert lockout(replace(BASELINE, forwards=()), seen(SSH, filter_table(*rules))) is None
+
+
+def test_each_backend_gets_what_it_needs() -> None:
+    other = Rules(4, "iptables-legacy", False, filter_table(heads=CLOSED))
+    host = replace(PEERS, port=51820, listen_from=EVERYWHERE)
+    made = list(needed(wanted(host), "wg", seen(None, None, other)))
+    assert [(saved.tool, saved.family) for saved, _ in made] == [
+        ("iptables", 4),
+        ("iptables", 6),
+        ("iptables-legacy", 4),
+    ]
+    idle = Rules(4, "iptables-legacy", False, filter_table())
+    assert len(list(needed(wanted(host), "wg", seen(None, None, idle)))) == 2
