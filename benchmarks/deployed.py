@@ -1,0 +1,129 @@
+"""An operator's folder with hosts of pyinfra's @fake connector that answer as if all had been deployed.
+
+python -m benchmarks.deployed FOLDER COUNT: a process of its own, for pyinfra patches what loads it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from tasks import paths
+from tasks.firewall import FILES
+from tasks.kernel import MODULE_TEXT, sysctl_text, wanted_sysctls
+from wgcluster import wgconf
+from wgcluster.commands.reading import read
+from wgcluster.drift import preshared_digest
+from wgcluster.firewall import Rule, boot_text, wanted
+from wgcluster.observed import Observed
+from wgcluster.plan import HostPlan, Peer
+
+CHECKOUT = Path(__file__).parent.parent
+PARTS = ("deploy.py", "tasks", "files", "wgcluster")
+DEGREE = 6  # links a host
+INVENTORY = """\
+import json, pathlib
+
+answers = json.loads(pathlib.Path(__file__).with_name("answers.json").read_text())
+
+
+def host(number):
+    data = {"wg_address": f"10.0.{number // 250}.{number % 250 + 1}"}
+    data["wg_endpoint"] = f"198.18.{number // 250}.{number % 250 + 1}"
+    return f"@fake/h{number:04}", data | {"fake_responses": {"section tools": answers.get(f"h{number:04}", [])}}
+
+
+servers = [host(number) for number in range(COUNT)]
+"""
+SETTINGS = f'wg_networks = ["10.0.0.0/16"]\nwg_topology = "partial"\nwg_degree = {DEGREE}\n'
+
+
+def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
+    """The lines of files/observe.sh on a host that is as planned."""
+    yield from ("@ tools", " apt-get", " systemctl", " wg", " wg-quick", " iptables", " ip6tables")
+    yield from ("@ module", " loaded", "@ directory 700 root:root")
+    config = wgconf.render(host, private_key)
+    yield from _file(paths.config(host.interface), config, wgconf.mask(config), "600")
+    sysctls = wanted_sysctls(host, Observed())
+    rules = wanted(host)
+    for path, text, mode in (
+        (paths.MODULE, MODULE_TEXT, "644"),
+        (paths.SYSCTL, sysctl_text(sysctls), "644"),
+        (paths.FIREWALL_SCRIPT, (FILES / "wgcluster-firewall").read_text(), "755"),
+        (paths.FIREWALL_UNIT, (FILES / "wgcluster-firewall@.service").read_text(), "644"),
+        (paths.rules(host.interface), boot_text(rules, host.interface), "644"),
+    ):
+        if text is not None:
+            yield from _file(path, text, text, mode)
+    for unit in ("wg-quick", "wgcluster-firewall"):
+        yield f"@ unit {unit}@{host.interface}.service enabled / active"
+    yield f"@ link {host.mtu} 0x10091"
+    yield from (f" {address}" for address in host.addresses)
+    yield from ("@ routes", "@ dump", f" {host.public_key}\t{host.port}")
+    yield from (f" {_peer(peer)}" for peer in host.peers)
+    yield from ("@ preshared", f" {preshared_digest(host, {})}", "@ addresses", f" {endpoint}")
+    yield f"@ clock {int(time.time())}"
+    yield "@ forwarding " + " ".join("1" if family in host.forwards else "0" for family in (4, 6))
+    yield "@ sysctls"
+    yield from (f" {key} {value}" for key, value in sysctls.items() if "/" in key)
+    for family, tool in ((4, "iptables"), (6, "ip6tables")):
+        yield f"@ rules {family} {tool} primary"
+        yield from _saved([rule for rule in rules if rule.family == family])
+    yield "@ end"
+
+
+def _file(path: str, text: str, shown: str, mode: str) -> Iterator[str]:
+    yield f"@ file {path} file {mode} root:root {hashlib.sha256(text.encode()).hexdigest()} {path}"
+    yield f" {base64.b64encode(shown.encode()).decode()}"
+
+
+def _peer(peer: Peer) -> str:
+    allowed = ",".join(map(str, peer.allowed_ips))
+    return "\t".join(
+        [peer.public_key, "-", peer.endpoint or "(none)", allowed, "0", str(peer.keepalive or "off")]
+    )
+
+
+def _saved(rules: list[Rule]) -> Iterator[str]:
+    for table in sorted({rule.table for rule in rules} | {"filter"}):
+        yield f" *{table}"
+        own = [rule for rule in rules if rule.table == table]
+        for chain in sorted({rule.chain for rule in own}):
+            yield f" :{chain} ACCEPT [0:0]"
+        yield from (f" -A {rule.chain} {' '.join(rule.spec)}" for rule in own)
+
+
+def make(folder: Path, count: int) -> None:
+    """Write inventory, settings, keys and the hosts' answers beside a copy of the deploy."""
+    for part in PARTS:
+        source = CHECKOUT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / part)
+    (folder / "group_data").mkdir()
+    (folder / "group_data" / "all.py").write_text(SETTINGS)
+    inventory, answers = folder / "inventory.py", folder / "answers.json"
+    inventory.write_text(INVENTORY.replace("COUNT", str(count)))
+    answers.write_text("{}")
+    reading = read(inventory)
+    reading.unlock()
+    reading.registry.ensure_hosts(host.name for host in reading.cluster().hosts)
+    reading.registry.save()
+    found = {}
+    for number, host in enumerate(reading.plan().hosts):
+        key = reading.registry.private_key(host.name).reveal()
+        endpoint = str(IPv4Address("198.18.0.0") + (number // 250 * 256 + number % 250 + 1))
+        found[host.name] = list(answer(host, key, endpoint))
+    answers.write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]), int(sys.argv[2]))
