@@ -48,7 +48,7 @@ def lockout(part: HostPlan, observed: Observed) -> str | None:
     ssh = observed.ssh
     if ssh is None or part.firewall != "baseline":
         return None
-    source = ip_network(ssh.source)
+    source = ip_network(ssh.source.partition("%")[0])  # no rule knows the zone of a link-local address
     if not observed.rules:  # iptables is about to be installed
         bare = tuple(Rules(family, "", True, {}) for family in FAMILIES)
         observed = replace(observed, rules=bare)
