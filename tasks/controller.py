@@ -49,10 +49,10 @@ class Run:
         """What this host gets."""
         return self.plan.host(cluster_name(host))
 
-    def preshared_keys(self, host: HostPlan) -> dict[str, str]:
-        """The preshared keys of a host's links by their names, in clear: only for the host itself."""
+    def preshared_keys(self, host: HostPlan) -> dict[str, Secret]:
+        """The preshared keys of a host's links by their names."""
         names = {peer.preshared_key for peer in host.peers if peer.preshared_key is not None}
-        return {name: self.registry.preshared_key(name).reveal() for name in names}
+        return {name: self.registry.preshared_key(name) for name in names}
 
     def private_key(self, host: HostPlan) -> Secret:
         return self.registry.private_key(host.name)

@@ -26,6 +26,11 @@ def unit(interface: str) -> str:
     return f"wg-quick@{interface}.service"
 
 
+def _preshared_keys(run: Run) -> dict[str, str]:
+    """Of the host's links by their names, in clear: only for the host itself."""
+    return {name: secret.reveal() for name, secret in run.preshared_keys(run.part_of(host)).items()}
+
+
 @operation()
 def config_file(run: Run) -> Commands:
     """Hold /etc/wireguard/<interface>.conf, which root alone may read at any moment."""
@@ -33,7 +38,7 @@ def config_file(run: Run) -> Commands:
     path = paths.config(part.interface)
     observed = run.look(host)
     file = observed.file(path)
-    text = wgconf.render(part, run.private_key(part).reveal(), run.preshared_keys(part))
+    text = wgconf.render(part, run.private_key(part).reveal(), _preshared_keys(run))
     if observed.directory[0] not in ("700", ""):
         run.say(host, f"/etc/wireguard had mode {observed.directory[0]} and gets 700")
         yield StringCommand("chmod 700 /etc/wireguard")
@@ -105,9 +110,7 @@ def _changes(run: Run) -> list[str]:
     observed = run.look(host)
     if observed.link is None or not drift.in_place(part, observed):
         return []  # it is going to be started, with all that is in the file
-    found = list(
-        drift.peer_changes(part, observed.link, observed.clock, run.preshared_keys(part), run.names())
-    )
+    found = list(drift.peer_changes(part, observed.link, observed.clock, _preshared_keys(run), run.names()))
     routes = drift.routes(part, observed.link.routes)
     found += [f"+ route {network}" for network in routes.missing]
     found += [f"- route {destination}" for destination in routes.surplus]

@@ -9,8 +9,7 @@ import segno
 
 from wgcluster.plan import ClientPlan
 from wgcluster.schema import DEFAULT_KEEPALIVE, Address, Network
-from wgcluster.secret import Secret
-from wgcluster.wgconf import HIDDEN
+from wgcluster.secret import HIDDEN, Secret
 
 FIRST = 100  # below it the servers have their addresses, as in the article
 

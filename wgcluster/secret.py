@@ -11,6 +11,8 @@ from typing import NoReturn
 
 from wgcluster.keyfile import KeystoreError
 
+HIDDEN = "(hidden)"  # stands where a secret would
+
 
 class Secret:
     """A text that shows itself only to who calls ``reveal()``. Equal by value; never pickled."""
@@ -25,10 +27,10 @@ class Secret:
         return self._text
 
     def __repr__(self) -> str:
-        return "(hidden)"
+        return HIDDEN
 
     def __format__(self, spec: str) -> str:
-        return format("(hidden)", spec)
+        return format(HIDDEN, spec)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and self._text == other._text

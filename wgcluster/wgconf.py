@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wgcluster.plan import HostPlan, Network, Peer
+from wgcluster.secret import HIDDEN
 
 MARK = "# wgcluster: written by the deploy, which puts back whatever is changed here"
-HIDDEN = "(hidden)"
 # A relay sends packets out by the interface they came in on, for which the kernel would tell the sender of a
 # shorter way (kernel.org, networking/ip-sysctl, send_redirects). Each start makes the interface's value anew.
 NO_REDIRECTS = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from wgcluster.keyfile import encode
 from wgcluster.plan import HostPlan, Interface, Peer
 from wgcluster.schema import Network
-from wgcluster.wgconf import HIDDEN, ParsedConfig, ParsedPeer, Shown, WgConfError, mask, parse, render
+from wgcluster.secret import HIDDEN
+from wgcluster.wgconf import ParsedConfig, ParsedPeer, Shown, WgConfError, mask, parse, render
 
 # apart, so that a public key cannot happen to be a secret
 public_keys = st.binary(min_size=31, max_size=31).map(lambda data: encode(b"\x00" + data))
