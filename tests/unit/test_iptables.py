@@ -140,6 +140,7 @@ NESTED = """
 -A public -j REJECT --reject-with icmp-port-unreachable
 -A wire -p udp -m udp --dport 53 -j ACCEPT
 """
+GOES = ":INPUT ACCEPT [0:0]\n:a - [0:0]\n:b - [0:0]\n-A INPUT -j a\n-A a -p udp -g b\n-A a -j DROP"
 COUNTS = ":INPUT ACCEPT [0:0]\n-A INPUT -j LOG\n-A INPUT\n-A INPUT -j DROP"
 RETURNS = """
 :INPUT DROP [0:0]
@@ -176,6 +177,9 @@ RETURNS = """
         (RETURNS, "FORWARD", ANY, End(0, "ACCEPT"), "ACCEPT"),
         (":INPUT DROP [0:0]", "INPUT", ANY, None, "DROP"),
         (":INPUT DROP [0:0]", "FORWARD", ANY, None, "ACCEPT"),
+        # what may go from a to b comes back behind a's caller, not to a
+        (GOES, "INPUT", ANY, None, "ACCEPT"),
+        (GOES, "INPUT", SSH, End(0, "DROP"), "DROP"),
         (COUNTS, "INPUT", ANY, End(2, "DROP"), "DROP"),
     ],
 )
