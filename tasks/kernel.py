@@ -25,7 +25,7 @@ def load_module(run: Run) -> Commands:
     if observed.module == "available":
         yield StringCommand("modprobe wireguard")
         run.forget(host)
-    elif observed.module == "missing":
+    elif observed.module == "missing" and observed.link is None:
         run.say(host, "the kernel has no WireGuard module; wg-quick will run wireguard-go, in user space")
 
 
