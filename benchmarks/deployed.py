@@ -37,7 +37,8 @@ answers = json.loads(pathlib.Path(__file__).with_name("answers.json").read_text(
 def host(number):
     data = {"wg_address": f"10.0.{number // 250}.{number % 250 + 1}"}
     data["wg_endpoint"] = f"198.18.{number // 250}.{number % 250 + 1}"
-    return f"@fake/h{number:04}", data | {"fake_responses": {"section tools": answers.get(f"h{number:04}", [])}}
+    data["fake_responses"] = {"section tools": answers.get(f"h{number:04}", [])}
+    return f"@fake/h{number:04}", data
 
 
 servers = [host(number) for number in range(COUNT)]
