@@ -41,7 +41,7 @@ def run(
         process = subprocess.Popen(
             [str(word) for word in command],
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            env={**_environment(), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -55,6 +55,11 @@ def run(
         words = " ".join(map(str, command))
         sys.exit(f"{words}: status {process.returncode}\n{text[-4000:]}")
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / _maxrss_unit(), text)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but programs may keep their bytecode, as on any machine that was not told otherwise."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _maxrss_unit() -> int:
