@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -26,9 +24,6 @@ from wgcluster.plan import HostPlan, Plan, PlanError, make_plan
 from wgcluster.prove import prove
 from wgcluster.rows import cluster_name, rows_of
 from wgcluster.secret import Secret
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass
@@ -88,32 +83,29 @@ class Run:
                 host.log(line)
 
 
-_runs: dict[int, Run] = {}
+_runs: dict[int, Run | str] = {}  # by state; a text: why there is none
 
 
-def plainly(function: Callable[P, T]) -> Callable[P, T]:
-    """Faults of the operator's data end the run with their message and no traceback."""
-
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except (ModelError, PlanError, KeystoreError, NginxError) as error:
-            raise PyinfraError(f"\n{error}") from None
-
-    return wrapped
-
-
-@plainly
 def this_run(state: State, secrets: bool = True) -> Run:
     """The Run of this process: made for the first host that asks, the same for all others.
 
     Planned from every host of the inventory, also those that ``--limit`` leaves out. Missing keys are made
     here but saved by the first operation, so that a dry run writes nothing. Without ``secrets`` no
     passphrase is asked for and no key is made.
+
+    Raises:
+        PyinfraError: a fault of the operator's data, which ends the run with its message and no traceback.
     """
     if id(state) not in _runs:
-        _runs[id(state)] = _make_run(state, secrets)
-    return _runs[id(state)]
+        try:
+            _runs[id(state)] = _make_run(state, secrets)
+        except (ModelError, PlanError, KeystoreError, NginxError, PyinfraError) as error:
+            # Kept, too: pyinfra asks for every host, and none is to prove or to prompt again.
+            _runs[id(state)] = f"\n{error}"
+    run = _runs[id(state)]
+    if isinstance(run, str):
+        raise PyinfraError(run)
+    return run
 
 
 def _make_run(state: State, secrets: bool) -> Run:
@@ -144,7 +136,7 @@ def _prove(plan: Plan) -> None:
     if not proof.ok:
         count = f"{len(proof.faults)} fault{'s' if len(proof.faults) > 1 else ''}"
         faults = "\n".join(f"  {fault.message}" for fault in proof.faults)
-        raise PyinfraError(f"\nThe plan does not hold, {count}, nothing was changed:\n{faults}")
+        raise PyinfraError(f"The plan does not hold, {count}, nothing was changed:\n{faults}")
 
 
 def look_at_all(state: State, run: Run) -> dict[Host, Observed]:

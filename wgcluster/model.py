@@ -288,6 +288,9 @@ def _cross_check(
                 True,
                 "only a gateway masquerades; set wg_gateway = True or leave it out",
             )
+        if host.masquerade and host.firewall == "off":
+            wrong = 'its rule goes with firewall = "peers" or "baseline"; with "off" set it to False: routed'
+            yield Fault(host.name, "wg_masquerade", True, wrong)
         if shared.wg_topology == "sites" and host.site is None:
             wrong = 'is required with wg_topology = "sites"; name the provider or location it stands in'
             yield Fault(host.name, "wg_site", None, wrong)

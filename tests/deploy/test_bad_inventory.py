@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.fakecluster import FakeCluster, article
+from tests.deploy.fakecluster import LAPTOP, FakeCluster, article
 
 Data = dict[str, dict[str, Any]]
 
@@ -127,6 +127,10 @@ CASES = [
     cloud("wg_keepalive", 0, "wg_keepalive = 0: must be at least 1"),
     cloud("wg_gateway", "yes", "wg_gateway = 'yes': must be True or False"),
     cloud("wg_masquerade", True, "wg_masquerade = True: only a gateway masquerades; set wg_gateway = True"),
+    (
+        {"root": {"firewall": "off"}},
+        ['root: wg_masquerade = True: its rule goes with firewall = "peers" or "baseline"; with "off"'],
+    ),
     # names
     *(
         shared("wg_interface", value, f"wg_interface = {value!r}: {INTERFACE}")
@@ -189,6 +193,22 @@ def test_all_faults_of_all_hosts_at_once(tmp_path: Path) -> None:
             f"wg_interface = 'wg 0': {INTERFACE}",
         ],
     )
+
+
+def test_a_plan_that_does_not_hold_is_proved_once_and_stops_the_run(tmp_path: Path) -> None:
+    world = article(tmp_path)
+    world.shared["wg_expect"] = ["root !-> cloud", "backup -> root"]
+    world.add_clients(LAPTOP)
+    keys = world.keystore.read_bytes()
+    done = world.run("deploy.py", "-y")
+    assert done.code == 1
+    assert "The plan does not hold, 1 fault, nothing was changed:\n" in done.err
+    assert "root !-> cloud" in done.err
+    warnings = [line for line in done.err.splitlines() if "Proof of reachability:" in line]
+    assert len(warnings) == 1
+    assert "if root is lost, laptop is cut off" in warnings[0]
+    assert all(host.commands == [] for host in world.hosts.values())
+    assert world.keystore.read_bytes() == keys
 
 
 def test_the_command_itself_says_so_and_exits_with_1(tmp_path: Path) -> None:
