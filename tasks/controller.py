@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -97,6 +100,7 @@ def this_run(state: State, secrets: bool = True) -> Run:
         PyinfraError: a fault of the operator's data, which ends the run with its message and no traceback.
     """
     if id(state) not in _runs:
+        _known_to_inspect(state)
         try:
             _runs[id(state)] = _make_run(state, secrets)
         except (ModelError, PlanError, KeystoreError, NginxError, PyinfraError) as error:
@@ -106,6 +110,18 @@ def this_run(state: State, secrets: bool = True) -> Run:
     if isinstance(run, str):
         raise PyinfraError(run)
     return run
+
+
+def _known_to_inspect(state: State) -> None:
+    """Let the file that pyinfra executes be found among the modules.
+
+    pyinfra looks up the stack for the order of each operation on each host, and inspect.getmodule goes
+    through all modules for a file that is none: 3 ms of the 4 that an operation costs where nothing changes.
+    """
+    if state.current_deploy_filename:
+        module = ModuleType(f"<{state.current_deploy_filename}>")
+        module.__file__ = os.path.abspath(state.current_deploy_filename)
+        sys.modules[module.__name__] = module
 
 
 def _make_run(state: State, secrets: bool) -> Run:
