@@ -242,7 +242,8 @@ def wrong_with(finding: Finding, answers: list[Answer], public: list[str]) -> st
     served = [a for a in answers if "SECRET" in a.body and not any(mark in a.body for mark in public)]
     if finding.kind in ("guarded", "closed") and served:
         return f"{finding.kind}, but served: {served[0].body!r}"
-    if finding.kind == "guarded" and answers[0].status == 200 and answers[0].body and not public:
+    told = answers[0].body not in ("", "refused")  # an error_page may give a refusal the status 200
+    if finding.kind == "guarded" and answers[0].status == 200 and told and not public:
         return f"guarded, but answers {answers[0].status}"
     if finding.kind == "leaks" and not served and all(a.status >= 400 for a in answers):
         return f"leaks, but nobody gets anything: {[a.status for a in answers]}"

@@ -25,7 +25,7 @@ word = st.sampled_from(
 @st.composite
 def simple(draw: st.DrawFn) -> str:
     name = draw(
-        st.sampled_from(["proxy_set_header", "root", "add_header", "gzip", "set", "index", "allow_x"])
+        st.sampled_from(["proxy_set_header", "expires", "add_header", "gzip", "x", "index", "allow_x"])
     )
     words = draw(st.lists(word, min_size=1, max_size=3))
     gaps = [draw(gap) for _ in words]

@@ -11,11 +11,12 @@ from .access import Level
 from .effective import effective
 from .errors import position
 from .find import find_servers, listens_of, names_of, servers
-from .judge import Kind, ServerJudge, Verdict
+from .judge import ServerJudge
 from .places import Place
 from .site import allow_list, list_path
 from .targets import Target, overlap, stream_targets, targets_at, upstreams
 from .tree import Directive
+from .verdict import Kind, Verdict
 
 
 @dataclass(frozen=True, slots=True)

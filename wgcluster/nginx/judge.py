@@ -9,17 +9,16 @@ another place, named ones too; subrequests (mirror, auth_request) skip the acces
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from ..plan import GuardedSite
 from ..prefixes import Network
-from .access import Families, Level, forgeable, opening
-from .find import covers, is_wished, listens_of
-from .places import Place, is_page, places_of, resolve
+from .access import Level, opening
+from .gate import Gate
+from .places import Place, is_page
 from .rewrite import (
     EVERYTHING,
     REDIRECTS,
-    always_returns,
     handed_on,
     has_list,
     moved,
@@ -28,19 +27,10 @@ from .rewrite import (
     rewrites,
 )
 from .tree import Directive
+from .verdict import NO_TRAIL, Trail, Verdict, redirected
 
-Kind = Literal["guarded", "public", "leaks", "closed"]
 # Codes that no client can cause before the access list is asked: they come from the content.
 _LATE = frozenset({"401", "404", "502", "504"})
-
-
-class Verdict(NamedTuple):
-    """What becomes of a denied client, why, and what the operator can do about it."""
-
-    kind: Kind
-    reason: str
-    remedy: str = ""
-    at: Directive | None = None  # the line to blame, where it is not the location's own
 
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:
@@ -56,37 +46,13 @@ def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "ser
     return "locations" if "closed" in kinds and kinds <= {"closed", "public"} else ""
 
 
-class Trail(NamedTuple):
-    """The places a request came through, and what an error_page on the way has done to it."""
-
-    places: tuple[Place, ...] = ()
-    got: bool = False  # it has become a GET
-    paged: bool = False  # no further error_page is asked
-
-    def by_page(self, target: str, level: Level) -> Trail:
-        """On to ``target``: a URI makes the request a GET, a named location leaves it as it is."""
-        return Trail(self.places, self.got or target.startswith("/"), not level.pages_recurse)
-
-
-NO_TRAIL = Trail()
-
-
-class ServerJudge:
+class ServerJudge(Gate):
     """The verdicts on one server block, for clients that are in none of the sites' ``allow``."""
 
     def __init__(
         self, server: Directive, http: Level, sites: Sequence[GuardedSite], allowed: Sequence[Network] = ()
     ) -> None:
-        self.server = server
-        self.sites = sites
-        self.allowed = tuple(allowed) or tuple(n for site in sites for n in site.allow)
-        self.families = Families.of(listens_of(server))
-        self.level = http.enter(server.body)
-        self.outer = places_of(server, http)
-        self.places = [p for top in self.outer for p in top.walk()]
-        # set_real_ip_from of the places that a request may have come through before
-        self._tainted: dict[Place, frozenset[Directive]] = {}
-        self.server_move = moved(server.body)
+        super().__init__(server, http, sites, allowed)
         self.server_answer = self._answer(server.body, self.level, has_list(server.body), NO_TRAIL)
         self._reached = self._find_reached()
 
@@ -112,29 +78,10 @@ class ServerJudge:
         verdict = self._meets(place, NO_TRAIL)
         return self._public(place, verdict) if self.is_public(place) else verdict
 
-    def is_public(self, place: Place) -> bool:
-        """Declared public by the operator, or inside such a location and without a list of its own."""
-        if place.key is None:
-            return False
-        if any(covers(place.key, wish) for site in self.sites for wish in site.public):
-            return True
-        return (
-            place.parent is not None and not has_list(place.directive.body) and self.is_public(place.parent)
-        )
-
-    def refuses(self, place: Place) -> bool:
-        """Does the list in effect at ``place`` keep out who is not on it?"""
-        return opening(place.level.rules, self.allowed_at(place), self.families) is None
-
-    def _is_open(self, place: Place) -> bool:
-        """Is what a stranger gets there just what was declared public?"""
-        opened = self._let_in(place, place.level, NO_TRAIL) is not None
-        return self.is_public(place) and opened and handed_on(place.directive.body) is None
-
     def _public(self, place: Place, verdict: Verdict) -> Verdict:
         if verdict.kind == "guarded":
             return Verdict("guarded", "declared public, but a list is in effect here and denies")
-        if verdict.kind == "leaks" and place.key and self._let_in(place, place.level, NO_TRAIL) is None:
+        if verdict.kind == "leaks" and place.key and self.let_in(place, place.level, NO_TRAIL) is None:
             return verdict  # the list denies, and the answer to that is more than was declared public
         mirrors = [m for m in place.level.mirrors if m.args[:1] != ("off",)]
         if mirrors:
@@ -148,14 +95,6 @@ class ServerJudge:
                     return Verdict("leaks", reason, f"take {child.name} out of this location", child)
         closed = f"; {verdict.reason}" if verdict.kind == "closed" else ""
         return Verdict("public", f"declared public{closed}")
-
-    def allowed_at(self, place: Place) -> Sequence[Network]:
-        """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""
-        if place.key is not None:
-            for site in self.sites:
-                if site.scope == "location" and any(is_wished(place.key, w) for w in site.locations):
-                    return site.allow
-        return self.allowed
 
     # What happens to a request that has come to a place --------------------------------------------
 
@@ -191,7 +130,7 @@ class ServerJudge:
 
     def _asked(self, place: Place, seen: Trail) -> Verdict:
         """The access phase at ``place``, and what follows where it lets the client in."""
-        leak = self._let_in(place, place.level, seen)
+        leak = self.let_in(place, place.level, seen)
         if leak is None:
             return self._refused(place, seen)
         if (target := handed_on(place.directive.body)) is not None:
@@ -201,7 +140,7 @@ class ServerJudge:
     def _other_methods(self, place: Place, seen: Trail) -> Verdict | None:
         """The leak through ``limit_except``: its methods have a level of their own, without the rewrites."""
         for child in named_children(place.directive.body, "limit_except"):
-            leak = self._let_in(place, place.level.enter(child.body), seen)
+            leak = self.let_in(place, place.level.enter(child.body), seen)
             if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
                 refusals = (self._refused(place, seen, code) for code in ("404", "405"))
                 leak = next((verdict for verdict in refusals if verdict.kind == "leaks"), None)
@@ -213,55 +152,6 @@ class ServerJudge:
             elif (refused := self._refused(place, seen)).kind == "leaks":
                 return refused
         return None
-
-    def _let_in(self, place: Place, level: Level, seen: Trail) -> Verdict | None:
-        """Why the access phase lets a client in that is not on the list; None: it does not."""
-        allowed = self.allowed_at(place)
-        opened = opening(level.rules, allowed, self.families)
-        if opened is not None:
-            return self._open(place, opened)
-        if (checker := level.any_will_do) is not None:
-            reason = f"satisfy any: who passes {checker.name} need not pass the list"
-            return Verdict("leaks", reason, 'write "satisfy all;", or take it out', level.satisfy)
-        # Where nobody at all may pass a forged address is no use.
-        useful = opening(level.rules, (), self.families) is not None
-        if useful and (realip := forgeable(self._trusted(seen), allowed)) is not None:
-            word = realip.args[0] if realip.args else ""
-            reason = f"set_real_ip_from {word}: clients there may name any address as theirs"
-            remedy = f'if only your proxy is at {word}, add {word} to "allow"; else name just its address'
-            if word in ("0.0.0.0/0", "::/0"):
-                remedy = 'name just the address of your proxy, and add it to "allow"'
-            return Verdict("leaks", reason, remedy, realip)
-        return None
-
-    def _trusted(self, seen: Trail) -> list[Directive]:
-        """Whom the places that the request went through believe: an address once replaced stays replaced."""
-        trusted = list(self.level.trusted)  # asked at the very start, with the server's own
-        for place in seen.places[:1]:
-            trusted += sorted(self._tainted.get(place, ()), key=lambda d: d.start)
-        for place in seen.places:
-            trusted += place.level.trusted if place is seen.places[-1] else self._believed(place)
-        return trusted
-
-    def _believed(self, place: Place) -> Sequence[Directive]:
-        """realip works just before access: not where the rewrite phase sends every request on."""
-        if place.key and (moved(place.directive.body) is not None or always_returns(place.directive.body)):
-            return ()
-        return place.level.trusted
-
-    def _open(self, place: Place, opened: Directive | str) -> Verdict:
-        own = has_list(place.directive.body)
-        outer = place.parent.level if place.parent else self.level
-        remedy = f'add "{place.name}" to "locations" or to "public", or use "scope": "server"'
-        if place.key is None:
-            remedy = 'add a "location /" and name it, or use "scope": "server"'
-        if own and opening(outer.rules, self.allowed, self.families) is None:
-            remedy = 'take them out, or name the location in "locations" or "public"'
-            return Verdict("leaks", "its own allow and deny drop the outer list", remedy)
-        if isinstance(opened, Directive):
-            reason = f"allow {' '.join(opened.args)} lets in who is not on the list: the first match wins"
-            return Verdict("leaks", reason, 'take it out, or add its network to the site\'s "allow"', opened)
-        return Verdict("leaks", opened, remedy)
 
     def _refused(self, place: Place, seen: Trail, code: str = "403") -> Verdict:
         """nginx itself says 403 (or ``code``): who writes the answer?"""
@@ -275,7 +165,7 @@ class ServerJudge:
             if follow.kind != "leaks":
                 continue
             there = self.target(target)
-            if there is None or not (self._is_open(there) or is_page(there, target)):
+            if there is None or not (self.is_open(there) or is_page(there, target)):
                 return Verdict(
                     "leaks", follow.reason, f"guard {target}, or take error_page {code} out", directive
                 )
@@ -295,7 +185,7 @@ class ServerJudge:
                 if inner is not None and inner.kind == "leaks":
                     return inner
             elif child.name == "rewrite" and rewrites(child) == "answer":
-                verdict = _redirected(child, child.args[1], own_list)
+                verdict = redirected(child, child.args[1], own_list)
                 if verdict.kind == "leaks" or child.args[0] in EVERYTHING:
                     return verdict
             elif child.name.startswith(("rewrite_by_lua", "server_rewrite_by_lua")):
@@ -309,7 +199,7 @@ class ServerJudge:
         args = directive.args
         code, text = (args[0], args[1] if len(args) > 1 else None) if args else ("", None)
         if not code.isdigit():
-            return _redirected(directive, code, own_list)
+            return redirected(directive, code, own_list)
         if (
             not seen.paged
             and (text is None or code in REDIRECTS)
@@ -319,7 +209,7 @@ class ServerJudge:
                 page[0], seen.by_page(page[0], level), f"return {code} is answered by {page[0]}"
             )
         if code in REDIRECTS:
-            return _redirected(directive, text or "", own_list)
+            return redirected(directive, text or "", own_list)
         if int(code) >= 400:
             return Verdict("closed", f"answers {code} whoever asks", "", directive)
         if text is None and not own_list:
@@ -338,13 +228,6 @@ class ServerJudge:
         met = self._meets(place, seen)
         return met._replace(reason=f"{how}: {met.reason}")
 
-    def target(self, target: str) -> Place | None:
-        if target.startswith("@"):
-            return next((p for p in self.places if p.named and p.name == target), None)
-        uri = (self.server_move or target).partition("?")[0].partition("$")[0]
-        own = self.outer[-1] if self.outer and self.outer[-1].key is None else None
-        return resolve(self.outer, uri) or own
-
     # Which named and internal locations strangers can come to ---------------------------------------
 
     def _find_reached(self) -> dict[Place, str]:
@@ -358,16 +241,16 @@ class ServerJudge:
             place = work.pop()
             if place.internal and place not in reached and not place.level.error_pages:
                 continue
-            taint = self._tainted.get(place, frozenset()) | frozenset(self._believed(place))
+            taint = self.tainted.get(place, frozenset()) | frozenset(self.believed(place))
             for target, how in self._ways_on(place):
                 there = self.target(target)
                 if there is None or there is place:
                     continue
-                before = (self._tainted.get(there, frozenset()), reached.get(there))
-                self._tainted[there] = before[0] | taint
+                before = (self.tainted.get(there, frozenset()), reached.get(there))
+                self.tainted[there] = before[0] | taint
                 if (there.named or there.internal) and before[1] != "moved":
                     reached[there] = how
-                if before != (self._tainted[there], reached.get(there)):  # it only ever grows
+                if before != (self.tainted[there], reached.get(there)):  # it only ever grows
                     work.append(there)
         return reached
 
@@ -388,14 +271,6 @@ class ServerJudge:
                     yield child.args[1], "moved"
                 elif opened and child.name == "try_files" and child.args:
                     yield child.args[-1], "moved"
-
-
-def _redirected(directive: Directive, target: str, own_list: bool) -> Verdict:
-    """A redirect gives away nothing of the service; but beside a list it shows that the list is dead."""
-    if target.startswith("https://") or not own_list:
-        return Verdict("closed", f"answers with a redirect to {target}", "", directive)
-    reason = f"{directive.name} runs before the list here: whoever asks is redirected to {target}"
-    return Verdict("leaks", reason, 'declare this location "public", or take the redirect out', directive)
 
 
 def _with_if(directive: Directive) -> Iterable[Directive]:

@@ -1,0 +1,115 @@
+"""The lists of one server: who is let in at which of its places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..plan import GuardedSite
+from ..prefixes import Network
+from .access import Families, Level, forgeable, opening
+from .find import covers, is_wished, listens_of
+from .places import Place, places_of, resolve
+from .rewrite import always_returns, handed_on, has_list, moved
+from .tree import Directive
+from .verdict import NO_TRAIL, Trail, Verdict
+
+
+class Gate:
+    """One server block as clients meet it that are in none of the sites' ``allow``."""
+
+    def __init__(
+        self, server: Directive, http: Level, sites: Sequence[GuardedSite], allowed: Sequence[Network] = ()
+    ) -> None:
+        self.server = server
+        self.sites = sites
+        self.allowed = tuple(allowed) or tuple(n for site in sites for n in site.allow)
+        self.families = Families.of(listens_of(server))
+        self.level = http.enter(server.body)
+        self.outer = places_of(server, http)
+        self.places = [p for top in self.outer for p in top.walk()]
+        self.server_move = moved(server.body)
+        # set_real_ip_from of the places that a request may have come through before
+        self.tainted: dict[Place, frozenset[Directive]] = {}
+
+    def is_public(self, place: Place) -> bool:
+        """Declared public by the operator, or inside such a location and without a list of its own."""
+        if place.key is None:
+            return False
+        if any(covers(place.key, wish) for site in self.sites for wish in site.public):
+            return True
+        return (
+            place.parent is not None and not has_list(place.directive.body) and self.is_public(place.parent)
+        )
+
+    def refuses(self, place: Place) -> bool:
+        """Does the list in effect at ``place`` keep out who is not on it?"""
+        return opening(place.level.rules, self.allowed_at(place), self.families) is None
+
+    def is_open(self, place: Place) -> bool:
+        """Is what a stranger gets there just what was declared public?"""
+        opened = self.let_in(place, place.level, NO_TRAIL) is not None
+        return self.is_public(place) and opened and handed_on(place.directive.body) is None
+
+    def allowed_at(self, place: Place) -> Sequence[Network]:
+        """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""
+        if place.key is not None:
+            for site in self.sites:
+                if site.scope == "location" and any(is_wished(place.key, w) for w in site.locations):
+                    return site.allow
+        return self.allowed
+
+    def target(self, target: str) -> Place | None:
+        if target.startswith("@"):
+            return next((p for p in self.places if p.named and p.name == target), None)
+        uri = (self.server_move or target).partition("?")[0].partition("$")[0]
+        own = self.outer[-1] if self.outer and self.outer[-1].key is None else None
+        return resolve(self.outer, uri) or own
+
+    def let_in(self, place: Place, level: Level, seen: Trail) -> Verdict | None:
+        """Why the access phase lets a client in that is not on the list; None: it does not."""
+        allowed = self.allowed_at(place)
+        opened = opening(level.rules, allowed, self.families)
+        if opened is not None:
+            return self._open(place, opened)
+        if (checker := level.any_will_do) is not None:
+            reason = f"satisfy any: who passes {checker.name} need not pass the list"
+            return Verdict("leaks", reason, 'write "satisfy all;", or take it out', level.satisfy)
+        # Where nobody at all may pass a forged address is no use.
+        useful = opening(level.rules, (), self.families) is not None
+        if useful and (realip := forgeable(self._trusted(seen), allowed)) is not None:
+            word = realip.args[0] if realip.args else ""
+            reason = f"set_real_ip_from {word}: clients there may name any address as theirs"
+            remedy = f'if only your proxy is at {word}, add {word} to "allow"; else name just its address'
+            if word in ("0.0.0.0/0", "::/0"):
+                remedy = 'name just the address of your proxy, and add it to "allow"'
+            return Verdict("leaks", reason, remedy, realip)
+        return None
+
+    def _trusted(self, seen: Trail) -> list[Directive]:
+        """Whom the places that the request went through believe: an address once replaced stays replaced."""
+        trusted = list(self.level.trusted)  # asked at the very start, with the server's own
+        for place in seen.places[:1]:
+            trusted += sorted(self.tainted.get(place, ()), key=lambda d: d.start)
+        for place in seen.places:
+            trusted += place.level.trusted if place is seen.places[-1] else self.believed(place)
+        return trusted
+
+    def believed(self, place: Place) -> Sequence[Directive]:
+        """realip works just before access: not where the rewrite phase sends every request on."""
+        if place.key and (moved(place.directive.body) is not None or always_returns(place.directive.body)):
+            return ()
+        return place.level.trusted
+
+    def _open(self, place: Place, opened: Directive | str) -> Verdict:
+        own = has_list(place.directive.body)
+        outer = place.parent.level if place.parent else self.level
+        remedy = f'add "{place.name}" to "locations" or to "public", or use "scope": "server"'
+        if place.key is None:
+            remedy = 'add a "location /" and name it, or use "scope": "server"'
+        if own and opening(outer.rules, self.allowed, self.families) is None:
+            remedy = 'take them out, or name the location in "locations" or "public"'
+            return Verdict("leaks", "its own allow and deny drop the outer list", remedy)
+        if isinstance(opened, Directive):
+            reason = f"allow {' '.join(opened.args)} lets in who is not on the list: the first match wins"
+            return Verdict("leaks", reason, 'take it out, or add its network to the site\'s "allow"', opened)
+        return Verdict("leaks", opened, remedy)
