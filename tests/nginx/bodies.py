@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 
 from tests.nginx.real import Opinion, opinion
-
 from wgcluster.nginx import Fault, NginxSyntaxError, parse
 from wgcluster.nginx.tree import ALWAYS_BLOCKS, NEVER_BLOCKS
 

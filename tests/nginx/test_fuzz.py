@@ -14,7 +14,6 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from tests.nginx.bodies import INSIDE, LUA, SOUP, WORD
-
 from wgcluster.nginx import NginxError, NginxSyntaxError, audit, guard, lex, parse, unguard
 from wgcluster.nginx.find import locations, names_of, servers
 from wgcluster.nginx.probe import probes

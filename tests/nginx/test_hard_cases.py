@@ -10,9 +10,9 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+
 from tests.nginx.real import LUA, NGINX, Answer, free_ports, http_paths, opinion, running
 from tests.nginx.worlds import FORGED, PASSWORD, dump
-
 from wgcluster.nginx import NginxSyntaxError, audit, parse, parse_dump
 from wgcluster.plan import GuardedSite
 

@@ -6,9 +6,9 @@ import random
 from ipaddress import ip_address
 
 import pytest
+
 from tests.nginx import worlds
 from tests.nginx.real import NGINX, Answer, free_ports, http_paths, running
-
 from wgcluster.nginx import audit, parse, parse_dump
 from wgcluster.nginx.access import Level
 from wgcluster.nginx.judge import ServerJudge

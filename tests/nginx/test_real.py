@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from tests.nginx import worlds
 from tests.nginx.bodies import disagreements
 from tests.nginx.real import LUA, NGINX

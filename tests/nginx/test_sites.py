@@ -8,9 +8,9 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+
 from tests.nginx.real import NGINX, free_ports, http_paths, running
 from tests.nginx.worlds import dump
-
 from wgcluster.nginx import allow_list, audit, guard, list_path, parse, parse_dump, unguard
 from wgcluster.nginx.probe import Answer as Got
 from wgcluster.nginx.probe import judge_insider, judge_stranger, probes

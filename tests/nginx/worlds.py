@@ -11,7 +11,6 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from tests.nginx.real import NGINX, Answer, free_ports, http_paths, running
-
 from wgcluster.nginx import Finding, audit, parse_dump
 from wgcluster.plan import GuardedSite
 
