@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ def audit(files: Mapping[str, str], sites: Sequence[GuardedSite]) -> list[Findin
         )
     tree = effective(files)
     for site in sites:
-        if not find_servers(tree, site.server_name):
+        if not _servers_of(tree, site):
             remedy = "enable the site, or correct its name"
             reason = f'no server answers for "{site.server_name}": nothing is guarded'
             findings.append(
@@ -147,9 +148,21 @@ def sites_of_servers(
     """The servers that are to be guarded, with the sites they answer for."""
     guarded: dict[Directive, list[GuardedSite]] = {}
     for site in sites:
-        for server in find_servers(tree, site.server_name):
+        for server in _servers_of(tree, site):
             guarded.setdefault(server, []).append(site)
     return guarded
+
+
+def _servers_of(tree: Sequence[Directive], site: GuardedSite) -> list[Directive]:
+    """Those of its own file and, as other files may answer for the name, too, those of all.
+
+    A dump may know the file by a link in another folder, so the last part of the path has to do.
+    """
+    name = posixpath.basename(site.file)
+    own = find_servers([s for s in servers(tree) if posixpath.basename(s.file) == name], site.server_name)
+    if own and site.server_name.partition(":")[0] in ("", "default"):
+        return own  # each file may have a default server, on addresses of its own
+    return list(dict.fromkeys([*own, *find_servers(tree, site.server_name)]))
 
 
 def _judged(server: Directive, place: Place, verdict: Verdict) -> Judged:

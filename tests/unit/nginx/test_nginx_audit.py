@@ -142,6 +142,30 @@ def test_two_sites_of_one_server_may_each_let_in_others() -> None:
     assert [f.kind for f in findings(text, replace(SITE, public=()))] == ["guarded", "leaks"]
 
 
+def test_the_default_server_is_that_of_the_sites_own_file() -> None:
+    site = replace(SITE, file="/etc/nginx/sites-available/s", server_name="", public=())
+    inside = f"location / {{ include {list_path(site)}; proxy_pass http://x; }}"
+    files = {
+        "/etc/nginx/nginx.conf": "events {} http { include sites-enabled/*; }",
+        "/etc/nginx/sites-enabled/default": "server { listen 80 default_server; root /var/www/html; }",
+        "/etc/nginx/sites-enabled/s": f"server {{ listen 8080; {inside} }}",
+    }
+    assert [(f.kind, f.listen) for f in audit(files, [site])] == [("guarded", "8080")]
+
+
+def test_every_file_that_answers_for_a_name_is_judged() -> None:
+    site = replace(SITE, public=())
+    files = {
+        "/etc/nginx/nginx.conf": "events {} http { include e/*; }",
+        "/etc/nginx/e/s": f"server {{ server_name *.test; location / {{ include {list_path(site)}; }} }}",
+        "/etc/nginx/e/other": "server { server_name a.test; location / { } }",
+    }
+    assert {(f.file, f.kind) for f in audit(files, [site])} == {
+        ("/etc/nginx/e/s", "guarded"),
+        ("/etc/nginx/e/other", "leaks"),
+    }
+
+
 def test_files_at_hand_need_no_main_file() -> None:
     text = "server { server_name a.test; location / { proxy_pass http://x; } }"
     site = replace(SITE, public=())
