@@ -62,7 +62,7 @@ class Run:
 
     def look(self, host: Host) -> Observed:
         """The host as it is; read once a stage, and again after a change of ours (``forget``)."""
-        key = (host.name, host.state.current_stage)
+        key = (host.name, _stage(host))
         if key not in self.seen:
             part = self.part_of(host)
             self.seen[key] = host.get_fact(
@@ -76,7 +76,7 @@ class Run:
 
     def forget(self, host: Host) -> None:
         """Something on the host was changed: what was seen of it no longer counts."""
-        self.seen.pop((host.name, host.state.current_stage), None)
+        self.seen.pop((host.name, _stage(host)), None)
 
     def say(self, host: Host, text: str) -> None:
         """Log a text about a host, once: operations are gone through twice, to predict and to do."""
@@ -84,6 +84,14 @@ class Run:
             self.said.add((host.name, text))
             for line in text.splitlines():
                 host.log(line)
+
+
+def _stage(host: Host) -> object:
+    """Of the run: what is seen in one does not count in the next, for the operator is asked in between.
+
+    With ``-y`` nothing is predicted and nobody asked: all is one stage, and the preflight's look serves it.
+    """
+    return host.state.current_stage if host.state.check_for_changes else None
 
 
 _runs: dict[int, Run | str] = {}  # by state; a text: why there is none
