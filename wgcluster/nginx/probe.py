@@ -265,7 +265,8 @@ def judge_stranger(probe: Probe, answer: Answer) -> str:
     """Why ``answer`` is wrong for a client that is not on the list; "" if it is right."""
     got = f"{answer.status}" if answer.status else "no answer"
     if probe.expected == "served":
-        return "" if answer.status not in (0, 403) else f"{probe}: {got}, though it is public"
+        refused = answer.status == 0 or (answer.status == 403 and not _is_folder(probe))
+        return f"{probe}: {got}, though it is public" if refused else ""
     if answer.status in probe.statuses:
         return ""
     right = " or ".join(str(status or "no answer") for status in sorted(probe.statuses))
@@ -283,6 +284,11 @@ def judge_insider(probe: Probe, answer: Answer, stranger: Answer | None = None) 
     if answer.status == 0:
         return f"{probe}: no answer"
     denied = answer.status == 403 and (stranger is None or answer == stranger)
-    if denied and (probe.proxied or probe.expected == "served"):
+    if denied and (probe.proxied or (probe.expected == "served" and not _is_folder(probe))):
         return f"{probe}: 403 for a client on the list (location {probe.location}, {probe.file}:{probe.line})"
     return ""
+
+
+def _is_folder(probe: Probe) -> bool:
+    """May nginx say 403 here to anyone? So it does of a folder without an index that is there."""
+    return not probe.proxied and probe.path.endswith("/")

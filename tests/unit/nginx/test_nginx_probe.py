@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -136,6 +137,19 @@ def test_public_is_anything_but_403() -> None:
     assert judge_stranger(probe, Answer(404)) == ""
     assert judge_stranger(probe, Answer(403)).endswith("403, though it is public")
     assert judge_stranger(probe, Answer(0)).endswith("no answer, though it is public")
+
+
+def test_a_public_folder_without_index_is_403_to_anyone() -> None:
+    text = f"server {{ server_name a.test; location / {{ {LIST} }} location ~ ^/pub {{ root /w; }} }}"
+    found = [p for p in made(text, public=("~ ^/pub",))[0] if p.expected == "served"]
+    folder = next(p for p in found if p.path.endswith("/"))
+    refused = Answer(403, 153)
+    assert judge_stranger(folder, refused) == judge_insider(folder, refused, refused) == ""
+    file = next(p for p in found if not p.path.endswith("/"))
+    assert "though it is public" in judge_stranger(file, refused)
+    assert "403 for a client on the list" in judge_insider(file, refused, refused)
+    behind = replace(folder, proxied=True)
+    assert "though it is public" in judge_stranger(behind, refused)
 
 
 def test_how_a_stranger_is_judged() -> None:
