@@ -79,10 +79,10 @@ class Namespace:
         """What a command prints that runs in here; AssertionError with its words if it fails."""
         return _run(["nsenter", f"--net={self.path}", *argv], text, variables)
 
-    def socket(self, family: Family, kind: socket.SocketKind) -> socket.socket:
+    def socket(self, family: Family, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
         """A socket in here that does not block."""
         number = socket.AF_INET if family == 4 else socket.AF_INET6
-        made = self._thread.submit(socket.socket, number, kind).result(timeout=10)
+        made = self._thread.submit(socket.socket, number, kind, protocol).result(timeout=10)
         made.setblocking(False)
         return made
 
