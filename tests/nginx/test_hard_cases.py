@@ -131,6 +131,16 @@ CASES = [
         reason="set_real_ip_from",
         headers=FORGED,
     ),
+    Case(
+        "a list that lets in another stranger, and the page of its 403",  # found by the fuzzed run
+        "error_page 403 =200 /l0/page; allow 127.0.0.3; deny all;"
+        f" location ^~ /l0/ {{ allow 127.0.0.0/8; deny all; {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        "(no location)",
+        "its 403 is answered by /l0/page",
+    ),
     Case("forged, not believed", f"location / {{ {LIST} {PASS} }}", "/", 403, "guarded", headers=FORGED),
     Case(
         "return to a named location",

@@ -119,10 +119,12 @@ class ServerJudge(Gate):
 
     def _nothing(self, place: Place, seen: Trail) -> Verdict:
         """No location matches and no root is set: 403 or 404, unless an error_page answers."""
-        denied = opening(place.level.rules, self.allowed, self.families) is None
-        refused = self._refused(place, seen, "403" if denied else "404")
-        if refused.kind == "leaks":
-            return refused
+        codes = ["403"] if any(rule.name == "deny" for rule in place.level.rules) else []
+        if opening(place.level.rules, self.allowed, self.families) is not None:  # some strangers pass
+            codes.append("404")
+        for code in codes:
+            if (refused := self._refused(place, seen, code)).kind == "leaks":
+                return refused
         return Verdict("closed", "nothing is served here: no location matches, no root is set")
 
     def _serves(self, place: Place) -> bool:
@@ -142,7 +144,7 @@ class ServerJudge(Gate):
         for child in named_children(place.directive.body, "limit_except"):
             leak = self.let_in(place, place.level.enter(child.body), seen)
             if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
-                refusals = (self._refused(place, seen, code) for code in ("404", "405"))
+                refusals = (self._refused(place, seen, code) for code in ("403", "404", "405"))
                 leak = next((verdict for verdict in refusals if verdict.kind == "leaks"), None)
                 if leak is not None:
                     return leak
