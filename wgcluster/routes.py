@@ -41,10 +41,11 @@ def first_hops(
     best = np.full((len(far), len(far)), np.inf)
     chosen = np.full((len(far), len(far)), NOWHERE, np.int32)
     for g in range(len(middle)):
-        through = reach[far, g][:, None] + step[far, g]
-        better = through < best
-        best = np.where(better, through, best)
-        chosen = np.where(better, via[far, g][:, None], chosen)
+        last = np.flatnonzero(np.isfinite(step[far, g]))  # whom this relay hands packets to
+        through = reach[far, g][:, None] + step[far[last], g]
+        better = through < best[:, last]
+        best[:, last] = np.where(better, through, best[:, last])
+        chosen[:, last] = np.where(better, via[far, g][:, None], chosen[:, last])
     block = np.ix_(far, far)
     hop[block] = np.where(hop[block] == NOWHERE, chosen, hop[block])
     return hop

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wgcluster.links import dialled_at
+from wgcluster.links import dialled_at, site_numbers
 from wgcluster.model import Endpoint, Host
 from wgcluster.prefixes import ANYWHERE, Network, Prefixes, order
 from wgcluster.topology import Topology
@@ -28,14 +27,20 @@ class Sources:
     def __init__(self, hosts: Sequence[Host], topology: Topology) -> None:
         self._hosts = hosts
         self._topology = topology
-        endpoints = [one for host in hosts for one in (host.endpoint, host.site_endpoint)]
-        self._prefixes = Prefixes(network for one in endpoints if (network := _exact(one)) is not None)
-        self._sites: dict[str | None, tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.bool_]]] = {}
+        public = [_exact(host.endpoint) for host in hosts]
+        private = [_exact(dialled_at(host, host.site)) for host in hosts]  # inside its own site
+        self._prefixes = Prefixes(one for one in (*public, *private) if one is not None)
+        number = {network: i for i, network in enumerate(self._prefixes.networks)}
+        # [host, 2]: the index of its address outside and inside its site, and the family of each, 0: none
+        pairs = list(zip(public, private, strict=True))
+        self._known = np.array([[_NONE if n is None else number[n] for n in pair] for pair in pairs], np.intp)
+        self._family = np.array([[0 if n is None else n.version for n in pair] for pair in pairs], np.int8)
+        self._numbers = site_numbers(hosts)
 
     def of(self, index: int, has_clients: bool) -> tuple[Network, ...]:
         """The networks, as few prefixes as hold them, that may send to the host at ``index``."""
         host, linked = self._hosts[index], self._topology.linked[index]
-        known, inside, families = self._seen_from(host.site)
+        inside = self._numbers == self._numbers[index]
         dialling = linked & self._topology.dials[:, index]
         strangers = has_clients
         for here, endpoint in (
@@ -43,11 +48,15 @@ class Sources:
             (dialling & ~inside, host.endpoint),
         ):
             network = _exact(endpoint)
-            sure = families[:, int(network.version == 6)] if network is not None else np.False_
-            strangers = strangers or bool((here & ~sure).any())
+            if network is None:
+                strangers = strangers or bool(here.any())
+            else:
+                fits = self._family == network.version
+                sure = fits[:, 0] | (fits[:, 1] & inside)
+                strangers = strangers or bool((here & ~sure).any())
         if strangers and not host.clients_from:
             return ANYWHERE
-        chosen = np.unique(known[linked])
+        chosen = np.unique(np.concatenate((self._known[linked, 0], self._known[linked & inside, 1])))
         chosen = chosen[chosen != _NONE]
         if not strangers:
             return self._prefixes.cover(chosen)
@@ -57,27 +66,6 @@ class Sources:
         ]
         cover = self._prefixes.cover(np.array(rest, np.intp))
         return tuple(sorted({*cover, *wide}, key=order))
-
-    def _seen_from(self, site: str | None) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.bool_]]:
-        """What a host of ``site`` knows of each other host.
-
-        [host, 2]: the indices of its addresses; [host]: stands in the same site; [host, 2]: its addresses
-        hold an IPv4, an IPv6 one.
-        """
-        if site not in self._sites:
-            number = {network: i for i, network in enumerate(self._prefixes.networks)}
-            count = len(self._hosts)
-            known = np.full((count, 2), _NONE, np.intp)
-            families = np.zeros((count, 2), np.bool_)
-            for i, host in enumerate(self._hosts):
-                for place, endpoint in enumerate((host.endpoint, dialled_at(host, site))):
-                    network = _exact(endpoint)
-                    if network is not None:
-                        known[i, place] = number[network]
-                        families[i, int(network.version == 6)] = True
-            inside = np.array([site is not None and host.site == site for host in self._hosts])
-            self._sites[site] = known, inside, families
-        return self._sites[site]
 
 
 def _exact(endpoint: Endpoint | None) -> Network | None:

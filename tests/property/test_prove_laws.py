@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tests.property.clusters import clusters, keys_of
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from tests.property.packets import World
 
+from tests.property.clusters import clusters, keys_of
+from tests.property.packets import World
 from wgcluster.iptables import Chain
 from wgcluster.model import Cluster
 from wgcluster.plan import make_plan

@@ -9,10 +9,10 @@ from ipaddress import collapse_addresses, ip_address, ip_network
 from itertools import combinations
 
 import rustworkx
-from tests.property.clusters import clusters, keys_of, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.property.clusters import clusters, keys_of, rows_of
 from wgcluster import wgconf
 from wgcluster.links import dialled_at
 from wgcluster.model import Client, Cluster, Endpoint, Host, read_cluster

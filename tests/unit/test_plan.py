@@ -7,8 +7,8 @@ from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
 import pytest
-from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
 
+from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
 from wgcluster.model import Cluster, Endpoint, OpenPort, VpnOnly
 from wgcluster.plan import Allow, GuardedSite, Peer, PlanError, make_plan
 from wgcluster.prefixes import ANYWHERE

@@ -7,8 +7,8 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
-from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
 
+from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
 from wgcluster.iptables import Chain, Tables, parse_save
 from wgcluster.model import Cluster, Endpoint
 from wgcluster.prove import MachineText, Proof, prove, prove_texts, texts_of
@@ -346,6 +346,16 @@ def test_a_hidden_client_that_must_be_reached_is_a_fault() -> None:
         "wg_expect 'cloud -> laptop' does not hold: cloud: no peer has 10.0.0.100 in its AllowedIPs"
         in messages(proof)
     )
+
+
+def test_only_who_cannot_know_a_hidden_client_may_fail_to_reach_it() -> None:
+    """Its gateway and the gateway's other clients must, whatever the gateway masquerades."""
+    of = article(masquerade=True)
+    found = texts(replace(of, clients=(*of.clients, client("phone", 101))))
+    config = found["laptop"].config.replace("PersistentKeepalive = 25\n", "")
+    proof = prove_texts((found | {"laptop": replace(found["laptop"], config=config)}).values())
+    assert broken(proof) == {("root", "laptop"), ("phone", "laptop")}
+    assert proof.verdict("cloud", "laptop") == "hidden"
 
 
 def test_what_is_cut_off_on_purpose_is_no_fault() -> None:

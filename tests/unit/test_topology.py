@@ -8,8 +8,8 @@ from statistics import mean
 
 import numpy as np
 import pytest
-from tests.unit.small_clusters import cluster, host, line, planned, two_sites
 
+from tests.unit.small_clusters import cluster, host, line, planned, two_sites
 from wgcluster.model import Cluster, Host
 from wgcluster.routes import NOWHERE
 from wgcluster.topology import make_topology, some
