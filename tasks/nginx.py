@@ -43,9 +43,10 @@ def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str,
             faults.append(
                 Fault(site.file, 0, 0, *_NOT_A_FILE[file.kind][:1], remedy=_NOT_A_FILE[file.kind][1])
             )
+    dump = parse_dump(observed.nginx_dump)
     for target, named in sites.items():
         try:
-            texts[target] = guard(observed.file(named[0].file).text, named)
+            texts[target] = guard(observed.file(named[0].file).text, named, files=dump)
         except NginxError as error:
             faults += error.faults
     for path in observed.guarded:

@@ -12,7 +12,6 @@ import gevent
 from pyinfra import host as current
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -23,6 +22,7 @@ from tasks.controller import Run
 from tasks.operations import Commands
 from wgcluster.checks import Check, checks, ping_targets, table
 from wgcluster.nginx import parse_dump
+from wgcluster.nginx.curl import answers, curl_config
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.plan import HostPlan
 
@@ -55,10 +55,7 @@ class Answers(FactBase[list[Answer]]):
         return []
 
     def process(self, output: list[str]) -> list[Answer]:
-        try:
-            return [Answer(int(status), int(size)) for status, size in (line.split() for line in output)]
-        except ValueError as error:
-            raise FactProcessError(f"curl's answer cannot be read: {error}") from error
+        return answers("\n".join(output))
 
 
 def verify(state: State, run: Run) -> None:
@@ -109,16 +106,16 @@ def _nginx(run: Run, host: Host) -> Check:
         return Check("nginx", 1, (observed.nginx_error or "nginx is not running",))
     addresses = [ip_address(address) for address in observed.addresses]
     found, unprobed = probes(parse_dump(observed.nginx_dump), part.nginx, addresses)
-    answers = _ask(host, found)
-    if len(answers) != len(found):
-        return Check("nginx", len(found), (f"{len(answers)} answers to {len(found)} requests",))
+    got = _ask(host, found)
+    if len(got) != len(found):
+        return Check("nginx", len(found), (f"{len(got)} answers to {len(found)} requests",))
     strangers = {
         (p.port, p.host, p.path, p.headers): a
-        for p, a in zip(found, answers, strict=True)
+        for p, a in zip(found, got, strict=True)
         if not _is_inside(part, p)
     }
-    faults = [f"not asked: {one.file}:{one.line}: {one.location}: {one.reason}" for one in unprobed]
-    for probe, answer in zip(found, answers, strict=True):
+    faults: list[str] = []
+    for probe, answer in zip(found, got, strict=True):
         if _is_inside(part, probe):
             stranger = strangers.get((probe.port, probe.host, probe.path, probe.headers))
             fault = judge_insider(probe, answer, stranger)
@@ -127,7 +124,8 @@ def _nginx(run: Run, host: Host) -> Check:
         faults += [fault] if fault else []
     if not strangers:
         faults.append("no address of this host is off the list, so nobody could be refused")
-    return Check("nginx", len(found), tuple(faults))
+    unasked = (f"not asked: {one.file}:{one.line}: {one.location}: {one.reason}" for one in unprobed)
+    return Check("nginx", len(found), tuple(faults), tuple(unasked))
 
 
 def _is_inside(part: HostPlan, probe: Probe) -> bool:
@@ -137,34 +135,11 @@ def _is_inside(part: HostPlan, probe: Probe) -> bool:
 
 def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]:
     # One argument of a command may have 128 KiB (execve(2), MAX_ARG_STRLEN).
-    answers: list[Answer] = []
+    got: list[Answer] = []
     for start in range(0, len(found), at_once):
-        config = "next\n".join(_request(probe) for probe in found[start : start + at_once])
-        answers += host.get_fact(Answers, config=config)  # type: ignore[arg-type]
-    return answers
-
-
-def _request(probe: Probe) -> str:
-    """One request as curl(1) reads it with ``--config``."""
-    scheme = "https" if probe.tls else "http"
-    at = f"[{probe.address}]" if ":" in probe.address else probe.address
-
-    def quoted(text: str) -> str:
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-    lines = [
-        f"url = {quoted(f'{scheme}://{probe.host}:{probe.port}{probe.path}')}",
-        f"connect-to = {quoted(f'::{at}:{probe.port}')}",
-        'output = "/dev/null"',
-        'write-out = "%{http_code} %{size_download}\\n"',
-        "max-time = 10",
-        "path-as-is",
-        "globoff",
-        "insecure",
-        *(f"header = {quoted(header)}" for header in probe.headers),
-        *(["haproxy-protocol"] if probe.proxy_protocol else []),
-    ]
-    return "\n".join(lines) + "\n"
+        config = curl_config(found[start : start + at_once])
+        got += host.get_fact(Answers, config=config)  # type: ignore[arg-type]
+    return got
 
 
 @operation()

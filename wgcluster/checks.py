@@ -18,6 +18,7 @@ class Check:
     name: str  # heads a column: "unit", "handshake" …
     count: int  # how many things were looked at; 0: there was nothing to look at
     faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what could not be looked at: no fault, and no promise either
 
     def __str__(self) -> str:
         if not self.count:
@@ -134,10 +135,16 @@ def table(rows: Mapping[str, Sequence[Check]]) -> str:
         cells.append([name, *(by_name.get(head, "-") for head in heads)])
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in cells]
+    notes = [
+        f"{name}: {check.name}: {note}"
+        for name, found in rows.items()
+        for check in found
+        for note in check.notes
+    ]
     faults = [
         f"{name}: {check.name}: {fault}"
         for name, found in rows.items()
         for check in found
         for fault in check.faults
     ]
-    return "\n".join([line.rstrip() for line in lines] + ([""] if faults else []) + faults)
+    return "\n".join([line.rstrip() for line in lines] + ([""] if faults or notes else []) + faults + notes)
