@@ -118,6 +118,14 @@ def cluster(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         yield cluster
 
 
+DIAL = """\
+for i in {0}; do wg-quick down $i; done
+# wireguard-go ends a moment after its interface, and until then there can be no other of its name
+for n in $(seq 100); do [ -z "$(ls /run/wireguard)" ] && break; sleep 0.1; done
+for i in {0}; do wg-quick up $i || exit; done
+"""
+
+
 def dial(cluster: Cluster) -> set[str]:
     """All tunnels of the laptop made anew, one through each gateway; who answers it."""
     laptop = cluster.lab["laptop"]
@@ -128,8 +136,7 @@ def dial(cluster: Cluster) -> set[str]:
         # six tunnels in one host: each has one destination
         text = re.sub(r"(?m)^AllowedIPs = .*", f"AllowedIPs = {', '.join(behind(name))}", shown.stdout)
         laptop.write(f"/etc/wireguard/{interface}.conf", text, 0o600)
-    for interface in names:
-        laptop.run(f"wg-quick down {interface} 2>/dev/null; wg-quick up {interface}", check=True)
+    laptop.run(DIAL.format(" ".join(names)), check=True)
     wanted = [address for name in NAMES for address in addresses(name)]
     reached: set[str] = set()
     for _ in range(4):  # two gateways that both were started may have to make a session first
