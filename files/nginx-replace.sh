@@ -19,6 +19,7 @@ finish() {
         echo "nginx: the old files are back, nothing was reloaded" >&2
     fi
     rm -rf "$work"
+    rmdir --ignore-fail-on-non-empty /etc/nginx/wgcluster
     exit "$status"
 }
 trap finish EXIT
@@ -54,7 +55,5 @@ if systemctl is-active -q nginx; then
     systemctl reload nginx
 elif pgrep -x nginx >/dev/null; then
     nginx -s reload
-else
-    echo "nginx is not running; it will read the new files when it starts"
 fi
 put_back=0

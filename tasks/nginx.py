@@ -134,6 +134,8 @@ def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
         return
     for path, text in changed.items():
         show_diff(run, path, old.get(path, ("", ""))[1] or "", text or "")
+    if not observed.unit("nginx.service").active:
+        run.say(host, "nginx.service is not running: it reads the new files when it starts")
     yield StringCommand(REPLACE.read_text(), _stdin=_lines(changed, old))
     run.forget(host)
 

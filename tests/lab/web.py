@@ -87,10 +87,10 @@ class Web:
         self.reload()
 
     def reload(self) -> None:
-        # old workers go on answering for a moment; the next request is not to meet one
-        old = "$(pgrep -P $(cat /run/nginx.pid) | xargs)"
-        wait = "for i in $(seq 50); do kill -0 $old 2>/dev/null || exit 0; sleep 0.05; done; exit 1"
-        self.root.run(f"nginx -t -q && old={old} && nginx -s reload && {{ {wait}; }}", check=True)
+        """Have nginx read its files, and wait until the workers that know the old ones are gone."""
+        workers = "for old in $(pgrep -P $(cat /run/nginx.pid))"
+        wait = f"{workers}; do timeout 5 tail -s 0.05 --pid=$old -f /dev/null & done"
+        self.root.run(f"nginx -t -q && {wait}; nginx -s reload && wait", check=True)
 
     def snapshot(self) -> str:
         """Every path in /etc/nginx with its kind, mode, owner and target, and every file's digest."""
