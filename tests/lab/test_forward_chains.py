@@ -41,6 +41,7 @@ NAMES = list(CHAINS)
 PROVIDER = """\
 case $(iptables -V) in *nf_tables*) other=legacy ;; *) other=nft ;; esac
 for tool in iptables ip6tables; do
+    sleep 0.5 # whoever does not wait for it comes in between
     restore=$tool-restore
     [ "$(hostname)" = other ] && restore=$tool-$other-restore
     $restore -w --noflush </etc/provider/$tool
