@@ -47,33 +47,39 @@ def _cuts(linked: Flags, relays: Flags, names: list[str]) -> Iterator[tuple[str,
     graph.add_edges_from_no_data(list(zip(a.tolist(), b.tolist(), strict=True)))
     everyone = bool(relays.all())
     candidates = rustworkx.articulation_points(graph) if everyone else np.flatnonzero(relays).tolist()
-    before = None if everyone else ~_connected(linked, graph, relays)
+    before = None if everyone else _apart(linked, graph, relays)
     for lost in sorted(candidates):
         rest = graph.copy()
         rest.remove_node(lost)
-        if before is None:
+        if everyone:
             parts = sorted(map(sorted, rustworkx.connected_components(rest)), key=len)
             cut, kept = [i for part in parts[:-1] for i in part], parts[-1]
         else:
             left = relays.copy()
             left[lost] = False
-            still = _connected(linked, rest, left) | before
-            still[lost] = still[:, lost] = True
-            cut, kept = _sides(~still)
+            apart = _apart(linked, rest, left)
+            if apart is None:
+                continue
+            apart[lost] = apart[:, lost] = False
+            cut, kept = _sides(apart if before is None else apart & ~before)
         if cut:
             yield names[lost], [names[i] for i in sorted(cut)], [names[i] for i in sorted(kept)]
 
 
-def _connected(linked: Flags, graph: rustworkx.PyGraph[int, None], relays: Flags) -> Flags:
-    """[a, b]: linked, or linked to relays that are connected among themselves."""
+def _apart(linked: Flags, graph: rustworkx.PyGraph[int, None], relays: Flags) -> Flags | None:
+    """[a, b]: neither linked, nor linked to relays that are connected among themselves; None: nobody is."""
     groups = [sorted(part) for part in rustworkx.connected_components(graph) if relays[next(iter(part))]]
-    member = np.zeros((len(linked), len(groups)), np.float32)  # floats, for the fast product
+    member = np.zeros((len(linked), max(1, len(groups))), np.float32)  # floats, for the fast product
     for g, part in enumerate(groups):
         member[:, g] = linked[:, part].any(axis=1)
         member[part, g] = 1
-    together: Flags = linked | (member @ member.T > 0)
-    np.fill_diagonal(together, True)
-    return together
+    kinds, kind = np.unique(member, axis=0, return_inverse=True)  # few: most hosts hang on the same groups
+    meets = kinds @ kinds.T > 0
+    if meets.all():
+        return None
+    apart: Flags = np.logical_not(meets[kind][:, kind] | linked)
+    np.fill_diagonal(apart, False)
+    return apart
 
 
 def _sides(apart: Flags) -> tuple[list[int], list[int]]:
