@@ -10,5 +10,5 @@ settings.register_profile("wgcluster", deadline=None)
 settings.load_profile("wgcluster")
 
 # pyinfra_cli patches the threads of whatever imports it, and a test worker's own do not survive that. What
-# reads an inventory in a test's process needs no greenlets; whole runs of pyinfra have processes of their own.
+# reads an inventory in a test's process needs no greenlets; whole runs of pyinfra have their own processes.
 monkey.patch_all = lambda *_, **__: True
