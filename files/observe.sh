@@ -115,7 +115,13 @@ for path in $sites $(cat /etc/nginx/wgcluster/guarded 2>/dev/null); do file "$pa
 if [ "$dump" = 1 ] && command -v nginx >/dev/null; then
     errors=$(nginx -t 2>&1) && section "nginx ok" || section "nginx broken"
     printf '%s\n' "$errors" | indented
+    read=$(nginx -T 2>/dev/null | base64)
     section nginx-dump
-    nginx -T 2>/dev/null | base64 | indented
+    printf '%s\n' "$read" | indented
+    section nginx-links
+    printf '%s\n' "$read" | base64 -d | sed -n 's/^# configuration file \(.*\):$/\1/p' | while read -r path; do
+        target=$(readlink -f "$path")
+        [ "$target" = "$path" ] || echo " $path $target"
+    done
 fi
 section end

@@ -43,7 +43,9 @@ def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str,
             faults.append(
                 Fault(site.file, 0, 0, *_NOT_A_FILE[file.kind][:1], remedy=_NOT_A_FILE[file.kind][1])
             )
-    dump = parse_dump(observed.nginx_dump)
+    # A list that was edited by hand will be put right: judged is what will be there.
+    lists = {list_path(site): allow_list(site) for site in wanted}
+    dump = {path: lists.get(path, text) for path, text in parse_dump(observed.nginx_dump).items()}
     for target, named in sites.items():
         try:
             texts[target] = guard(observed.file(named[0].file).text, named, files=dump)
@@ -55,10 +57,7 @@ def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str,
             texts[file.target] = unguard(file.text, path)
     if faults:
         raise NginxError(faults)
-    for path in observed.lists:
-        texts[path] = None
-    for site in wanted:
-        texts[list_path(site)] = allow_list(site)
+    texts |= dict.fromkeys(observed.lists) | lists
     texts[paths.GUARDED] = "".join(f"{target}\n" for target in sorted(sites)) if sites else None
     return texts
 
@@ -97,20 +96,20 @@ def check(part: HostPlan, observed: Observed) -> None:
             ]
         )
     texts = wanted_files(part.nginx, observed)
-    dump = parse_dump(observed.nginx_dump)
-    effective = dict(dump)
-    faults: list[Fault] = []
-    for site in part.nginx:
-        file = observed.file(site.file)
-        read_as = [
-            path for path, text in dump.items() if path in (site.file, file.target) or text == file.text
-        ]
-        if not read_as:
-            remedy = "include it (sites-enabled), or name the file that is"
-            faults.append(Fault(site.file, 0, 0, "nginx does not read this file", remedy=remedy))
-        for path in read_as:
-            effective[path] = texts[file.target] or ""
-        effective[list_path(site)] = allow_list(site)
+    files = {
+        path: (observed.nginx_links.get(path, path), text)
+        for path, text in parse_dump(observed.nginx_dump).items()
+    }
+    read = {target for target, _ in files.values()}
+    remedy = "include it (sites-enabled), or name the file that is"
+    faults = [
+        Fault(site.file, 0, 0, "nginx does not read this file", remedy=remedy)
+        for site in part.nginx
+        if observed.file(site.file).target not in read
+    ]
+    will_be = {path: texts.get(target, text) for path, (target, text) in files.items()}
+    will_be |= {list_path(site): allow_list(site) for site in part.nginx}
+    effective = {path: text for path, text in will_be.items() if text is not None}
     if not faults:
         faults = [
             Fault(

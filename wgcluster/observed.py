@@ -100,6 +100,9 @@ class Observed:
     folders: tuple[str, ...] = ()  # those of ours that are empty
     nginx_error: str | None = None  # what ``nginx -t`` says, None: nothing is wrong
     nginx_dump: str = ""
+    nginx_links: dict[str, str] = field(
+        default_factory=dict
+    )  # file by the path nginx reads it at, if another
 
     def file(self, path: str) -> File:
         return self.files.get(path, File())
@@ -188,6 +191,9 @@ def parse(output: Sequence[str]) -> Observed:
                 values["nginx_error"] = None if words == ["ok"] else "\n".join(lines)
             case "nginx-dump":
                 values["nginx_dump"] = _decoded(lines).decode("utf-8", "surrogateescape")
+            case "nginx-links":
+                # what has a blank in its path is no file of ours (schema.py)
+                values["nginx_links"] = dict(pair for line in lines if len(pair := line.split(" ")) == 2)
             case "end":
                 complete = True
     if not complete:

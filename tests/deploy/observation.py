@@ -90,7 +90,11 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         yield "@ nginx " + ("broken" if error else "ok")
         yield from _indented((error or "nginx: the configuration file syntax is ok").splitlines())
         yield "@ nginx-dump"
-        yield from _encoded(b"" if error else _dump(host))
+        dump = b"" if error else _dump(host)
+        yield from _encoded(dump)
+        yield "@ nginx-links"
+        named = re.findall(r"^# configuration file (.*):$", dump.decode(errors="replace"), re.MULTILINE)
+        yield from _indented([f"{path} {host.real(path)}" for path in named if host.real(path) != path])
     yield "@ end"
 
 
