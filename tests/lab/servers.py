@@ -60,13 +60,20 @@ def each(hosts: Sequence[Host], *commands: str) -> None:
         list(pool.map(one, hosts))
 
 
+def saved(host: Host, *options: str) -> dict[str, list[str]]:
+    """What each of ``TOOLS`` with ``-save`` prints, by program, in lines."""
+    command = f'for tool in {" ".join(TOOLS)}; do echo "@$tool"; $tool-save {" ".join(options)} || exit; done'
+    printed = host.run(command, check=True).stdout.split("@")[1:]
+    return {lines[0]: lines[1:] for lines in (part.splitlines() for part in printed)}
+
+
 def rules(host: Host) -> dict[str, list[str]]:
     """All rules there are, by the program that shows them: ``table -A CHAIN …``, with a user's own chains and
     the policies that are not ACCEPT, without those for Docker's resolver, which differ at each start."""
     found: dict[str, list[str]] = {}
-    for tool in TOOLS:
+    for tool, lines in saved(host).items():
         table, found[tool] = "", []
-        for line in host.run(f"{tool}-save", check=True).stdout.splitlines():
+        for line in lines:
             if line.startswith("*"):
                 table = line[1:]
             elif re.match("-A|:(?!.* ACCEPT )", line) and "DOCKER_" not in line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,7 +11,18 @@ import pytest
 from lab.reach import pings
 from lab.spec import File, HostSpec
 from tests.lab.cluster import Cluster
-from tests.lab.servers import BACKENDS, FAMILIES, chain, cluster_of, describe, docker, each, foreign, rules
+from tests.lab.servers import (
+    BACKENDS,
+    FAMILIES,
+    chain,
+    cluster_of,
+    describe,
+    docker,
+    each,
+    foreign,
+    rules,
+    saved,
+)
 from tests.unit.chains import DOCKER, REJECT, filter_text, six
 
 OURS = "-i wg -m comment --comment wgcluster-wg -j ACCEPT"
@@ -127,16 +138,22 @@ for i in {0}; do wg-quick up $i || exit; done
 """
 
 
-def dial(cluster: Cluster) -> set[str]:
-    """All tunnels of the laptop made anew, one through each gateway; who answers it."""
-    laptop = cluster.lab["laptop"]
-    names = [f"c{number}" for number in range(len(NAMES))]
-    for interface, name in zip(names, NAMES, strict=True):
+def configure(cluster: Cluster, interfaces: Sequence[str]) -> None:
+    """The laptop's files, one for each gateway, whose keys are there since the first run."""
+    for interface, name in zip(interfaces, NAMES, strict=True):
         shown = cluster.workspace.wgcluster("client", "show", f"by-{name}")
         assert shown.returncode == 0, shown.stderr
         # six tunnels in one host: each has one destination
         text = re.sub(r"(?m)^AllowedIPs = .*", f"AllowedIPs = {', '.join(behind(name))}", shown.stdout)
-        laptop.write(f"/etc/wireguard/{interface}.conf", text, 0o600)
+        cluster.lab["laptop"].write(f"/etc/wireguard/{interface}.conf", text, 0o600)
+
+
+def dial(cluster: Cluster) -> set[str]:
+    """All tunnels of the laptop made anew, one through each gateway; who answers it."""
+    laptop = cluster.lab["laptop"]
+    names = [f"c{number}" for number in range(len(NAMES))]
+    if laptop.run("ls /etc/wireguard").stdout == "":
+        configure(cluster, names)
     laptop.run(DIAL.format(" ".join(names)), check=True)
     wanted = [address for name in NAMES for address in addresses(name)]
     reached: set[str] = set()
@@ -149,13 +166,10 @@ def dial(cluster: Cluster) -> set[str]:
 
 def counters(cluster: Cluster, name: str) -> dict[str, list[int]]:
     """Packets that each rule of ours in FORWARD has let through, by program."""
-    found = {}
-    for tool in FAMILIES.values():
-        for backend in BACKENDS:
-            saved = cluster.lab[name].run(f"{tool}-{backend}-save -c -t filter", check=True).stdout
-            lines = [line for line in saved.splitlines() if f"-A FORWARD {OURS}" in line]
-            found[f"{tool}-{backend}"] = [int(line[1:].partition(":")[0]) for line in lines]
-    return found
+    return {
+        tool: [int(line[1:].partition(":")[0]) for line in lines if f"-A FORWARD {OURS}" in line]
+        for tool, lines in saved(cluster.lab[name], "-c").items()
+    }
 
 
 def look(cluster: Cluster) -> Rules:
