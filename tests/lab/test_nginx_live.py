@@ -68,6 +68,12 @@ REFUSED: list[tuple[str, str, Entry, tuple[str, ...]]] = [
         (f"{OTHER}: nginx does not read this file", "sites-enabled"),
     ),
     (
+        "nginx reads a copy of it",
+        f"rm {LINK} && cp {FILE} {LINK}",
+        GITLAB,
+        (f"{FILE}: nginx does not read this file", "name the file that is"),
+    ),
+    (
         "nginx refuses what is there",
         ENABLE_OTHER,
         {**OTHER_ENTRY, "text": OTHER_TEXT.replace("listen", "lissen")},
@@ -221,15 +227,22 @@ def test_a_changed_allow_changes_one_place(site: Web) -> None:
 def test_what_is_no_longer_named_is_free_of_us(site: Web) -> None:
     site.root.write(OTHER, OTHER_TEXT)
     site.root.run(f"{ENABLE_OTHER} && nginx -s reload", check=True)
-    before = site.snapshot()
+    # in the open it would serve what the first site hides
+    site.deploy(GITLAB, OTHER_ENTRY)
+    output = site.refused(GITLAB)
+    assert '/etc/nginx/sites-enabled/other:1: other.example.org: location "/" leaks' in output, output
+    assert "remedy: guard this server, too" in output
+    files = OTHER_TEXT.replace("proxy_pass http://127.0.0.1:8080", "root /var/www")
+    site.root.write(OTHER, files)
     site.deploy(GITLAB, OTHER_ENTRY)
     assert "# wgcluster" in site.root.read(OTHER)
     site.deploy(GITLAB)
-    assert site.root.read(OTHER) == OTHER_TEXT
+    assert site.root.read(OTHER) == files
     assert site.outside() == "403"
     site.deploy()
     lists = site.root.run("ls -A /etc/nginx/wgcluster").stdout
     assert (site.root.read(FILE), lists, site.outside()) == (PLAIN, "", "200")
+    before = site.snapshot()
     site.deploy(GITLAB, OTHER_ENTRY)
     site.teardown()
     assert site.snapshot() == before

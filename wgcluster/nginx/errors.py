@@ -17,13 +17,13 @@ class Fault:
 
     file: str
     line: int  # from 1; 0 when the fault has no place in the file
-    column: int  # from 1, in characters
+    column: int  # from 1, in characters; 0 when the whole line is meant
     message: str
     source: str = ""  # the line it is in and the marker under it
     remedy: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
         parts = [f"{place}: {self.message}"]
         if self.source:
             parts.append(self.source)
