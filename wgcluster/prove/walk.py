@@ -113,21 +113,20 @@ def _follow(
         sender, target = at[going], destination[going]
         to = route[sender, target]
         arrives = to == goal[going]
-        why = np.select(
-            [
-                to < 0,
-                ~ground.opens[sender, to],
-                route[to, seen[going]] != sender,
-                ~arrives & ~gates.relay[to, family],
-                arrives & ground.behind[target] & ~gates.inward[target],
-            ],
-            [Why.NO_ROUTE, Why.LINK, Why.SOURCE, Why.RELAY, Why.INWARD],
-            0,
-        )
-        bad = why > 0
-        drop(going[bad], why[bad], to[bad], hop)
-        taken[going[arrives & ~bad]] = hop
-        on = ~arrives & ~bad
+        checks = {
+            Why.NO_ROUTE: to >= 0,
+            Why.LINK: ground.opens[sender, to],
+            Why.SOURCE: route[to, seen[going]] == sender,
+            Why.RELAY: arrives | gates.relay[to, family],
+            Why.INWARD: ~(arrives & ground.behind[target]) | gates.inward[target],
+        }
+        passes = np.logical_and.reduce(list(checks.values()))
+        if not passes.all():
+            bad = ~passes
+            why = np.select([~check[bad] for check in checks.values()], list(checks))
+            drop(going[bad], why, to[bad], hop)
+        taken[going[arrives & passes]] = hop
+        on = passes & ~arrives
         going, to = going[on], to[on]
         at[going] = to
         rewrite(going, to)
