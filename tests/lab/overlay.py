@@ -66,7 +66,7 @@ class Shell:
         talk, listen = self._process.stdin, self._process.stdout
         assert talk is not None
         assert listen is not None
-        talk.write(f"timeout 60 sh -c {shlex.quote(script)} </dev/null 2>&1; echo; echo =done= $?\n")
+        talk.write(f'timeout 60 sh -c {shlex.quote(script)} </dev/null 2>&1; echo "\n=done= $?"\n')
         talk.flush()
         said: list[str] = []
         for line in listen:
@@ -124,7 +124,7 @@ class Machine:
         given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         self.shell.run(f"export {given}\n{_SYNC}")
 
-    def forward(self, families: Iterable[Family]) -> None:
+    def forward(self, families: Sequence[Family]) -> None:
         lines = [f"echo {int(one in families)} >/proc/sys/{key}" for one, key in _FORWARD.items()]
         self.shell.run("\n".join(lines))
 

@@ -18,7 +18,7 @@ from tests.lab.overlay import Overlay, Station, Texts, overlay
 from wgcluster import client, firewall, wgconf
 from wgcluster.iptables import Chain, Spec, Tables
 from wgcluster.model import Client, Row, read_cluster
-from wgcluster.plan import HostPlan, Plan, make_plan
+from wgcluster.plan import ClientPlan, HostPlan, Plan, make_plan
 from wgcluster.prefixes import Network
 from wgcluster.prove import MachineText, texts_of
 from wgcluster.prove.texts import Family
@@ -207,11 +207,15 @@ def _set_rules(made: Overlay, host: HostPlan) -> dict[firewall.Family, Tables]:
     return {family: made.tables(host.name, family) for family in firewall.FAMILIES}
 
 
+def _ends(plan: Plan) -> list[HostPlan | ClientPlan]:
+    return [*plan.hosts, *plan.clients]
+
+
 def _stations(case: Case, plan: Plan) -> dict[str, Station]:
     """Who is plugged in where, with what a provider leaves in the filter of each host."""
     stations: dict[str, Station] = {}
     hidden = {name: router for router, names in case.behind.items() for name in names}
-    numbers = {one.name: int(one.addresses[0]) & 0xFF for one in (*plan.hosts, *plan.clients)}
+    numbers = {one.name: int(one.addresses[0]) & 0xFF for one in _ends(plan)}
     for i, (router, names) in enumerate(case.behind.items()):
         lan = f"192.168.{80 + i}"
         stations[router] = Station(
@@ -226,7 +230,7 @@ def _stations(case: Case, plan: Plan) -> dict[str, Station]:
             own = [f"{lan}.{numbers[name]}/24", f"fd57:0:0:{80 + i}::{numbers[name]}/64"]
             via = [f"{lan}.254", f"fd57:0:0:{80 + i}::fe"]
             stations[name] = Station({"eth0": (f"lan-{router}", own)}, via)
-    for i, one in enumerate((*plan.hosts, *plan.clients)):
+    for i, one in enumerate(_ends(plan)):
         if one.name not in hidden:
             own = [f"198.18.0.{numbers[one.name]}/16", f"fd57::{numbers[one.name]}/64"]
             stations[one.name] = Station({"eth0": ("internet", own)})
@@ -251,10 +255,7 @@ def _members(network: Network) -> list[str]:
 
 
 def _nodes(plan: Plan) -> dict[str, list[tuple[str, str]]]:
-    nodes = {
-        one.name: [(one.name, str(address.ip)) for address in one.addresses]
-        for one in (*plan.hosts, *plan.clients)
-    }
+    nodes = {one.name: [(one.name, str(address.ip)) for address in one.addresses] for one in _ends(plan)}
     for i, host in enumerate(plan.hosts):
         for j, network in enumerate(host.subnets):
             nodes[str(network)] = [(f"in{i}-{j}", member) for member in _members(network)]

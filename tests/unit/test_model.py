@@ -140,7 +140,8 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         "wg_endpoint",
         "10.0.0.9",
         [
-            "a: wg_endpoint = '10.0.0.9': lies inside the overlay; write where the host is reached without the tunnel"
+            "a: wg_endpoint = '10.0.0.9': lies inside the overlay; "
+            "write where the host is reached without the tunnel"
         ],
     ),
     (
