@@ -33,7 +33,9 @@ _FAMILIES: tuple[Family, Family] = (4, 6)
 _FORWARD = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _AGAIN = 0.2  # seconds between two rounds of pings
 _ROUNDS_MORE = 4  # that a silent pair gets, after the last answer that was waited for
-_LIMIT = 15.0  # seconds; WireGuard repeats a lost handshake after 5 (REKEY_TIMEOUT)
+# seconds: WireGuard repeats a lost handshake after 5 (REKEY_TIMEOUT), and gives a session up whose other end
+# has forgotten it after 15 (KEEPALIVE_TIMEOUT + REKEY_TIMEOUT)
+_LIMIT = 45.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ class Machine:
         self._write(text)
         self.shell.run(f"wg-quick up {text.interface}")
 
+    def down(self, text: MachineText) -> None:
+        self.shell.run(f"wg-quick down {text.interface}")
+
     def sync(self, old: MachineText, new: MachineText) -> None:
         """From one config to another without a new interface, by the script that the deploy sends."""
         self._write(new)
@@ -156,8 +161,11 @@ class Overlay:
     def tables(self, name: str, family: Family) -> Tables:
         return self.machines[name].filter(family, self.backend).tables()
 
-    def tell(self, texts: Texts) -> None:
-        """Make every machine what its text says; where that says nothing new, nothing is done."""
+    def tell(self, texts: Texts, anew: Sequence[str] = ()) -> None:
+        """Make every machine what its text says; where that says nothing new, nothing is done.
+
+        Those in ``anew`` begin with a new interface, which has heard of nobody.
+        """
 
         def one(name: str) -> None:
             machine, new, old = self.machines[name], texts[name], self.texts.get(name)
@@ -166,6 +174,9 @@ class Overlay:
                     machine.filter(family, self.backend).load(tables)
             if old is None or set(old.forwards) != set(new.forwards):
                 machine.forward(new.forwards)
+            if old is not None and name in anew:
+                machine.down(old)
+                old = None
             if old is None:
                 machine.up(new)
             elif old.config != new.config:
@@ -175,12 +186,15 @@ class Overlay:
             list(pool.map(one, texts))
         self.texts = dict(texts)
 
-    def reached(self, nodes: Mapping[str, Sequence[tuple[str, str]]], wanted: Pairs) -> Pairs:
+    def reached(
+        self, nodes: Mapping[str, Sequence[tuple[str, str]]], wanted: Pairs, asked: Pairs | None = None
+    ) -> Pairs:
         """Who reaches whom: each address of a node pings each address of another that is of its family.
 
         Args:
             nodes: the (machine, address) pairs that each is made of; it is reached if all of them are.
             wanted: the pairs whose answers are waited for; the others get as many pings and some more.
+            asked: no other pair pings; default all.
         """
         homes = [(node, machine, address) for node, homes in nodes.items() for machine, address in homes]
         todo = {
@@ -188,6 +202,7 @@ class Overlay:
             for a in range(len(homes))
             for b in range(len(homes))
             if homes[a][0] != homes[b][0] and _family(homes[a][2]) == _family(homes[b][2])
+            if asked is None or (homes[a][0], homes[b][0]) in asked
         }
         together = {(homes[a][0], homes[b][0]) for a, b in todo}
         awaited = {(a, b) for a, b in todo if (homes[a][0], homes[b][0]) in wanted}

@@ -24,6 +24,8 @@ from wgcluster.prove import MachineText, texts_of
 from wgcluster.prove.texts import Family
 from wgcluster.secret import Secret
 
+_NAME = "wg"  # of the interface
+
 Edit = Callable[[dict[str, MachineText]], None]
 
 _ANSWERS = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
@@ -272,19 +274,45 @@ def give(host: str, peer: str, *networks: str) -> Edit:
     return _allowed(host, peer, lambda found: [*found, *networks], len(networks))
 
 
-def _allowed(host: str, peer: str, change: Callable[[list[str]], list[str]], more: int) -> Edit:
-    line = re.compile(rf"(?<=\n\[Peer\]\n# (?:host|client) {peer}\n)((?:.+\n)*?AllowedIPs = )(.*)")
+def move(host: str, network: str, old: str, new: str) -> Edit:
+    """From one peer's AllowedIPs to another's."""
+    return both(take(host, old, network), give(host, new, network))
 
+
+def both(*edits: Edit) -> Edit:
     def edit(texts: dict[str, MachineText]) -> None:
-        def changed(match: re.Match[str]) -> str:
-            before = match[2].split(", ")
-            after = change(before)
-            assert len(after) == len(before) + more, (host, peer, before)
-            return match[1] + ", ".join(after)
+        for one in edits:
+            one(texts)
 
-        config, count = line.subn(changed, texts[host].config)
-        assert count == 1, (host, peer)
-        texts[host] = replace(texts[host], config=config)
+    return edit
+
+
+def _allowed(host: str, peer: str, change: Callable[[list[str]], list[str]], more: int) -> Edit:
+    def changed(section: str) -> str:
+        begin, line = section.split("AllowedIPs = ")
+        line, rest = line.split("\n", 1)
+        before = line.split(", ")
+        after = change(before)
+        assert len(after) == len(before) + more, (host, peer, before)
+        return f"{begin}AllowedIPs = {', '.join(after)}\n{rest}"
+
+    return _section(host, peer, changed)
+
+
+def without(host: str, peer: str, key: str) -> Edit:
+    """A line of a peer's section, gone."""
+    return _section(host, peer, lambda section: re.sub(rf"^{key} = .*\n", "", section, flags=re.M))
+
+
+def _section(host: str, peer: str, change: Callable[[str], str]) -> Edit:
+    def edit(texts: dict[str, MachineText]) -> None:
+        head, *sections = re.split(r"(?=^\[Peer\]\n)", texts[host].config, flags=re.M)
+        mine = [i for i, one in enumerate(sections) if re.match(rf"\[Peer\]\n# \w+ {peer}\n", one)]
+        assert len(mine) == 1, (host, peer)
+        before = sections[mine[0]]
+        sections[mine[0]] = change(before)
+        assert sections[mine[0]] != before, (host, peer, before)
+        texts[host] = replace(texts[host], config="".join([head, *sections]))
 
     return edit
 
@@ -298,13 +326,22 @@ def forwarding_off(host: str, family: Family) -> Edit:
     return edit
 
 
-def chain(host: str, family: Family, name: str, change: Callable[[list[Spec]], list[Spec]]) -> Edit:
-    """Another content of FORWARD or POSTROUTING."""
+def without_ours(host: str, family: Family, name: str) -> Edit:
+    """FORWARD or POSTROUTING without the rules that the deploy put there."""
+    return _chain(host, family, name, lambda rules: [one for one in rules if f"wgcluster-{_NAME}" not in one])
+
+
+def with_first(host: str, family: Family, *rule: str) -> Edit:
+    """FORWARD with one rule more, in front of all."""
+    return _chain(host, family, "FORWARD", lambda rules: [rule, *rules])
+
+
+def _chain(host: str, family: Family, name: str, change: Callable[[list[Spec]], list[Spec]]) -> Edit:
     table = "nat" if name == "POSTROUTING" else "filter"
 
     def edit(texts: dict[str, MachineText]) -> None:
-        tables = deepcopy(texts[host].tables[family])
-        there = tables.setdefault(table, {}).setdefault(name, Chain())
+        tables = deepcopy(dict(texts[host].tables[family]))
+        there = tables[table][name]
         rules = change(there.rules)
         assert rules != there.rules, there
         there.rules = rules
