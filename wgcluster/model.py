@@ -294,10 +294,8 @@ def _cross_check(
         if shared.wg_topology == "sites" and host.site is None:
             wrong = 'is required with wg_topology = "sites"; name the provider or location it stands in'
             yield Fault(host.name, "wg_site", None, wrong)
-    if shared.wg_topology != "partial":
-        if shared.wg_degree is not None:
-            yield Fault("", "wg_degree", shared.wg_degree, 'goes with wg_topology = "partial"')
-    elif shared.wg_degree is None and not any(host.links for host in hosts) and len(hosts) > 1:
+    no_links = shared.wg_degree is None and not any(host.links for host in hosts)
+    if shared.wg_topology == "partial" and no_links and len(hosts) > 1:
         yield Fault("", "wg_topology", "partial", "needs wg_links on hosts, or wg_degree")
 
 

@@ -255,7 +255,6 @@ OF_ALL: list[tuple[Data, list[str]]] = [
         ],
     ),
     ({"wg_degree": 1}, ["wg_degree = 1: must be at least 2"]),
-    ({"wg_degree": 3}, ['wg_degree = 3: goes with wg_topology = "partial"']),
     ({"wg_degree": "3"}, ["wg_degree = '3': must be a whole number, without quotes"]),
     *(
         ({"wg_interface": name}, [f"wg_interface = {name!r}: {NO_INTERFACE}"])
