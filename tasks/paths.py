@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from wgcluster.plan import HostPlan
 
-SYSCTL = "/etc/sysctl.d/90-wgcluster.conf"
+# The last file in the order of names wins (sysctl.d(5)): hardening guides switch forwarding off in 99-….conf, and
+# Debian reads /etc/sysctl.conf as 99-sysctl.conf.
+SYSCTL = "/etc/sysctl.d/zz-wgcluster.conf"
 MODULE = "/etc/modules-load.d/wgcluster.conf"
 FIREWALL_SCRIPT = "/usr/local/sbin/wgcluster-firewall"
 FIREWALL_UNIT = "/etc/systemd/system/wgcluster-firewall@.service"

@@ -12,7 +12,7 @@ RULES = "Firewall | Set the rules"
 CONFIG = "WireGuard | Write /etc/wireguard/wg.conf"
 UNIT = "WireGuard | Enable and start wg-quick@wg.service"
 PEERS = "WireGuard | Sync the peers"
-FORWARDING = "Kernel | Forwarding, now and at boot: /etc/sysctl.d/90-wgcluster.conf"
+FORWARDING = "Kernel | Forwarding, now and at boot: /etc/sysctl.d/zz-wgcluster.conf"
 MODULE = "Kernel | Load it at boot: /etc/modules-load.d/wgcluster.conf"
 NGINX = "nginx | Guard the sites that only the VPN may reach"
 BOOT = "Firewall | Enable wgcluster-firewall@wg.service"
@@ -136,9 +136,9 @@ DRIFT = [
     (
         "sysctl file removed",
         "root",
-        "rm /etc/sysctl.d/90-wgcluster.conf",
+        "rm /etc/sysctl.d/zz-wgcluster.conf",
         FORWARDING,
-        "test -e /etc/sysctl.d/90-wgcluster.conf",
+        "test -e /etc/sysctl.d/zz-wgcluster.conf",
     ),
     (
         "module's boot file removed",

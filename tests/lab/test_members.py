@@ -17,7 +17,7 @@ from tests.lab.cluster import OVERLAY, SERVERS, Cluster
 STATE = (
     "cat /etc/wireguard/wg.conf /etc/wgcluster/wg.rules; iptables -S; ip6tables -S;"
     " iptables -t nat -S POSTROUTING; wg show wg allowed-ips | sort;"
-    " cat /etc/sysctl.d/90-wgcluster.conf /etc/modules-load.d/wgcluster.conf 2>&1;"
+    " cat /etc/sysctl.d/zz-wgcluster.conf /etc/modules-load.d/wgcluster.conf 2>&1;"
     " cat /etc/nginx/sites-available/gitlab /etc/nginx/wgcluster/* 2>&1; sysctl net.ipv4.ip_forward"
 )
 # Rules with their tables, a user's own chains, policies: an empty built-in chain is as good as none.
