@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -124,9 +125,14 @@ def check(part: HostPlan, observed: Observed) -> None:
 
 @operation()
 def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
-    """Guard these sites and no others."""
+    """Guard these sites and no others; fails where a site file can no longer be read, as after an edit."""
     observed = run.look(host)
-    wanted = wanted_files(sites, observed)
+    try:
+        wanted = wanted_files(sites, observed)
+    except NginxError as error:
+        # Raised, it would end the run for all hosts.
+        yield StringCommand(f"printf '%s\\n' {shlex.quote(str(error))} >&2; exit 1")
+        return
     old = old_files(observed)
     changed = {path: text for path, text in wanted.items() if text != old.get(path, (None, None))[1]}
     if not changed:

@@ -85,6 +85,21 @@ def test_teardown_leaves_the_host_as_it_was(world: FakeCluster) -> None:
     assert world.changes() == []
 
 
+def test_a_site_that_can_no_longer_be_read_stops_its_own_host_alone(world: FakeCluster) -> None:
+    world.deploy()
+    root = world.hosts["root"]
+    root.write(SITE_PATH, root.text(SITE_PATH) + "}\n")
+    before = root.there()
+    done = world.run("teardown.py", "-y")
+    assert done.code == 1
+    assert f'{SITE_PATH}:{len(root.text(SITE_PATH).splitlines())}:1: unexpected "}}"' in done.err
+    assert "Traceback" not in done.err
+    assert {k: v for k, v in root.there().items() if k != "changes"} == {
+        k: v for k, v in before.items() if k != "changes"
+    }
+    assert not world.hosts["cloud"].links
+
+
 def test_a_host_that_cannot_be_reached_does_not_keep_the_others_from_their_part(world: FakeCluster) -> None:
     first = world.run("deploy.py", "-y", unreachable=("cloud",))
     assert first.code == 1
