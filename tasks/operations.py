@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import hashlib
 import shlex
 from collections.abc import Generator
 from posixpath import dirname
@@ -30,16 +31,22 @@ def show_diff(run: Run, path: str, old: str, new: str) -> None:
     run.say(host, text.encode("utf-8", "backslashreplace").decode())
 
 
-def upload(path: str, text: str, mode: str = "644") -> StringCommand:
-    """Write a file whole or not at all: made beside it, readable by root alone, then moved over it."""
-    temporary = f"{path}.wgcluster-new"
+def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") -> StringCommand:
+    """Write a file whole or not at all: made beside it, readable by root alone, then moved over it.
+
+    Where this machine is cut off the host sees the end of its input, and what came before may be base64 still:
+    only the digest tells that nothing is missing.
+    """
+    target, temporary = shlex.quote(path), shlex.quote(f"{path}.wgcluster-new")
+    data = text.encode("utf-8", "surrogateescape")
+    digest = hashlib.sha256(data).hexdigest()
     script = (
-        f"umask 077 && mkdir -p -m 755 {shlex.quote(dirname(path))} && base64 -d > {shlex.quote(temporary)}"
-        f" && chmod {mode} {shlex.quote(temporary)} && mv -f {shlex.quote(temporary)} {shlex.quote(path)}"
-        f" || {{ rm -f {shlex.quote(temporary)}; exit 1; }}"
+        f"umask 077 && mkdir -p -m {folder_mode} {shlex.quote(dirname(path))} && base64 -d > {temporary}"
+        f" && [ \"$(sha256sum < {temporary})\" = '{digest}  -' ]"
+        f" && chmod {mode} {temporary} && mv -f {temporary} {target}"
+        f" || {{ rm -f {temporary}; exit 1; }}"
     )
-    data = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
-    return StringCommand(script, _stdin=data)
+    return StringCommand(script, _stdin=base64.b64encode(data).decode())
 
 
 def differs(file: File, text: str, mode: str = "644") -> bool:

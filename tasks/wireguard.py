@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import shlex
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pyinfra.api.operation import operation
 
 from tasks import paths
 from tasks.controller import Run
-from tasks.operations import Commands, show_diff
+from tasks.operations import Commands, show_diff, upload
 from wgcluster import drift, wgconf
 
 SYNC = Path(__file__).parent.parent / "files" / "sync.sh"
@@ -55,13 +54,7 @@ def config_file(run: Run) -> Commands:
         yield StringCommand(f"systemctl stop {unit(part.interface)}")
     if drift.endpoint_changes(file.text, text):
         run.sync_wanted.add(host.name)
-    temporary = shlex.quote(f"{path}.wgcluster-new")
-    script = (
-        f"umask 077 && mkdir -p -m 700 /etc/wireguard && base64 -d > {temporary}"
-        f" && chown root:root {temporary} && mv -f {temporary} {shlex.quote(path)}"
-        f" || {{ rm -f {temporary}; exit 1; }}"
-    )
-    yield StringCommand(script, _stdin=base64.b64encode(text.encode()).decode())
+    yield upload(path, text, "600", folder_mode="700")
     run.forget(host)
 
 

@@ -117,9 +117,11 @@ class FakeHost:
     # What the commands do.
 
     def _upload(self, match: re.Match[str], stdin: str) -> None:
+        data = base64.b64decode(stdin, validate=True)
+        assert hashlib.sha256(data).hexdigest() == match["digest"]
         folder = self.folders.get(match["folder"])
         self.folders.setdefault(match["folder"], folder or match["folder_mode"])
-        self.files[match["path"]] = Entry(base64.b64decode(stdin, validate=True), match["mode"] or "600")
+        self.files[match["path"]] = Entry(data, match["mode"])
 
     def _remove(self, match: re.Match[str], stdin: str) -> None:
         self.files.pop(match["path"], None)
@@ -280,7 +282,8 @@ _ANSWERS: list[tuple[str, Callable[[FakeHost, re.Match[str], str], None]]] = [
     (
         r"umask 077 && mkdir -p -m (?P<folder_mode>\d+) (?P<folder>\S+)"
         r" && base64 -d > (?P<path>\S+)\.wgcluster-new"
-        rf" && (?:chmod (?P<mode>\d+)|chown root:root) {_TMP} && mv -f {_TMP} (?P=path)"
+        r" && \[ \"\$\(sha256sum < \S+\.wgcluster-new\)\" = '(?P<digest>\w+)  -' \]"
+        rf" && chmod (?P<mode>\d+) {_TMP} && mv -f {_TMP} (?P=path)"
         rf" \|\| \{{ rm -f {_TMP}; exit 1; \}}",
         FakeHost._upload,
     ),
