@@ -34,8 +34,8 @@ def show_diff(run: Run, path: str, old: str, new: str) -> None:
 def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") -> StringCommand:
     """Write a file whole or not at all: made beside it, readable by root alone, then moved over it.
 
-    Where this machine is cut off the host sees the end of its input, and what came before may be base64 still:
-    only the digest tells that nothing is missing.
+    Where this machine is cut off the host sees the end of its input, and what came before may be base64
+    still: only the digest tells that nothing is missing.
     """
     target, temporary = shlex.quote(path), shlex.quote(f"{path}.wgcluster-new")
     data = text.encode("utf-8", "surrogateescape")

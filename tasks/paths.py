@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wgcluster.plan import HostPlan
 
-# The last file in the order of names wins (sysctl.d(5)): hardening guides switch forwarding off in 99-….conf, and
-# Debian reads /etc/sysctl.conf as 99-sysctl.conf.
+# The last file in the order of names wins (sysctl.d(5)): hardening guides switch forwarding off in 99-….conf,
+# and Debian reads /etc/sysctl.conf as 99-sysctl.conf.
 SYSCTL = "/etc/sysctl.d/zz-wgcluster.conf"
 MODULE = "/etc/modules-load.d/wgcluster.conf"
 FIREWALL_SCRIPT = "/usr/local/sbin/wgcluster-firewall"

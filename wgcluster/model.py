@@ -142,6 +142,17 @@ class Cluster:
 MIN_IPV6_MTU = 1280  # bytes
 _OURS = ("wg_", "firewall", "nginx_")
 _Keys = TypeVar("_Keys", bound=BaseModel)
+# In the place of what must be there and has a fault, until it is taken out again.
+_STAND_INS: Mapping[str, str] = {
+    "wg_name": "x",
+    "wg_address": "192.0.2.1",
+    "wg_networks": "192.0.2.0/24",
+}
+# What a fault of several keys is built on: if one of them has a fault of its own, the other may not be one.
+_RESTS_ON: Mapping[str, frozenset[str]] = {
+    "wg_masquerade": frozenset({"wg_gateway", "firewall"}),
+    "wg_topology": frozenset({"wg_links", "wg_degree"}),
+}
 
 
 def read_cluster(rows: Sequence[Row], clients: Sequence[Client] = ()) -> Cluster:
@@ -158,10 +169,10 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] = ()) -> Cluster
     if not rows:
         raise ModelError([Fault("", "inventory", None, "names no host")])
     shared = _read_shared(rows, faults)
-    hosts = [host for row in rows if (host := _read_host(row, faults)) is not None]
-    if shared is not None:
-        faults += _cross_check(shared, hosts, clients)
-    if faults or shared is None:
+    hosts = [_read_host(row, faults) for row in rows]
+    wrong = {(fault.host, fault.key.partition("[")[0]) for fault in faults}
+    faults += [f for f in _cross_check(shared, hosts, clients) if not _follows(f, wrong)]
+    if faults:
         raise ModelError(faults)
     return Cluster(
         networks=tuple(sorted(shared.wg_networks, key=lambda network: network.version)),
@@ -176,19 +187,29 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] = ()) -> Cluster
     )
 
 
-def _validate(kind: type[_Keys], host: str, data: Mapping[str, Any], faults: list[Fault]) -> _Keys | None:
+def _validate(kind: type[_Keys], host: str, data: Mapping[str, Any], faults: list[Fault]) -> _Keys:
+    """The keys; those with a fault are as if not there, so that what is wrong with others comes out, too."""
     try:
         return kind.model_validate(dict(data))
     except ValidationError as error:
+        wrong = {str(one["loc"][0]) for one in error.errors()}
         for one in error.errors():
             if one["type"] == "too_short" and one["input"]:
                 continue  # it has entries, but each has a fault that is told of itself
             value = None if one["type"] == "missing" else one["input"]
             faults.append(Fault(host, schema.path(one["loc"]), value, schema.message(one)))
-        return None
+    stand_ins = {key: _STAND_INS[key] for key in _STAND_INS.keys() & wrong}
+    sound = kind.model_validate({**{k: v for k, v in data.items() if k not in wrong}, **stand_ins})
+    return sound.model_copy(update=dict.fromkeys(stand_ins, ()))
 
 
-def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys | None:
+def _follows(fault: Fault, wrong: Collection[tuple[str, str]]) -> bool:
+    """May a fault come from one that is told already?"""
+    keys = {fault.key} | _RESTS_ON.get(fault.key, frozenset())
+    return any(key in keys and (not fault.host or host in (fault.host, "")) for host, key in wrong)
+
+
+def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys:
     """What concerns the whole cluster stands in group_data/all.py: every host must see the same."""
     data: dict[str, Any] = {}
     for key in schema.SharedKeys.model_fields:
@@ -206,7 +227,7 @@ def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys 
     return _validate(schema.SharedKeys, "", {"wg_networks": (), **data}, faults)
 
 
-def _read_host(row: Row, faults: list[Fault]) -> Host | None:
+def _read_host(row: Row, faults: list[Fault]) -> Host:
     name = row.cluster_name
     for key in row.data:
         if key.startswith(_OURS) and key not in schema.KEYS:
@@ -215,14 +236,12 @@ def _read_host(row: Row, faults: list[Fault]) -> Host | None:
             faults.append(Fault(name, key, None, f"is no key of ours{hint}"))
     data = {key: row.data[key] for key in schema.HostKeys.model_fields if key in row.data}
     keys = _validate(schema.HostKeys, name, {"wg_name": row.default_name, **data}, faults)
-    if keys is None:
-        return None
 
     def endpoint(value: tuple[Address | str, int | None] | None) -> Endpoint | None:
         return None if value is None else Endpoint(value[0], value[1] or keys.wg_port)
 
     return Host(
-        name=keys.wg_name,
+        name=keys.wg_name or name,
         addresses=tuple(sorted(keys.wg_address, key=lambda address: address.version)),
         port=keys.wg_port,
         mtu=keys.wg_mtu,
@@ -310,21 +329,26 @@ def _check_addresses(
         if len({address.version for address in addresses}) < len(addresses):
             yield Fault(name, "wg_address", [str(a) for a in addresses], "one address a family")
         for network in networks:
-            if networks and not any(address.version == network.version for address in addresses):
+            if addresses and not any(address.version == network.version for address in addresses):
                 yield Fault(
                     name, "wg_address", [str(a) for a in addresses], f"needs an address in {network} as well"
                 )
         for address in addresses:
             value = str(address)
             home = next((n for n in networks if n.version == address.version and address in n), None)
-            if home is None:
+            if home is None and networks:
                 wanted = " or ".join(str(network) for network in networks)
                 yield Fault(name, "wg_address", value, f"lies outside the overlay; take one in {wanted}")
-            elif home.num_addresses > 2 and address == home.network_address:
+            elif home is not None and home.num_addresses > 2 and address == home.network_address:
                 yield Fault(
                     name, "wg_address", value, f"is the address of the network {home} itself; take another"
                 )
-            elif home.version == 4 and home.num_addresses > 2 and address == home.broadcast_address:
+            elif (
+                home is not None
+                and home.version == 4
+                and home.num_addresses > 2
+                and address == home.broadcast_address
+            ):
                 yield Fault(name, "wg_address", value, f"is the broadcast address of {home}; take another")
             if address in owners:
                 yield Fault(

@@ -186,11 +186,29 @@ def test_all_faults_of_all_hosts_at_once(tmp_path: Path) -> None:
         world,
         [
             "root: wg_port = 0: must be at least 1",
+            "cloud: wg_address = '10.0.0.3': root has this address; each needs its own",
             f"cloud: wg_endpoint = 'two words': {ENDPOINT}",
             "cloud: wg_adress: is no key of ours; did you mean wg_address?",
             "backup: wg_mtu = 'large': must be a whole number, without quotes",
             "wg_topology = 'ring': must be 'mesh', 'sites' or 'partial'",
             f"wg_interface = 'wg 0': {INTERFACE}",
+        ],
+    )
+
+
+def test_a_fault_hides_none_and_makes_none(tmp_path: Path) -> None:
+    world = article(tmp_path)
+    give(world, {"": {"wg_networks": ["10.0.0.1/24"], "wg_topology": "partial"}})
+    give(world, {"root": {"wg_links": ["cloud"], "wg_gateway": "yes"}})
+    give(world, {"cloud": {"wg_port": 0, "wg_address": "10.0.0.4"}, "backup": {"wg_links": "rooot"}})
+    assert_refused(
+        world,
+        [
+            "wg_networks[0] = '10.0.0.1/24': host bits are set; the network is",
+            "root: wg_gateway = 'yes': must be True or False",
+            "cloud: wg_port = 0: must be at least 1",
+            "backup: wg_links = 'rooot': no host has this name; did you mean root?",
+            "wg_address = '10.0.0.4': cloud has this address; each needs its own",
         ],
     )
 
@@ -217,7 +235,7 @@ def test_the_command_itself_says_so_and_exits_with_1(tmp_path: Path) -> None:
     done = world.pyinfra("deploy.py", "-y")
     assert done.returncode == 1
     assert (
-        "1 fault in the inventory, nothing was changed:\n  cloud: wg_port = 0: must be at least 1\n"
+        "2 faults in the inventory, nothing was changed:\n  cloud: wg_port = 0: must be at least 1\n"
         in done.stderr
     )
     assert "Traceback" not in done.stderr

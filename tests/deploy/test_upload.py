@@ -15,7 +15,7 @@ NEW = "[Interface]\n" + "[Peer]\n" * 200
 def send(path: Path, share: float) -> int:
     """Run the command that writes NEW with this share of its input; its exit status."""
     command = upload(str(path), NEW, "600")
-    data = command.connector_arguments["_stdin"]
+    data = str(command.connector_arguments["_stdin"])
     # in whole groups of four characters: that is base64, too
     data = data[: int(len(data) * share) // 4 * 4]
     done = subprocess.run(
