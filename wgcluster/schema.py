@@ -26,8 +26,9 @@ DEFAULT_PORT = 51820
 DEFAULT_MTU = 1420
 DEFAULT_KEEPALIVE = 25  # seconds; wireguard.com/quickstart, "NAT and Firewall Traversal Persistence"
 
-# wg-quick(8) takes the interface's name from the file's and accepts just these (linux.bash, parse_options)
-_INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
+# wg-quick(8) takes the interface's name from the file's (linux.bash, parse_options). It accepts "=" and "+" as
+# well, which the name of its unit cannot hold (systemd.unit(5)).
+_INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 # RFC 1123, 2.1: labels of letters, digits and hyphens
 _DNS_NAME = re.compile(
     r"(?=.{1,253}$)[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
@@ -93,9 +94,7 @@ def _dialable(address: Address) -> Address:
 
 def _interface(value: object) -> str:
     if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", ".."}:
-        raise ValueError("wg-quick takes 1 to 15 characters of a-z A-Z 0-9 _ = + . -")
-    if value.endswith("+"):
-        raise ValueError('a "+" at the end stands for every name that begins so, in iptables; take it away')
+        raise ValueError("wg-quick and its unit take 1 to 15 characters of a-z A-Z 0-9 _ . -")
     return value
 
 

@@ -15,7 +15,7 @@ from tests.deploy.fakecluster import LAPTOP, FakeCluster, article
 Data = dict[str, dict[str, Any]]
 
 ENDPOINT = 'no endpoint; write an address, a DNS name or "[v6]", each with an optional ":port"'
-INTERFACE = "wg-quick takes 1 to 15 characters of a-z A-Z 0-9 _ = + . -"
+INTERFACE = "wg-quick and its unit take 1 to 15 characters of a-z A-Z 0-9 _ . -"
 NAME = "a name is 1 to 63 letters, digits, dots, underscores and hyphens"
 
 
@@ -134,7 +134,7 @@ CASES = [
     # names
     *(
         shared("wg_interface", value, f"wg_interface = {value!r}: {INTERFACE}")
-        for value in ("wireguard-cluster", "wg 0", "wg/0", "", "..", 0)
+        for value in ("wireguard-cluster", "wg=1", "wg+1", "wg 0", "wg/0", "", "..", 0)
     ),
     cloud("wg_name", "the cloud", f"wg_name = 'the cloud': {NAME}"),
     # keys that are none

@@ -51,7 +51,7 @@ def client(name: str, *addresses: str) -> Client:
 
 NO_ENDPOINT = 'no endpoint; write an address, a DNS name or "[v6]", each with an optional ":port"'
 NO_NAME = "a name is 1 to 63 letters, digits, dots, underscores and hyphens"
-NO_INTERFACE = "wg-quick takes 1 to 15 characters of a-z A-Z 0-9 _ = + . -"
+NO_INTERFACE = "wg-quick and its unit take 1 to 15 characters of a-z A-Z 0-9 _ . -"
 
 OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
     ("wg_address", "x", ['a: wg_address[0] = \'x\': no IP address; write it like "10.0.0.2" or "fd00::2"']),
