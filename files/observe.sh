@@ -8,6 +8,8 @@ export PATH LC_ALL
 
 section() { echo "@ $*"; }
 indented() { sed 's/^/ /'; }
+# What others wrote, as a comment of a rule, may be in any encoding, and pyinfra reads UTF-8 alone.
+ascii() { tr '\200-\377' '?'; }
 # wg reads keys in any case and overlooks every blank in a line; what is commented out may be a secret still.
 masked() {
     awk '{ squeezed = tolower($0); gsub(/[ \t\r\v\f]/, "", squeezed)
@@ -23,6 +25,7 @@ file() {
     if [ "$2" = masked ]; then masked "$1"; else cat "$1"; fi | base64 | indented
 }
 
+section "user $(id -u)"
 section tools
 for tool in apt-get dnf pacman apk systemctl wg wg-quick wireguard-go iptables ip6tables nginx; do
     command -v "$tool" >/dev/null && echo " $tool"
@@ -34,7 +37,7 @@ elif modinfo wireguard >/dev/null 2>&1; then echo " available"
 else echo " missing"; fi
 if systemd-detect-virt --quiet --container 2>/dev/null; then echo " container"; fi
 
-section "directory $(stat -c '%a %U:%G' /etc/wireguard 2>/dev/null)"
+section "directory $(stat -L -c '%a %U:%G' /etc/wireguard 2>/dev/null)"
 file "/etc/wireguard/$interface.conf" masked
 for path in $files; do file "$path"; done
 
@@ -60,6 +63,12 @@ if [ -e "/sys/class/net/$interface" ]; then
     fi
 fi
 
+if command -v wg >/dev/null; then
+    section interfaces
+    # of the others: name, public key, port
+    wg show all dump | awk -F'\t' -v own="$interface" 'NF == 5 && $1 != own { print " " $1, $3, $4 }'
+fi
+
 section addresses
 ip -o addr show scope global | awk '{ sub("/.*", "", $4); print " " $4 }'
 section "clock $(date +%s)"
@@ -82,14 +91,14 @@ for family in 4 6; do
     first=$(backend "$name")
     saved=$("$name-save" 2>/dev/null) || continue
     section "rules $family $name primary"
-    printf '%s\n' "$saved" | grep '^[*:-]' | indented
+    printf '%s\n' "$saved" | grep -a '^[*:-]' | ascii | indented
     if [ "$first" = nft ]; then
         other="$name-legacy"
         [ -n "$(cat "$loaded" 2>/dev/null)" ] || continue # files in /proc have no size
     else other="$name-nft"; fi
     command -v "$other-save" >/dev/null || continue
     section "rules $family $other other"
-    "$other-save" 2>/dev/null | grep '^[*:-]' | indented
+    "$other-save" 2>/dev/null | grep -a '^[*:-]' | ascii | indented
 done
 
 # sudo strips SSH_CONNECTION; a parent of this shell still has it.

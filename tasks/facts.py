@@ -40,7 +40,13 @@ class HostState(FactBase[Observed]):
 
     def process(self, output: list[str]) -> Observed:
         try:
-            return parse(output)
+            observed = parse(output)
         except (ValueError, IndexError) as error:
             # pyinfra prints the cause instead, if there is one
             raise FactProcessError(f"the host's answer to observe.sh cannot be read: {error}") from None
+        if observed.user:
+            # Half of it would be missing, and look as if it were not there.
+            raise FactProcessError(
+                'only root can look; set "_sudo": True for this host, or "ssh_user": "root"'
+            )
+        return observed

@@ -89,3 +89,14 @@ def _foreign_interface(part: HostPlan, observed: Observed) -> Iterator[str]:
         yield f"{path} was not made by us and is never overwritten; {other}"
     elif file.kind == "absent" and observed.link is not None and observed.link.public_key != part.public_key:
         yield f"an interface {part.interface} that is not ours is up; {other}"
+    for one in observed.interfaces:
+        if one.public_key == part.public_key:
+            yield (
+                f"this host is in the cluster by its interface {one.name} already;"
+                f' to rename it, run teardown.py with wg_interface = "{one.name}" first'
+            )
+        elif one.port == part.port:
+            yield (
+                f"UDP port {part.port} is taken by the interface {one.name};"
+                " set wg_port to another one, or take that interface down"
+            )

@@ -59,6 +59,15 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Interface:
+    """A WireGuard interface beside the one that the plan is about."""
+
+    name: str
+    public_key: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """What one tool's ``-save`` prints; ``tool`` is "iptables", "ip6tables-legacy" …"""
 
@@ -81,6 +90,7 @@ class Ssh:
 class Observed:
     """A host as it is."""
 
+    user: int = 0  # as whom it was looked at
     tools: frozenset[str] = frozenset()
     module: Literal["loaded", "available", "missing"] = "missing"
     container: bool = False
@@ -89,6 +99,7 @@ class Observed:
     units: dict[str, Unit] = field(default_factory=dict)
     ufw: bool = False
     link: Link | None = None
+    interfaces: tuple[Interface, ...] = ()  # the other ones of WireGuard
     addresses: tuple[str, ...] = ()  # all of global scope, without their prefix
     clock: int = 0  # seconds since the epoch
     forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family
@@ -140,6 +151,8 @@ def parse(output: Sequence[str]) -> Observed:
     complete = False
     for (name, *words), lines in _sections(output):
         match name:
+            case "user":
+                values["user"] = int(words[0])
             case "tools":
                 values["tools"] = frozenset(lines)
             case "module":
@@ -166,6 +179,9 @@ def parse(output: Sequence[str]) -> Observed:
                 link |= _dump(lines)
             case "preshared":
                 link["preshared_digest"] = lines[0]
+            case "interfaces":
+                rows = (line.split() for line in lines)
+                values["interfaces"] = tuple(Interface(name, key, int(port)) for name, key, port in rows)
             case "addresses":
                 values["addresses"] = tuple(lines)
             case "clock":

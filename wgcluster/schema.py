@@ -26,8 +26,8 @@ DEFAULT_PORT = 51820
 DEFAULT_MTU = 1420
 DEFAULT_KEEPALIVE = 25  # seconds; wireguard.com/quickstart, "NAT and Firewall Traversal Persistence"
 
-# wg-quick(8) takes the interface's name from the file's (linux.bash, parse_options). It accepts "=" and "+" as
-# well, which the name of its unit cannot hold (systemd.unit(5)).
+# wg-quick(8) takes the interface's name from the file's (linux.bash, parse_options). It accepts "=" and "+",
+# too, which the name of its unit cannot hold (systemd.unit(5)).
 _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 # RFC 1123, 2.1: labels of letters, digits and hyphens
 _DNS_NAME = re.compile(

@@ -44,6 +44,7 @@ class FakeHost:
     """A host; the defaults are a fresh one without WireGuard."""
 
     tools: set[str] = field(default_factory=lambda: {"apt-get", "systemctl", "iptables", "ip6tables"})
+    user: int = 0  # as whom commands run
     module: str = "available"  # "loaded", "available", "missing"
     container: bool = False
     files: dict[str, Entry] = field(default_factory=dict)

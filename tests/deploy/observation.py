@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from posixpath import dirname
 from typing import TYPE_CHECKING
 
+from tests.deploy.fakewg import public_key
+
 if TYPE_CHECKING:
     from tests.deploy.fakehost import FakeHost
 
@@ -34,6 +36,7 @@ def answer(host: FakeHost, values: Mapping[str, str]) -> list[str]:
 
 def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
     interface = values["interface"]
+    yield f"@ user {host.user}"
     yield "@ tools"
     yield from (f" {tool}" for tool in _TOOLS if tool in host.tools)
     yield "@ module"
@@ -58,6 +61,10 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
             line for line in host.text("/etc/ufw/ufw.conf").splitlines() if "ENABLED=" in line
         )
     yield from _link(host, interface)
+    if "wg" in host.tools:
+        yield "@ interfaces"
+        others = {name: link for name, link in host.links.items() if name != interface}
+        yield from _indented([f"{n} {public_key(o.private_key)} {o.port}" for n, o in others.items()])
     yield "@ addresses"
     yield from _indented([*host.addresses, *(a.split("/")[0] for a in _overlay(host))])
     yield f"@ clock {host.clock}"

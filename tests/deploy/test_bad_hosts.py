@@ -27,6 +27,12 @@ def foreign_interface(host: FakeHost) -> None:
     host.links["wg"] = Interface(private_key="QO/IzTUFvY5Pn5xqLZ5YXbAmHmsAcGqgoSuTxjFDzlA=", port=51820)
 
 
+def other_interface(host: FakeHost) -> None:
+    foreign_interface(host)
+    host.links["wg9"] = host.links.pop("wg")
+    host.links["wg9"].port = 51821
+
+
 def guard(**changes: object) -> dict[str, Any]:
     return {"nginx_vpn_only": [{**GUARD, **changes}]}
 
@@ -64,6 +70,12 @@ CASES: list[tuple[str, Change, dict[str, Any], list[str]]] = [
         lambda host: host.folders.update({CONFIG: "755"}),
         {},
         [f"cloud: {CONFIG} is no regular file; {ANOTHER}"],
+    ),
+    (
+        "cloud",
+        other_interface,
+        {},
+        ["cloud: UDP port 51821 is taken by the interface wg9; set wg_port to another one, or take"],
     ),
     ("cloud", foreign_interface, {}, [f"cloud: an interface wg that is not ours is up; {ANOTHER}"]),
     (
@@ -195,6 +207,21 @@ def test_all_faults_of_all_hosts_at_once(tmp_path: Path) -> None:
             f"backup: {CONFIG} was not made by us",
         ],
     )
+
+
+def test_an_interface_gets_no_second_name_beside_the_first(tmp_path: Path) -> None:
+    world = article(tmp_path)
+    world.deploy()
+    world.forget()
+    world.shared["wg_interface"] = "wg1"
+    done = world.run("deploy.py", "-y")
+    assert done.code == 1
+    assert "3 faults on the hosts, nothing was changed:" in done.err
+    assert (
+        "cloud: this host is in the cluster by its interface wg already;"
+        ' to rename it, run teardown.py with wg_interface = "wg" first'
+    ) in done.err
+    assert world.changes() == []
 
 
 def test_a_fault_of_a_host_that_is_left_out_stops_nobody(tmp_path: Path) -> None:

@@ -120,6 +120,18 @@ def test_a_host_whose_answer_is_cut_off_is_left_alone(world: FakeCluster) -> Non
     assert world.hosts["root"].links
 
 
+@pytest.mark.parametrize("what", ["deploy.py", "teardown.py"])
+def test_a_host_seen_by_an_ordinary_user_is_left_alone(world: FakeCluster, what: str) -> None:
+    world.deploy()
+    world.forget()
+    world.hosts["cloud"].user = 1000
+    done = world.run(what, "-y")
+    assert done.code == 1
+    assert 'only root can look; set "_sudo": True for this host' in done.err
+    assert "Traceback" not in done.err
+    assert world.hosts["cloud"].changes == []
+
+
 def test_the_model_answers_with_the_sections_of_the_script(world: FakeCluster) -> None:
     world.deploy()
     root = world.hosts["root"]
@@ -133,4 +145,4 @@ def test_the_model_answers_with_the_sections_of_the_script(world: FakeCluster) -
     assert tools
     everything = FakeHost(tools=set(tools[1].split()))
     lines = answer(with_nginx(everything), {**variables(head), "files": ""})
-    assert [line.strip() for line in lines[1 : lines.index("@ module")]] == tools[1].split()
+    assert [line.strip() for line in lines[2 : lines.index("@ module")]] == tools[1].split()

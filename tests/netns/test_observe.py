@@ -207,6 +207,29 @@ def test_both_backends_are_looked_at(first: str, tmp_path: Path) -> None:
                 assert chain == [("-p", "tcp", "-j", "DROP")]
 
 
+def test_a_comment_in_any_encoding_is_no_hindrance() -> None:
+    with namespaces("latin") as (namespace,):
+        comment = b"caf\xe9".decode("utf-8", "surrogateescape")
+        rule = ["-A", "INPUT", "-m", "comment", "--comment", comment, "-j", "DROP"]
+        namespace.run("iptables-nft", *rule)
+        _, seen = observe(namespace, "dash")
+    chains = [rules.tables["filter"]["INPUT"].rules for rules in seen.rules if "filter" in rules.tables]
+    assert ("-m", "comment", "--comment", "caf?", "-j", "DROP") in [
+        rule for rules in chains for rule in rules
+    ]
+
+
+def test_a_folder_that_is_a_link_has_the_mode_of_what_it_leads_to(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir(0o700)
+    (tmp_path / "wireguard").symlink_to("real")
+    inner = (
+        f"mount --bind {shlex.quote(str(tmp_path))} /etc && interface={NAME} files= sites= dump=0\n{SCRIPT}"
+    )
+    assert parse(namespace.run("unshare", "-m", "sh", "-c", inner).splitlines()).directory[0] == "700"
+
+
 def test_looking_makes_no_table() -> None:
     """The legacy programs would make one by asking for it."""
     with namespaces("bare") as (namespace,):
