@@ -18,10 +18,12 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
+from tasks import paths
 from tasks.controller import Run
 from tasks.operations import Commands
+from wgcluster.boot import BootFiles
 from wgcluster.checks import Check, checks, ping_targets, table
-from wgcluster.nginx import parse_dump
+from wgcluster.nginx import audit, parse_dump
 from wgcluster.nginx.curl import answers, curl_config
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.plan import HostPlan
@@ -90,7 +92,13 @@ def _checks(run: Run, host: Host) -> list[Check]:
     targets = ping_targets(run.plan, part)
     # The pings first: they make the handshakes that are looked at next.
     answered = host.get_fact(Pings, targets=targets) if targets else {}
-    found = checks(run.plan, part, run.look(host), answered)
+    observed = run.look(host)
+    files = BootFiles(
+        config=observed.file(paths.config(part.interface)),
+        rules=observed.file(paths.rules(part.interface)),
+        sysctl=observed.file(paths.SYSCTL),
+    )
+    found = checks(run.plan, part, observed, files, answered)
     return [*found, _nginx(run, host)]
 
 
@@ -114,7 +122,12 @@ def _nginx(run: Run, host: Host) -> Check:
         for p, a in zip(found, got, strict=True)
         if not _is_inside(part, p)
     }
-    faults: list[str] = []
+    # nginx may still answer by what it read before someone changed the files
+    faults = [
+        f"{f.file}:{f.line}: {f.location} leaks, at the latest when nginx reads its files again: {f.reason}"
+        for f in audit(parse_dump(observed.nginx_dump), part.nginx)
+        if f.kind == "leaks"
+    ]
     for probe, answer in zip(found, got, strict=True):
         if _is_inside(part, probe):
             stranger = strangers.get((probe.port, probe.host, probe.path, probe.headers))

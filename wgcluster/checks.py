@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from wgcluster.boot import BootFiles, boot_faults
 from wgcluster.drift import SESSION
 from wgcluster.iptables import Packet, packet_of, verdict
 from wgcluster.observed import Observed
@@ -38,10 +39,13 @@ def ping_targets(plan: Plan, host: HostPlan) -> list[str]:
     ]
 
 
-def checks(plan: Plan, host: HostPlan, observed: Observed, answered: Mapping[str, bool]) -> list[Check]:
+def checks(
+    plan: Plan, host: HostPlan, observed: Observed, files: BootFiles, answered: Mapping[str, bool]
+) -> list[Check]:
     """All checks of one host but nginx.
 
     Args:
+        files: what the next boot reads.
         answered: by overlay address, whether it answered a ping from this host.
     """
     return [
@@ -50,6 +54,7 @@ def checks(plan: Plan, host: HostPlan, observed: Observed, answered: Mapping[str
         _pings(plan, host, answered),
         _forwarding(host, observed),
         _rules(host, observed),
+        Check("boot", 1, tuple(boot_faults(host, files))),
     ]
 
 

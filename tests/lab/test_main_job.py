@@ -21,6 +21,7 @@ from wgcluster.secret import Secret
 ACME = "/.well-known/acme-challenge/probe.txt"
 DRY = ("inventory.py", "deploy.py", "--dry", "--diff")
 CHATTY = ("inventory.py", "deploy.py", "-y", "-vvv", "--diff", "--debug")
+SITE_FILE = "/etc/nginx/sites-available/gitlab"
 
 
 @dataclass
@@ -82,7 +83,7 @@ def test_the_dry_run_shows_each_change(story: Story) -> None:
         "+Address = 10.0.0.2/24",
         "+AllowedIPs = 10.0.0.3/32",
         "iptables: + -t filter -A INPUT -p udp -m udp --dport 51820",
-        "+++ /etc/nginx/sites-available/gitlab",
+        f"+++ {SITE_FILE}",
         "+        allow all; # wgcluster",
     ):
         assert line in shown, line
@@ -172,6 +173,19 @@ def test_verify_agrees(story: Story) -> None:
             "is not hidden",
         ),
         ("root", "systemctl stop nginx", "systemctl start nginx", "nginx is not running"),
+        # what a boot or a reload would bring out
+        (
+            "root",
+            "mv /etc/wgcluster/wg.rules /root",
+            "mv /root/wg.rules /etc/wgcluster",
+            "the file of our firewall rules is gone",
+        ),
+        (
+            "root",
+            f"cp {SITE_FILE} /root; sed -i /wgcluster/d {SITE_FILE}",
+            f"cp /root/gitlab {SITE_FILE}",
+            "leaks, at the latest when nginx reads its files again",
+        ),
     ],
 )
 def test_verify_finds_what_is_wrong(story: Story, host: str, damage: str, mended: str, said: str) -> None:

@@ -8,9 +8,10 @@ from ipaddress import ip_interface, ip_network
 import pytest
 
 from tests.unit.chains import REJECT, filter_table
+from wgcluster.boot import BootFiles
 from wgcluster.checks import Check, checks, ping_targets, table
 from wgcluster.drift import SESSION
-from wgcluster.observed import Link, LivePeer, Observed, Rules, Unit
+from wgcluster.observed import File, Link, LivePeer, Observed, Rules, Unit
 from wgcluster.plan import HostPlan, Peer, Plan
 
 OWN, CLOUD, LAPTOP = (letter * 42 + "A=" for letter in "KCL")
@@ -52,24 +53,59 @@ RIGHT = Observed(
     forwarding={4: "1", 6: "1"},
     rules=OPEN,
 )
+CONFIG = f"""\
+# wgcluster: written by the deploy
+[Interface]
+Address = 10.0.0.2/24
+Address = fd00::2/64
+PrivateKey = (hidden)
+ListenPort = 51820
+MTU = 1420
+PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0
+
+[Peer]
+PublicKey = {CLOUD}
+AllowedIPs = 10.0.0.3/32, fd00::3/128
+
+[Peer]
+PublicKey = {LAPTOP}
+AllowedIPs = 10.0.0.100/32
+"""
+RULES = """\
+# wgcluster: put back after a boot
+4 filter INPUT -p udp -m udp --dport 51820 -m comment --comment wgcluster-wg -j ACCEPT
+4 filter FORWARD -i wg -m comment --comment wgcluster-wg -j ACCEPT
+4 nat POSTROUTING -o wg -m comment --comment wgcluster-wg -j MASQUERADE
+6 filter INPUT -p udp -m udp --dport 51820 -m comment --comment wgcluster-wg -j ACCEPT
+6 filter FORWARD -i wg -m comment --comment wgcluster-wg -j ACCEPT
+"""
+SYSCTL = "# ours\nnet.ipv4.ip_forward = 1\nnet/ipv6/conf/all/forwarding=1\n"
+
+
+def file(text: str, mode: str = "644") -> File:
+    return File("file", mode, "root:root", data=text.encode())
+
+
+BOOT = BootFiles(file(CONFIG, "600"), file(RULES), file(SYSCTL))
 
 
 def faults(
     observed: Observed, host: HostPlan = ROOT, answered: dict[str, bool] = ANSWERED
 ) -> dict[str, list[str]]:
-    """The faults by the name of the check, those without left out."""
-    found = checks(PLAN, host, observed, answered)
+    """The faults by the name of the check, those of the files and those without left out."""
+    found = [check for check in checks(PLAN, host, observed, BOOT, answered) if check.name != "boot"]
     return {check.name: list(check.faults) for check in found if check.faults}
 
 
 def test_as_planned_all_is_well() -> None:
-    found = checks(PLAN, ROOT, RIGHT, ANSWERED)
+    found = checks(PLAN, ROOT, RIGHT, BOOT, ANSWERED)
     assert [(check.name, check.count, str(check)) for check in found] == [
         ("unit", 1, "ok"),
         ("handshake", 1, "ok"),
         ("ping", 3, "ok"),
         ("forward", 2, "ok"),
         ("port", 2, "ok"),
+        ("boot", 1, "ok"),
     ]
 
 
@@ -157,6 +193,64 @@ def test_a_port_that_is_shut_for_one_who_dials() -> None:
     assert faults(with_rules(*rules)) == {
         "port": ["iptables: INPUT does not let 0.0.0.0/0 reach UDP port 51820"]
     }
+
+
+def edited(old: str, new: str) -> BootFiles:
+    """The files with a line changed in the one that has it."""
+    for name in ("config", "rules", "sysctl"):
+        one: File = getattr(BOOT, name)
+        if old in one.text:
+            return replace(BOOT, **{name: replace(one, data=one.text.replace(old, new, 1).encode())})
+    raise AssertionError(old)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (replace(BOOT, config=File()), ["the config file is gone"]),
+        (
+            replace(BOOT, config=file(CONFIG)),
+            ["the config file has mode 644 of root:root: its key can be read"],
+        ),
+        (edited("MTU = 1420", "MTU = 9000"), ["the config file has MTU 9000, planned is 1420"]),
+        (
+            edited("ListenPort = 51820", "ListenPort = 1"),
+            ["the config file has ListenPort 1, planned is 51820"],
+        ),
+        (
+            edited("Address = fd00::2/64\n", ""),
+            ["the config file has Address 10.0.0.2/24, planned is 10.0.0.2/24, fd00::2/64"],
+        ),
+        (edited("PostUp = sysctl", "PostUp = x"), ["the config file has PostUp, which is not ours"]),
+        (
+            edited(CLOUD, OWN),
+            ["the config file lacks the peer cloud", f"the config file has a peer too many: {OWN}"],
+        ),
+        (
+            edited("10.0.0.3/32, ", ""),
+            ["the config file has AllowedIPs fd00::3/128 for cloud, planned is 10.0.0.3/32, fd00::3/128"],
+        ),
+        (
+            edited("[Interface]", "[Interfaces]"),
+            ["the config file cannot be read: line 2: [Interfaces] is neither [Interface] nor [Peer]"],
+        ),
+        (replace(BOOT, rules=File()), ["the file of our firewall rules is gone"]),
+        (
+            edited("--dport 51820", "--dport 1"),
+            ["the file of our firewall rules does not let 0.0.0.0/0 reach UDP port 51820"],
+        ),
+        (
+            edited("6 filter FORWARD -i wg", "6 filter FORWARD -i eth0"),
+            ["the file of our firewall rules does not let through IPv6 from wg"],
+        ),
+        (replace(BOOT, sysctl=File()), [f"no file of ours switches IPv{n} forwarding on" for n in (4, 6)]),
+        (edited("ip_forward = 1", "ip_forward = 0"), ["no file of ours switches IPv4 forwarding on"]),
+    ],
+)
+def test_what_the_next_boot_would_change(files: BootFiles, expected: list[str]) -> None:
+    found = {check.name: list(check.faults) for check in checks(PLAN, ROOT, RIGHT, files, ANSWERED)}
+    assert found.pop("boot") == expected
+    assert not any(found.values())
 
 
 @pytest.mark.parametrize(

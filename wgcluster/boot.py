@@ -1,0 +1,104 @@
+"""What a host will be after its next boot: its files, read as their readers read them, against the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wgcluster.drift import hooks
+from wgcluster.iptables import Packet, packet_of, parse_save, verdict
+from wgcluster.observed import File
+from wgcluster.plan import HostPlan
+from wgcluster.wgconf import ParsedConfig, WgConfError, parse
+
+_SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+
+
+@dataclass(frozen=True, slots=True)
+class BootFiles:
+    """The files of one host that the next boot reads, as they are there."""
+
+    config: File  # for wg-quick, its secrets cut out
+    rules: File  # for wgcluster-firewall
+    sysctl: File  # for systemd-sysctl
+
+
+def boot_faults(host: HostPlan, files: BootFiles) -> Iterator[str]:
+    """What the next boot, or the next start of the interface, would make differ from the plan."""
+    if files.config.kind != "file":
+        yield "the config file is gone"
+    else:
+        if (files.config.mode, files.config.owner) != ("600", "root:root"):
+            yield f"the config file has mode {files.config.mode} of {files.config.owner}: its key can be read"
+        yield from (f"the config file has {key}, which is not ours" for key in hooks(files.config.text))
+        try:
+            yield from _config_faults(host, parse(files.config.text))
+        except WgConfError as error:
+            yield f"the config file cannot be read: {error}"
+    if host.firewall != "off":
+        yield from _rules_faults(host, files.rules)
+    values = _values(files.sysctl)
+    for family in host.forwards:
+        if values.get(_SYSCTL[family]) != "1":
+            yield f"no file of ours switches IPv{family} forwarding on"
+
+
+def _config_faults(host: HostPlan, config: ParsedConfig) -> Iterator[str]:
+    wanted = tuple(map(str, host.addresses))
+    if config.addresses != wanted:
+        yield f"the config file has Address {', '.join(config.addresses)}, planned is {', '.join(wanted)}"
+    if config.listen_port != host.port:
+        yield f"the config file has ListenPort {config.listen_port}, planned is {host.port}"
+    if config.mtu != host.mtu:
+        yield f"the config file has MTU {config.mtu}, planned is {host.mtu}"
+    there = {peer.public_key: peer for peer in config.peers}
+    for peer in host.peers:
+        found = there.pop(peer.public_key, None)
+        if found is None:
+            yield f"the config file lacks the peer {peer.name}"
+            continue
+        for key, is_, planned in (
+            ("AllowedIPs", ", ".join(found.allowed_ips), ", ".join(map(str, peer.allowed_ips))),
+            ("Endpoint", found.endpoint, peer.endpoint),
+            ("PersistentKeepalive", found.keepalive, peer.keepalive),
+        ):
+            if is_ != planned:
+                yield f"the config file has {key} {is_} for {peer.name}, planned is {planned}"
+        if (found.preshared_key is None) != (peer.preshared_key is None):
+            yield f"the config file and the plan differ in whether {peer.name} has a preshared key"
+    yield from (f"the config file has a peer too many: {key}" for key in there)
+
+
+def _rules_faults(host: HostPlan, file: File) -> Iterator[str]:
+    """Would the rules that are put back let in what they are for, were they alone in a closed table?"""
+    if file.kind != "file":
+        yield "the file of our firewall rules is gone"
+        return
+    for family in (4, 6):
+        begin = f"{family} filter "
+        added = [
+            f"-A {line.removeprefix(begin)}" for line in file.text.splitlines() if line.startswith(begin)
+        ]
+        closed = ("*filter", ":INPUT DROP [0:0]", ":FORWARD DROP [0:0]")
+        chains = parse_save("\n".join([*closed, *added, "COMMIT", ""]))["filter"]
+        for source in host.listen_from:
+            if source.version != family:
+                continue
+            here = ("-s", str(source)) if source.prefixlen else ()
+            packet = packet_of((*here, "-p", "udp", "--dport", str(host.port)))
+            if verdict(chains, "INPUT", packet) != "ACCEPT":
+                yield f"the file of our firewall rules does not let {source} reach UDP port {host.port}"
+        through = Packet(in_interface=host.interface)
+        if family in host.forwards and verdict(chains, "FORWARD", through) != "ACCEPT":
+            yield f"the file of our firewall rules does not let through IPv{family} from {host.interface}"
+
+
+def _values(file: File) -> dict[str, str]:
+    """As sysctl.d(5): ``key = value``, dots or slashes, comments begin with # or ;."""
+    values = {}
+    for line in file.text.splitlines():
+        if not line.lstrip().startswith(("#", ";")):
+            key, equals, value = line.partition("=")
+            if equals:
+                values[key.strip().replace("/", ".")] = value.strip()
+    return values
