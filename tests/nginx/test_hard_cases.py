@@ -281,6 +281,30 @@ CASES = [
         reason="this server is not guarded",
         headers=("Host: other.test",),
     ),
+    *(
+        Case(
+            f"another server serves the same {how}",
+            f"location / {{ {LIST} proxy_pass http://app; }}",
+            "/",
+            200,
+            "leaks",
+            beside=f"upstream app {{ server 127.0.0.1:@BACK@; }} {beside}",
+            reason="this server is not guarded",
+            headers=("Host: app.test",),
+        )
+        for how, beside in {
+            "by a map": "map $host $there { default 127.0.0.1:@BACK@; } server { listen 127.0.0.1:@PORT@"
+            " default_server; location / { proxy_pass http://$there; } }",
+            "by a set in an if": "server { listen 127.0.0.1:@PORT@ default_server; set $b x; location / {"
+            " if ($host) { set $b 127.0.0.1:@BACK@; } proxy_pass $scheme://$b; } }",
+            "by a name of the client's": r"server { listen 127.0.0.1:@PORT@; server_name ~^(?<a>\w+)\.test$;"
+            " location / { proxy_pass http://$a; } }",
+            "in capitals": "server { listen 127.0.0.1:@PORT@ default_server; location / {"
+            " proxy_pass HTTP://APP; } }",
+            "at 0.0.0.0": "server { listen 127.0.0.1:@PORT@ default_server; location / {"
+            " proxy_pass http://0.0.0.0:@BACK@; } }",
+        }.items()
+    ),
     Case(
         "limit_except with rules of its own",
         f"location / {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",

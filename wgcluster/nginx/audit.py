@@ -15,7 +15,7 @@ from .find import find_servers, listens_of, names_of, servers
 from .judge import ServerJudge
 from .places import Place
 from .site import allow_list, list_path
-from .targets import Target, overlap, stream_targets, targets_at, upstreams
+from .targets import Behind, Target, overlap, stream_targets, targets_at
 from .tree import Directive
 from .verdict import Kind, Verdict
 
@@ -99,7 +99,7 @@ def judge_all(
     tree = effective_with_lists(files, sites, extra)
     blocks = server_blocks(tree)
     guarded = sites_of_servers(tree, sites)
-    behind = upstreams(tree)
+    behind = Behind.of(tree)
     judged: list[Judged] = []
     hidden: set[Target] = set()
     shown: set[Target] = set()
@@ -176,7 +176,7 @@ def _beside(
     allowed: Sequence[Network],
     hidden: set[Target],
     shown: set[Target],
-    behind: Mapping[str, frozenset[str]],
+    behind: Behind,
 ) -> list[Judged]:
     """The leaks of a server that is nobody's site: it serves what a guarded one serves, to anyone."""
     found = []
@@ -196,7 +196,7 @@ def _streams(
     tree: Sequence[Directive],
     allowed: Sequence[Network],
     hidden: set[Target],
-    behind: Mapping[str, frozenset[str]],
+    behind: Behind,
 ) -> list[Judged]:
     found = []
     for server, targets in stream_targets(tree, allowed, behind):
