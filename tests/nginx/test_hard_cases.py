@@ -305,6 +305,28 @@ CASES = [
             " proxy_pass http://0.0.0.0:@BACK@; } }",
         }.items()
     ),
+    *(
+        Case(
+            f"the {code} of a {what} is answered by the service",  # found by the fuzzed run
+            f"location / {{ {LIST} {PASS} }} location = /go {{ error_page {code} =200 /open; {what}; }}"
+            f" location /open {{ {PASS} }}",
+            "/go",
+            200,
+            "leaks",
+            "= /go",
+            "is answered by /open",
+        )
+        for code, what in ((301, "rewrite ^ /x permanent"), (302, "return https://x/"))
+    ),
+    Case(
+        "a request that nginx cannot read, answered by the service",
+        f"error_page 400 =200 @o; location / {{ {LIST} error_page 404 /x; {PASS} }} location @o {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        "@o",
+        headers=("Content-Length: x",),
+    ),
     Case(
         "limit_except with rules of its own",
         f"location / {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",

@@ -31,6 +31,8 @@ from .verdict import NO_TRAIL, Trail, Verdict, redirected
 
 # Codes that no client can cause before the access list is asked: they come from the content.
 _LATE = frozenset({"401", "404", "502", "504"})
+# Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.
+_EARLY = frozenset({"400", "405", "408", "414", "421", "494", "495", "496", "497", "501", "505"})
 
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:
@@ -187,7 +189,9 @@ class ServerJudge(Gate):
                 if inner is not None and inner.kind == "leaks":
                     return inner
             elif child.name == "rewrite" and rewrites(child) == "answer":
-                verdict = redirected(child, child.args[1], own_list)
+                code = "301" if child.args[2:] == ("permanent",) else "302"
+                paged = self._paged(f"the {code} of rewrite {child.args[0]}", code, level, seen)
+                verdict = paged or redirected(child, child.args[1], own_list)
                 if verdict.kind == "leaks" or child.args[0] in EVERYTHING:
                     return verdict
             elif child.name.startswith(("rewrite_by_lua", "server_rewrite_by_lua")):
@@ -201,15 +205,13 @@ class ServerJudge(Gate):
         args = directive.args
         code, text = (args[0], args[1] if len(args) > 1 else None) if args else ("", None)
         if not code.isdigit():
-            return redirected(directive, code, own_list)
-        if (
-            not seen.paged
-            and (text is None or code in REDIRECTS)
-            and (page := page_for(level.error_pages, code))
-        ):
-            return self._follow(
-                page[0], seen.by_page(page[0], level), f"return {code} is answered by {page[0]}"
-            )
+            paged = self._paged(f"the 302 of return {code}", "302", level, seen)
+            return paged or redirected(directive, code, own_list)
+        paged = (
+            self._paged(f"return {code}", code, level, seen) if text is None or code in REDIRECTS else None
+        )
+        if paged is not None:
+            return paged
         if code in REDIRECTS:
             return redirected(directive, text or "", own_list)
         if int(code) >= 400:
@@ -218,6 +220,13 @@ class ServerJudge(Gate):
             return Verdict("closed", f"answers {code} with nothing in it", "", directive)
         reason = f"return {code} runs before the list: whoever asks is served"
         return Verdict("leaks", reason, "put what it answers into a file or behind a proxy_pass", directive)
+
+    def _paged(self, what: str, code: str, level: Level, seen: Trail) -> Verdict | None:
+        """The answer of an ``error_page`` to the ``code`` that ``what`` gives; None: there is none."""
+        page = None if seen.paged else page_for(level.error_pages, code)
+        if page is None:
+            return None
+        return self._follow(page[0], seen.by_page(page[0], level), f"{what} is answered by {page[0]}")
 
     def _follow(self, target: str, seen: Trail, how: str) -> Verdict:
         if target.startswith(("http://", "https://")):
@@ -238,7 +247,11 @@ class ServerJudge(Gate):
         if any(rewrites(d) in ("last", "break") for top in self.server.body for d in _with_if(top)):
             # A rewrite in the server makes a request an internal one.
             reached |= {place: "moved" for place in self.places if place.internal}
-        work = [p for p in self.places if not p.named]
+        for page in self.level.error_pages:  # those of the server, whatever its locations have instead
+            there = self.target(page.args[-1]) if _EARLY & set(page.args[:-1]) else None
+            if there is not None and (there.named or there.internal):
+                reached[there] = "page" if page.args[-1].startswith("/") else "moved"
+        work = [p for p in self.places if not p.named or p in reached]
         while work:
             place = work.pop()
             if place.internal and place not in reached and not place.level.error_pages:
