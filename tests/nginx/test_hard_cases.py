@@ -327,6 +327,61 @@ CASES = [
         "@o",
         headers=("Content-Length: x",),
     ),
+    *(
+        Case(
+            f"{fetch} of the {where} around a public place",
+            f"{fetch if where == 'server' else ''} location / {{ {LIST} {PASS} }}"
+            " location /pub { default_type text/html; alias @FOLDER@/files/fetch.html; }",
+            "/pub",
+            200,
+            "leaks",
+            "/pub",
+            "fetches other locations",
+            public=("/pub",),
+            beside=fetch if where == "http" else "",
+        )
+        for where in ("server", "http")
+        for fetch in ("add_after_body /x;", "ssi on;")
+    ),
+    Case(
+        "what is fetched into a public place is switched off",
+        f"ssi on; add_after_body /x; location / {{ {LIST} {PASS} }}"
+        ' location /pub { ssi off; add_after_body ""; alias @FOLDER@/files/index.html; }',
+        "/pub",
+        200,
+        "public",
+        "/pub",
+        public=("/pub",),
+    ),
+    Case(
+        "the page of the 403 fetches",
+        f"location / {{ {LIST} error_page 403 /page; {PASS} }} location = /page {{ internal; allow all;"
+        " ssi on; default_type text/html; alias @FOLDER@/files/fetch.html; }",
+        "/",
+        403,
+        "leaks",
+        reason="its 403 is answered by /page",
+    ),
+    Case(
+        "lua of the http block answers before the list",
+        f"location / {{ {LIST} {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="rewrite_by_lua_block",
+        beside='rewrite_by_lua_block { ngx.say("SECRET") ngx.exit(200) }',
+        lua=True,
+    ),
+    Case(
+        "lua of the access phase before the list",
+        f'location / {{ {LIST} access_by_lua_block {{ ngx.say("SECRET") ngx.exit(200) }} {PASS} }}',
+        "/",
+        200,
+        "leaks",
+        reason="access_by_lua_no_postpone",
+        beside="access_by_lua_no_postpone on;",
+        lua=True,
+    ),
     Case(
         "limit_except with rules of its own",
         f"location / {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",
@@ -417,6 +472,7 @@ def furnish(folder: Path) -> None:
     (folder / "users").write_text("u:{PLAIN}p\n")
     (folder / "files").mkdir()
     (folder / "files" / "index.html").write_text("SECRET")
+    (folder / "files" / "fetch.html").write_text('<!--# include virtual="/x" -->')
     (folder / "files" / "denied.html").write_text("not for you")
 
 

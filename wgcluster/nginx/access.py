@@ -15,6 +15,8 @@ from .tree import Directive
 
 # Checkers of the access phase that "satisfy any" lets count instead of the list.
 _LUA_ACCESS = ("access_by_lua", "access_by_lua_block", "access_by_lua_file")
+# What makes nginx fetch other locations into an answer or beside it: subrequests, which pass every list.
+_FETCHES = frozenset({"add_before_body", "add_after_body", "post_action", "ssi"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class Level:
     error_pages: tuple[Directive, ...] = ()
     root: Directive | None = None  # root or alias
     mirrors: tuple[Directive, ...] = ()
+    fetches: tuple[Directive, ...] = ()  # one of each kind, those switched off left out
+    lua_rewrite: Directive | None = None  # answers before the access phase
+    lua_first: Directive | None = None  # access_by_lua_no_postpone: access_by_lua is asked before the list
     pages_recurse: bool = False  # recursive_error_pages
     limits: tuple[Directive, ...] = ()  # limit_req and limit_conn
     merges_slashes: bool = True
@@ -42,6 +47,8 @@ class Level:
         for child in body:
             if child.name in ("auth_basic", "auth_request", "auth_jwt", *_LUA_ACCESS):
                 auth[_checker(child)] = child
+        fetches = {d.name: d for d in self.fetches} | {c.name: c for c in body if c.name in _FETCHES}
+        early = [c for c in body if runs_lua_early(c)]
         roots = [c for c in body if c.name in ("root", "alias")]
         return replace(
             self,
@@ -52,6 +59,9 @@ class Level:
             error_pages=tuple(own.get("error_page", ())) or self.error_pages,
             root=roots[-1] if roots else self.root,
             mirrors=tuple(own.get("mirror", ())) or self.mirrors,
+            fetches=tuple(d for d in fetches.values() if d.args not in (("off",), ("",))),
+            lua_rewrite=early[-1] if early else self.lua_rewrite,
+            lua_first=_switched(own.get("access_by_lua_no_postpone"), self.lua_first),
             pages_recurse=own["recursive_error_pages"][-1].args == ("on",)
             if "recursive_error_pages" in own
             else self.pages_recurse,
@@ -67,6 +77,16 @@ class Level:
         if self.satisfy is not None and self.satisfy.args == ("any",) and self.auth:
             return self.auth[0]
         return None
+
+
+def runs_lua_early(directive: Directive) -> bool:
+    """Does it run code in a rewrite phase?"""
+    runs = directive.name.startswith(("rewrite_by_lua", "server_rewrite_by_lua"))
+    return runs and not directive.name.endswith("_no_postpone")
+
+
+def _switched(own: Sequence[Directive] | None, outer: Directive | None) -> Directive | None:
+    return (own[-1] if own[-1].args == ("on",) else None) if own else outer
 
 
 def _checker(directive: Directive) -> str:

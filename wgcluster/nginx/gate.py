@@ -74,6 +74,11 @@ class Gate:
         if (checker := level.any_will_do) is not None:
             reason = f"satisfy any: who passes {checker.name} need not pass the list"
             return Verdict("leaks", reason, 'write "satisfy all;", or take it out', level.satisfy)
+        if level.lua_first is not None and (
+            lua := [d for d in level.auth if d.name.startswith("access_by_lua")]
+        ):
+            reason = f"access_by_lua_no_postpone: {lua[0].name} runs before the list and may answer"
+            return Verdict("leaks", reason, "switch access_by_lua_no_postpone off", level.lua_first)
         # Where nobody at all may pass a forged address is no use.
         useful = opening(level.rules, (), self.families) is not None
         if useful and (realip := forgeable(self._trusted(seen), allowed)) is not None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ..plan import GuardedSite
 from ..prefixes import Network
-from .access import Level, opening
+from .access import Level, opening, runs_lua_early
 from .gate import Gate
 from .places import Place, is_page
 from .rewrite import (
@@ -56,6 +56,8 @@ class ServerJudge(Gate):
     ) -> None:
         super().__init__(server, http, sites, allowed)
         self.server_answer = self._answer(server.body, self.level, has_list(server.body), NO_TRAIL)
+        if self.server_answer is None and http.lua_rewrite is not None:  # what is inherited runs as well
+            self.server_answer = _lua(http.lua_rewrite)
         self._reached = self._find_reached()
 
     def verdicts(self) -> list[tuple[Place, Verdict]]:
@@ -89,12 +91,11 @@ class ServerJudge(Gate):
         if mirrors:
             reason = f"public, and mirror {' '.join(mirrors[0].args)} sends each request on past every list"
             return Verdict("leaks", reason, 'write "mirror off;" into this location', mirrors[0])
-        for body in place.bodies():
-            for child in body:
-                ssi = child.name == "ssi" and child.args == ("on",)
-                if ssi or child.name in ("add_before_body", "add_after_body", "post_action"):
-                    reason = f"public, and {child.name} fetches other locations past every list"
-                    return Verdict("leaks", reason, f"take {child.name} out of this location", child)
+        for level in (place.level, *map(place.level.enter, place.bodies())):
+            for fetch in level.fetches:
+                off = '""' if fetch.name.startswith("add_") else "off"
+                reason = f"public, and {fetch.name} fetches other locations past every list"
+                return Verdict("leaks", reason, f'write "{fetch.name} {off};" into this location', fetch)
         closed = f"; {verdict.reason}" if verdict.kind == "closed" else ""
         return Verdict("public", f"declared public{closed}")
 
@@ -194,9 +195,8 @@ class ServerJudge(Gate):
                 verdict = paged or redirected(child, child.args[1], own_list)
                 if verdict.kind == "leaks" or child.args[0] in EVERYTHING:
                     return verdict
-            elif child.name.startswith(("rewrite_by_lua", "server_rewrite_by_lua")):
-                reason = f"{child.name} runs before the list and may answer"
-                return Verdict("leaks", reason, "move it to access_by_lua, which runs after the list", child)
+            elif runs_lua_early(child):
+                return _lua(child)
             elif child.name == "rewrite" and rewrites(child) == "last" and child.args[0] in EVERYTHING:
                 return None
         return None
@@ -286,6 +286,11 @@ class ServerJudge(Gate):
                     yield child.args[1], "moved"
                 elif opened and child.name == "try_files" and child.args:
                     yield child.args[-1], "moved"
+
+
+def _lua(directive: Directive) -> Verdict:
+    reason = f"{directive.name} runs before the list and may answer"
+    return Verdict("leaks", reason, "move it to access_by_lua, which runs after the list", directive)
 
 
 def _with_if(directive: Directive) -> Iterable[Directive]:
