@@ -383,6 +383,35 @@ CASES = [
         lua=True,
     ),
     Case(
+        "the alias of a public place climbs out of its folder",
+        f"location / {{ {LIST} {PASS} }} location /pub {{ alias @FOLDER@/files/sub/; }}",
+        "/pub../index.html",
+        200,
+        "leaks",
+        "/pub",
+        "/pub../",
+        public=("/pub",),
+    ),
+    Case(
+        "the folder of a public place holds the guarded one",
+        f"location / {{ {LIST} root @FOLDER@/files; }} location ^~ {ACME} {{ alias @FOLDER@/files/; }}",
+        f"{ACME}index.html",
+        200,
+        "leaks",
+        f"^~ {ACME}",
+        "guarded elsewhere",
+        public=(ACME,),
+    ),
+    Case(
+        "the folder of a public place lies in the guarded one",
+        f"root @FOLDER@/files; location / {{ {LIST} }} location ^~ /sub/ {{ index denied.html; }}",
+        "/sub/denied.html",
+        200,
+        "public",
+        "^~ /sub/",
+        public=("/sub/",),
+    ),
+    Case(
         "limit_except with rules of its own",
         f"location / {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",
         "/",
@@ -472,6 +501,8 @@ def furnish(folder: Path) -> None:
     (folder / "users").write_text("u:{PLAIN}p\n")
     (folder / "files").mkdir()
     (folder / "files" / "index.html").write_text("SECRET")
+    (folder / "files" / "sub").mkdir()
+    (folder / "files" / "sub" / "denied.html").write_text("for all")
     (folder / "files" / "fetch.html").write_text('<!--# include virtual="/x" -->')
     (folder / "files" / "denied.html").write_text("not for you")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..plan import GuardedSite
@@ -13,7 +13,7 @@ from .effective import effective
 from .errors import position
 from .find import find_servers, listens_of, names_of, servers
 from .judge import ServerJudge
-from .places import Place
+from .places import Place, served_by
 from .site import allow_list, list_path
 from .targets import Behind, Target, overlap, stream_targets, targets_at
 from .tree import Directive
@@ -110,7 +110,11 @@ def judge_all(
             others.append((server, level))
             continue
         judge = ServerJudge(server, level, mine)
-        for place, verdict in judge.verdicts():
+        verdicts = judge.verdicts()
+        folders = {t for p, v in verdicts if _is_hidden(p, v) for t in targets_at(p, server, behind)}
+        for place, verdict in verdicts:
+            if verdict.kind == "public":
+                verdict = _shows_too_much(judge, place, folders) or verdict
             judged.append(_judged(server, place, verdict))
             if verdict.kind != "closed":
                 (shown if verdict.kind == "public" else hidden).update(targets_at(place, server, behind))
@@ -168,6 +172,20 @@ def _servers_of(tree: Sequence[Directive], site: GuardedSite) -> list[Directive]
 def _judged(server: Directive, place: Place, verdict: Verdict) -> Judged:
     blame = verdict.at if verdict.kind == "leaks" and verdict.at is not None else place.directive
     return Judged(server, place.name, verdict, blame)
+
+
+def _is_hidden(place: Place, verdict: Verdict) -> bool:
+    plain = place.key is None or place.key.modifier in ("", "^~", "=")
+    return verdict.kind == "guarded" and plain and not place.internal
+
+
+def _shows_too_much(judge: ServerJudge, place: Place, hidden: Iterable[Target]) -> Verdict | None:
+    """The leak of a public place whose folder holds what is guarded under another path."""
+    for target in sorted(hidden):
+        if target.kind == "files" and (uri := served_by(place, judge.outer, target.where)) is not None:
+            reason = f"public, and serves {target}, which are guarded elsewhere, under {uri}"
+            return Verdict("leaks", reason, "give it a folder of its own", place.level.root)
+    return None
 
 
 def _beside(

@@ -15,7 +15,7 @@ from ..plan import GuardedSite
 from ..prefixes import Network
 from .access import Level, opening, runs_lua_early
 from .gate import Gate
-from .places import Place, is_page
+from .places import Place, climbs, is_page
 from .rewrite import (
     EVERYTHING,
     REDIRECTS,
@@ -96,6 +96,10 @@ class ServerJudge(Gate):
                 off = '""' if fetch.name.startswith("add_") else "off"
                 reason = f"public, and {fetch.name} fetches other locations past every list"
                 return Verdict("leaks", reason, f'write "{fetch.name} {off};" into this location', fetch)
+        if (above := climbs(place)) is not None:
+            path = place.key.pattern if place.key else ""
+            reason = f'public, and "{path}../" reaches what lies beside its folder'
+            return Verdict("leaks", reason, 'end both the location and its alias in "/", or neither', above)
         closed = f"; {verdict.reason}" if verdict.kind == "closed" else ""
         return Verdict("public", f"declared public{closed}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -114,3 +115,29 @@ def is_page(place: Place, target: str) -> bool:
     names = {d.name for body in place.bodies() for d in body}
     names |= {d.name for d in place.level.fetches}
     return target.startswith("/") and "$" not in target and not names & active
+
+
+def climbs(place: Place) -> Directive | None:
+    """The alias by which a request leaves its folder: where "/pub" is "/srv/pub/", "/pub../x" is "/srv/x"."""
+    alias = place.level.root
+    prefix = place.key.pattern if place.key and place.key.modifier in ("", "^~") else "/"
+    own = alias is not None and alias in place.directive.body and not place.passes()
+    if alias is None or not own or alias.name != "alias" or not alias.args:
+        return None
+    return alias if alias.args[0].endswith("/") and not prefix.endswith("/") else None
+
+
+def served_by(public: Place, outer: Sequence[Place], folder: str) -> str | None:
+    """A URI by which ``public`` serves what lies in ``folder``; None: it does not."""
+    root, key = public.level.root, public.key
+    if root is None or not root.args or key is None or public.passes() or "$" in root.args[0]:
+        return None
+    if root.name == "alias" and key.modifier not in ("", "^~"):
+        return None
+    lead = key.pattern if root.name == "alias" else "/"
+    inside = posixpath.relpath(folder, posixpath.normpath(root.args[0]))
+    if inside.startswith("..") or "$" in folder:
+        return None
+    uri = posixpath.normpath(posixpath.join(lead, inside))
+    probe = f"{uri.rstrip('/')}/wgcluster-probe"
+    return uri if resolve(outer, probe) is public else None
