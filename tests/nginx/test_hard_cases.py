@@ -411,6 +411,31 @@ CASES = [
         "^~ /sub/",
         public=("/sub/",),
     ),
+    *(
+        Case(
+            f"the service of a public place sends on to {target}",
+            f"location / {{ {LIST} {PASS} }}"
+            f" location /pub {{ proxy_pass http://127.0.0.1:@BACK@/to{target}; }}"
+            f" location {target} {{ {'internal; alias @FOLDER@/files/;' if target == '/in/' else PASS} }}",
+            "/pub",
+            200,
+            "leaks",
+            target,
+            "what answers at /pub may send on",
+            public=("/pub",),
+        )
+        for target in ("/in/", "@in")
+    ),
+    Case(
+        "the service of a public place is not asked where to",
+        f"location / {{ {LIST} {PASS} }} location /pub {{ proxy_ignore_headers X-Accel-Redirect;"
+        " proxy_pass http://127.0.0.1:@BACK@/to/in/; } location /in/ { internal; alias @FOLDER@/files/; }",
+        "/pub",
+        200,
+        "guarded",
+        "/in/",
+        public=("/pub",),
+    ),
     Case(
         "limit_except with rules of its own",
         f"location / {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",
@@ -515,7 +540,8 @@ def test_a_stranger_gets_what_the_audit_says(case: Case) -> None:
     config = (
         (
             f"http {{\n{http_paths()}\nserver {{ listen 127.0.0.1:{back}; default_type text/plain;"
-            f" return 200 SECRET; }}\n{case.beside}\n"
+            r" location ~ ^/to(?<to>.+)$ { add_header X-Accel-Redirect $to; return 200 sent; }"
+            f" location / {{ return 200 SECRET; }} }}\n{case.beside}\n"
             f"server {{ listen 127.0.0.1:{port}; server_name s.test;\n{case.body}\n}}\n}}\n"
         )
         .replace("@BACK@", str(back))

@@ -15,7 +15,7 @@ from ..plan import GuardedSite
 from ..prefixes import Network
 from .access import Level, opening, runs_lua_early
 from .gate import Gate
-from .places import Place, climbs, is_page
+from .places import Place, climbs, is_page, sends_on
 from .rewrite import (
     EVERYTHING,
     REDIRECTS,
@@ -31,6 +31,7 @@ from .verdict import NO_TRAIL, Trail, Verdict, redirected
 
 # Codes that no client can cause before the access list is asked: they come from the content.
 _LATE = frozenset({"401", "404", "502", "504"})
+_ASIDE = frozenset({"error_page", "auth_request", "mirror"})
 # Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.
 _EARLY = frozenset({"400", "405", "408", "414", "421", "494", "495", "496", "497", "501", "505"})
 
@@ -58,6 +59,7 @@ class ServerJudge(Gate):
         self.server_answer = self._answer(server.body, self.level, has_list(server.body), NO_TRAIL)
         if self.server_answer is None and http.lua_rewrite is not None:  # what is inherited runs as well
             self.server_answer = _lua(http.lua_rewrite)
+        self._chosen: dict[Place, Place] = {}  # reached because the service behind the other place says so
         self._reached = self._find_reached()
 
     def verdicts(self) -> list[tuple[Place, Verdict]]:
@@ -80,6 +82,10 @@ class ServerJudge(Gate):
         if place.internal and place not in self._reached:
             return Verdict("guarded", "internal: no request from outside ends here")
         verdict = self._meets(place, NO_TRAIL)
+        if verdict.kind == "leaks" and (by := self._chosen.get(place)) is not None:
+            verdict = verdict._replace(
+                reason=f"what answers at {by.name} may send on to it: {verdict.reason}"
+            )
         return self._public(place, verdict) if self.is_public(place) else verdict
 
     def _public(self, place: Place, verdict: Verdict) -> Verdict:
@@ -271,7 +277,23 @@ class ServerJudge(Gate):
                     reached[there] = how
                 if before != (self.tainted[there], reached.get(there)):  # it only ever grows
                     work.append(there)
+        self._choose(reached)
         return reached
+
+    def _choose(self, reached: dict[Place, str]) -> None:
+        """Add where the service behind a public place may send a request: X-Accel-Redirect, ngx.exec, index.
+
+        Not what is there for something else: pages of errors, and what auth_request and mirror ask.
+        """
+        by = next((p for p in self.places if self.is_public(p) and sends_on(p) and self.is_open(p)), None)
+        if by is None:
+            return
+        bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
+        other = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
+        for place in self.places:
+            aside = any(self.target(target) is place for target in other)
+            if (place.named or place.internal) and place not in reached and not aside:
+                reached[place], self._chosen[place] = "moved", by
 
     def _ways_on(self, place: Place) -> Iterable[tuple[str, str]]:
         opened = self._meets(place, NO_TRAIL).kind in ("leaks", "public")

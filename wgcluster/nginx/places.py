@@ -117,6 +117,17 @@ def is_page(place: Place, target: str) -> bool:
     return target.startswith("/") and "$" not in target and not names & active
 
 
+def sends_on(place: Place) -> bool:
+    """May what answers here name another location, internal and named ones too, to answer instead?"""
+    for body in place.bodies():
+        for child in body:
+            deaf = any(d.name.endswith("_ignore_headers") and "X-Accel-Redirect" in d.args for d in body)
+            to_index = child.name == "index" and any(arg.startswith("/") for arg in child.args)
+            if (child.name in PASSES and not deaf) or child.name.startswith("content_by_lua") or to_index:
+                return True
+    return False
+
+
 def climbs(place: Place) -> Directive | None:
     """The alias by which a request leaves its folder: where "/pub" is "/srv/pub/", "/pub../x" is "/srv/x"."""
     alias = place.level.root
