@@ -437,6 +437,15 @@ CASES = [
         public=("/pub",),
     ),
     Case(
+        "a location rewrites past the rewrite of its server",  # found by the fuzzed run
+        f"rewrite ^ /moved; location / {{ {LIST} {PASS} }} location /moved {{ rewrite ^ /open last; }}"
+        f" location /open {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="rewritten to /open",
+    ),
+    Case(
         "limit_except with rules of its own",
         f"location / {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",
         "/",

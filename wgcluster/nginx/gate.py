@@ -58,10 +58,11 @@ class Gate:
                     return site.allow
         return self.allowed
 
-    def target(self, target: str) -> Place | None:
+    def target(self, target: str, *, rewritten: bool = False) -> Place | None:
+        """Where a request for ``target`` goes on. After a rewrite of a location the server's is not asked."""
         if target.startswith("@"):
             return next((p for p in self.places if p.named and p.name == target), None)
-        uri = (self.server_move or target).partition("?")[0].partition("$")[0]
+        uri = (target if rewritten else self.server_move or target).partition("?")[0].partition("$")[0]
         own = self.outer[-1] if self.outer and self.outer[-1].key is None else None
         return resolve(self.outer, uri) or own
 

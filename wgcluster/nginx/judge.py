@@ -125,7 +125,7 @@ class ServerJudge(Gate):
             if answer is not None:
                 return answer
             if (target := moved(body)) is not None:
-                return self._follow(target, seen, f"rewritten to {target}")
+                return self._follow(target, seen, f"rewritten to {target}", rewritten=True)
         elif not self._serves(place):
             return self._nothing(place, seen)
         return self._asked(place, seen)
@@ -238,12 +238,12 @@ class ServerJudge(Gate):
             return None
         return self._follow(page[0], seen.by_page(page[0], level), f"{what} is answered by {page[0]}")
 
-    def _follow(self, target: str, seen: Trail, how: str) -> Verdict:
+    def _follow(self, target: str, seen: Trail, how: str, *, rewritten: bool = False) -> Verdict:
         if target.startswith(("http://", "https://")):
             return Verdict("closed", f"{how}: a redirect")
         if target.startswith("$") or (target.startswith("/$")):
             return Verdict("leaks", f"{how}: a variable says where that is", "write the target out")
-        place = self.target(target)
+        place = self.target(target, rewritten=rewritten)
         if place is None:
             return Verdict("closed", f"{how}: there is no such location")
         met = self._meets(place, seen)
@@ -268,13 +268,13 @@ class ServerJudge(Gate):
                 continue
             taint = self.tainted.get(place, frozenset()) | frozenset(self.believed(place))
             for target, how in self._ways_on(place):
-                there = self.target(target)
+                there = self.target(target, rewritten=how == "rewritten")
                 if there is None or there is place:
                     continue
                 before = (self.tainted.get(there, frozenset()), reached.get(there))
                 self.tainted[there] = before[0] | taint
                 if (there.named or there.internal) and before[1] != "moved":
-                    reached[there] = how
+                    reached[there] = "page" if how == "page" else "moved"
                 if before != (self.tainted[there], reached.get(there)):  # it only ever grows
                     work.append(there)
         self._choose(reached)
@@ -292,7 +292,8 @@ class ServerJudge(Gate):
         other = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
         for place in self.places:
             aside = any(self.target(target) is place for target in other)
-            if (place.named or place.internal) and place not in reached and not aside:
+            closed = (place.named or place.internal) and not self.is_public(place)
+            if closed and place not in reached and not aside:
                 reached[place], self._chosen[place] = "moved", by
 
     def _ways_on(self, place: Place) -> Iterable[tuple[str, str]]:
@@ -309,7 +310,7 @@ class ServerJudge(Gate):
         for body in (*place.bodies(), self.server.body):
             for child in body:
                 if from_outside and child.name == "rewrite" and rewrites(child) == "last":
-                    yield child.args[1], "moved"
+                    yield child.args[1], "rewritten" if body is not self.server.body else "moved"
                 elif opened and child.name == "try_files" and child.args:
                     yield child.args[-1], "moved"
 
