@@ -56,20 +56,21 @@ def declared_links(hosts: Sequence[Host], linkable: Matrix, faults: list[Fault])
     return linked & linkable
 
 
-def chosen_links(hosts: Sequence[Host], degree: int) -> Matrix:
+def chosen_links(hosts: Sequence[Host], dials: Matrix, degree: int) -> Matrix:
     """About ``degree`` links a host, of which few move when a host joins or leaves.
 
     Hosts that everyone can dial stand on rings, each ring ordered by a hash of the name: two links a ring,
     and one ring keeps them together whichever of them is lost. An odd degree adds one link a host by pairing
-    neighbours of one more ring. A host that nobody can dial links to the ``degree`` dialled ones that rank
-    highest for the pair (rendezvous hashing). A host that joins a ring takes one link of it apart; it takes
-    each link of a host behind NAT with a chance of one in (dialled hosts).
+    neighbours of one more ring. A host that not everyone can dial links to the ``degree`` dialled ones that
+    rank highest for the pair (rendezvous hashing). A host that joins a ring takes one link of it apart; it
+    takes each link of a host behind NAT with a chance of one in (dialled hosts).
     Two rings may share a link; then a host has one link less.
     """
     names = [host.name for host in hosts]
     linked: Matrix = np.zeros((len(names), len(names)), np.bool_)
-    public = [i for i, host in enumerate(hosts) if host.endpoint is not None]
-    behind = [i for i, host in enumerate(hosts) if host.endpoint is None]
+    dialled_by = dials.sum(axis=0)
+    public = np.flatnonzero(dialled_by == len(hosts) - 1).tolist()  # by all, or all are of its site
+    behind = np.flatnonzero(dialled_by < len(hosts) - 1).tolist()
 
     def link(pairs: Sequence[tuple[int, int]]) -> None:
         for a, b in pairs:

@@ -54,7 +54,7 @@ def make_topology(cluster: Cluster) -> tuple[Topology, list[Fault]]:
             linked = declared_links(hosts, linkable, faults)
         case "partial":
             relays = np.ones(len(hosts), np.bool_)
-            linked = chosen_links(hosts, cluster.degree)
+            linked = chosen_links(hosts, dials, cluster.degree)
     rank = np.zeros(len(hosts), np.int64)
     if cluster.topology != "partial":
         rank = gateway_ranks(hosts, by_site=cluster.topology == "sites")

@@ -116,6 +116,15 @@ def test_a_degree_that_the_hosts_do_not_fill_links_them_all(count: int) -> None:
     assert linked.sum() == count * (count - 1)
 
 
+def test_a_degree_holds_a_site_together_that_is_dialled_from_within_alone() -> None:
+    """Behind one NAT, each host at its site endpoint: everyone there can dial everyone."""
+    of = ring_of(12, 3)
+    hosts = [replace(one, endpoint=None, site="ams", site_endpoint=one.endpoint) for one in of.hosts]
+    inside, outside = make_topology(replace(of, hosts=tuple(hosts))), make_topology(of)
+    assert inside[1] == []
+    assert (inside[0].linked == outside[0].linked).all()
+
+
 @pytest.mark.parametrize(
     ("degree", "behind_nat", "most"),
     [(2, 0, 1.0), (3, 0, 5.0), (4, 0, 2.0), (6, 0, 3.0), (6, 40, 7.0)],
