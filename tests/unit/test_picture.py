@@ -94,6 +94,14 @@ def test_a_name_fits_its_box(plan: Plan) -> None:
             assert len(name) * 7.5 < box.width
 
 
+def test_a_name_of_wide_letters_fits_its_box() -> None:
+    """In DejaVu Sans Bold at 13 px a w or an m is 12 to 14.4 px wide, and capitals are some 9.6 on average."""
+    names = {"www.mmwwmm.com": 6 * 7.5 + 8 * 13, "GATEWAY-FRANKFURT": 17 * 9.6}
+    found = boxes(planned(cluster(*(host(name, i, gateway=True) for i, name in enumerate(names, 1)))))
+    for name, box in found["host"]:
+        assert names[name] < box.width
+
+
 def test_areas_are_the_sites_and_apart(plan: Plan) -> None:
     page = ElementTree.fromstring(svg(plan))
     areas = [box_of(rect) for rect in page.iter(f"{SVG}rect") if rect.attrib.get("class") == "area"]

@@ -22,7 +22,8 @@ from wgcluster.picture.layout import (
 from wgcluster.picture.scene import Scene, heading, scene
 from wgcluster.plan import ClientPlan, HostPlan, Plan
 
-_LETTER = 7.8  # the width of a letter at 13 px, on the safe side
+_LETTER = 7.8  # the width of a letter at 13 px, on the safe side, on average over small ones
+_WIDE = {**dict.fromkeys("ABCDEFGHIJKLNOPQRSTUVXYZ", 10.5), **dict.fromkeys("mwMW", 14.5)}  # in bold
 _LINE = 16.0
 _TITLE = 26.0
 _MOST_DETAILED = 24  # hosts: up to here their addresses are written out
@@ -145,7 +146,7 @@ def _lines(host: HostPlan, short: bool) -> list[str]:
 
 
 def _width(text: str) -> float:
-    return len(text) * _LETTER
+    return sum(_WIDE.get(letter, _LETTER) for letter in text)
 
 
 def _area(name: str, box: Box, count: int, shown: Scene) -> Iterator[str]:
