@@ -157,6 +157,15 @@ def test_mermaid_has_every_node_and_link_once(plan: Plan) -> None:
     assert len(drawn) + sum(said) <= 500  # Mermaid draws no more by itself
 
 
+def test_no_line_is_drawn_over_a_name(plan: Plan) -> None:
+    kinds = [
+        "line" if one.tag == f"{SVG}path" else "name"
+        for one in ElementTree.fromstring(svg(plan)).iter()
+        if one.tag == f"{SVG}path" or (one.tag == f"{SVG}text" and one.attrib.get("class") != "heading")
+    ]
+    assert kinds == sorted(kinds)
+
+
 def test_pictures_are_the_same_every_time() -> None:
     assert svg(planned(article())) == svg(planned(article()))
     assert mermaid(planned(two_sites())) == mermaid(planned(two_sites()))

@@ -36,7 +36,7 @@ text { font: 13px system-ui, "DejaVu Sans", sans-serif; text-anchor: middle; fil
 .small { font-size: 11px; fill: #456; }
 .sign { text-anchor: start; }
 .area { fill: #f4f7fa; stroke: #c3d0da; }
-.site { font-weight: 600; fill: #456; }
+.site { font-weight: 600; fill: #456; paint-order: stroke; stroke: #f4f7fa; stroke-width: 4; }
 .host { fill: #fff; stroke: #456; }
 .undialled { stroke-dasharray: 4 3; }
 .forwards { fill: #1f5f8b; stroke: #0d3a57; stroke-width: 2.5; }
@@ -56,7 +56,7 @@ def svg(plan: Plan) -> str:
     places = _place(plan, shown)
     areas, hosts = places.areas, places.hosts
     area_of = {host.name: areas[name] for name, members in shown.areas.items() for host in members}
-    drawn = [line for name, box in areas.items() for line in _area(name, box, len(shown.areas[name]), shown)]
+    drawn = [_rect("area", box, 10) for box in areas.values()]
     many = {h.name: len(members) > ON_A_CIRCLE for members in shown.areas.values() for h in members}
     drawn += [_within(area_of[a], hosts[a], hosts[b], many[a]) for a, b in shown.inside]
     kind = "link" if plan.topology == "partial" else "between"
@@ -68,6 +68,8 @@ def svg(plan: Plan) -> str:
         for client in plan.clients
         for box, to in ((places.clients[client.name], hosts[client.gateway.name]),)
     ]
+    for name, box in areas.items():  # over the links: a name must be readable
+        drawn += _site(name, box, len(shown.areas[name]), shown)
     for host in plan.hosts:
         drawn += _host(shown, host, hosts[host.name])
     for client in plan.clients:
@@ -149,8 +151,7 @@ def _width(text: str) -> float:
     return sum(_WIDE.get(letter, _LETTER) for letter in text)
 
 
-def _area(name: str, box: Box, count: int, shown: Scene) -> Iterator[str]:
-    yield _rect("area", box, 10)
+def _site(name: str, box: Box, count: int, shown: Scene) -> Iterator[str]:
     words = [name] if name else []
     if name in shown.full:
         words.append(f"all {count} linked to each other")
