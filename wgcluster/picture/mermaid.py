@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from wgcluster.picture.scene import heading, scene
 from wgcluster.plan import Plan
 
@@ -21,7 +23,8 @@ def mermaid(plan: Plan) -> str:
             kind = "forwards" if host.forwards else "undialled" if host.name in shown.undialled else "host"
             lines.append(f'{indent}{number[host.name]}["{text}"]:::{kind}')
         if area in shown.full:
-            lines.append(f'{indent}m{a}(("all {len(hosts)}<br/>linked to<br/>each other")):::mesh')
+            said = "<br/>".join(wrap(shown.full[area], 12))
+            lines.append(f'{indent}m{a}(("{said}")):::mesh')
             lines += [f"{indent}{number[host.name]} --- m{a}" for host in hosts]
         lines += [
             f"{indent}{number[one]} --- {number[other]}"

@@ -16,7 +16,7 @@ class Scene:
     """Names of hosts by area, and the links between them."""
 
     areas: Mapping[str, tuple[HostPlan, ...]]  # by site, "" where there is none; hosts by name
-    full: frozenset[str]  # areas in which all are linked to all, and too many to draw
+    full: Mapping[str, str]  # areas with all the links that can be opened, too many to draw: what to say
     inside: tuple[tuple[str, str], ...]  # links to draw within an area
     between: tuple[tuple[str, str], ...]  # and from one area to another
     undialled: frozenset[str]  # hosts that nobody dials
@@ -48,13 +48,14 @@ def scene(plan: Plan) -> Scene:
     for a, b in links:
         if site[a] == site[b]:
             counts[site[a]] += 1
-    full = frozenset(
-        area
-        for area, hosts in areas.items()
-        if len(hosts) > MOST_DRAWN and counts[area] == len(hosts) * (len(hosts) - 1) // 2
-    )
     dialled = {peer.name for host in plan.hosts for peer in host.peers if peer.endpoint is not None}
     dialled |= {client.gateway.name for client in plan.clients}
+    full: dict[str, str] = {}
+    for area, hosts in areas.items():
+        closed = sum(host.name not in dialled for host in hosts)
+        if _pairs(MOST_DRAWN) < counts[area] == _pairs(len(hosts)) - _pairs(closed):
+            but = ", save pairs that nobody dials" if closed > 1 else ""
+            full[area] = f"all {len(hosts)} linked to each other{but}"
     return Scene(
         areas={area: tuple(hosts) for area, hosts in areas.items()},
         full=full,
@@ -62,6 +63,10 @@ def scene(plan: Plan) -> Scene:
         between=tuple(sorted((a, b) for a, b in links if site[a] != site[b])),
         undialled=frozenset(site) - dialled,
     )
+
+
+def _pairs(count: int) -> int:
+    return count * (count - 1) // 2
 
 
 def heading(plan: Plan) -> str:

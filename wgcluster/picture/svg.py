@@ -69,7 +69,7 @@ def svg(plan: Plan) -> str:
         for box, to in ((places.clients[client.name], hosts[client.gateway.name]),)
     ]
     for name, box in areas.items():  # over the links: a name must be readable
-        drawn += _site(name, box, len(shown.areas[name]), shown)
+        drawn += _site(name, box, shown)
     for host in plan.hosts:
         drawn += _host(shown, host, hosts[host.name])
     for client in plan.clients:
@@ -102,7 +102,8 @@ def _place(plan: Plan, shown: Scene) -> _Places:
     inner, blocks = [], []
     for name, boxes in slots.items():
         across, down = extent(boxes)
-        size = max(across + 2 * GAP, _width(name) + 20), down + 2 * GAP + _TITLE
+        words = _width(": ".join([name, *filter(None, [shown.full.get(name)])]))
+        size = max(across + 2 * GAP, words + 20), down + 2 * GAP + _TITLE
         inner.append(size)
         wide, high = extent(seats[name]) if seats[name] else (0.0, -MARGIN)
         blocks.append((max(size[0], wide), size[1] + MARGIN + high))
@@ -151,10 +152,10 @@ def _width(text: str) -> float:
     return sum(_WIDE.get(letter, _LETTER) for letter in text)
 
 
-def _site(name: str, box: Box, count: int, shown: Scene) -> Iterator[str]:
+def _site(name: str, box: Box, shown: Scene) -> Iterator[str]:
     words = [name] if name else []
     if name in shown.full:
-        words.append(f"all {count} linked to each other")
+        words.append(shown.full[name])
     if words:
         y = box.y - box.height / 2 + 20
         yield f'<text class="site" x="{box.x:.0f}" y="{y:.0f}">{escape(": ".join(words))}</text>'
