@@ -50,8 +50,9 @@ def _arguments() -> argparse.ArgumentParser:
         parents=[common],
     )
     copy.add_argument("folder", type=Path)
-    shell = commands.add_parser("shell", help="a shell in a host", parents=[common])
+    shell = commands.add_parser("shell", help="a shell in a host, or one command", parents=[common])
     shell.add_argument("host", help="root, cloud, router, backup, laptop or stranger")
+    shell.add_argument("words", nargs=argparse.REMAINDER, metavar="command", help="in place of a shell")
     return parser
 
 
@@ -80,7 +81,16 @@ def main() -> int:
                 known = [name for name, _, _ in lab.status()]
                 if container not in known:
                     raise LabError(f"no host {arguments.host}; there are: {', '.join(known) or 'none'}")
-                os.execvp("docker", ["docker", "exec", "--interactive", "--tty", container, "bash"])
+                terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+                words = [
+                    "docker",
+                    "exec",
+                    "--interactive",
+                    *terminal,
+                    container,
+                    *(arguments.words or ["bash"]),
+                ]
+                os.execvp("docker", words)
     except LabError as error:
         print(error, file=sys.stderr)
         return 1

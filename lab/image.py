@@ -147,7 +147,8 @@ def remove(client: DockerClient, say: Say) -> None:
                     client.images.remove(label)
                     say(f"removed the image {label}")
                 except APIError as error:
-                    say(f"kept the image {label}: {error.explanation}")
+                    in_use = error.status_code == 409  # docs.docker.com/reference/api/engine, ImageDelete
+                    say(f"kept the image {label}: {'another lab uses it' if in_use else error.explanation}")
 
 
 def _there(client: DockerClient, name: str) -> bool:

@@ -126,6 +126,12 @@ def _add_clients(commands: _SubParsersAction[ArgumentParser]) -> None:
     way = show.add_mutually_exclusive_group()
     way.add_argument("--qr", action="store_true", help="as a QR code, for a phone")
     way.add_argument("-o", "--output", type=Path, metavar="FILE", help="into a file, mode 0600")
+    _command(
+        of_clients,
+        "renumber",
+        clients.renumber,
+        "after a change of wg_networks: the addresses that are missing, the keys as they are",
+    )
     remove = _command(of_clients, "remove", clients.remove, "forget it")
     remove.add_argument("name", metavar="NAME")
 

@@ -15,7 +15,7 @@ from wgcluster import keyfile, schema
 from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, KeystoreError, LinkEntry, PassphraseEntry
 from wgcluster.model import Client
 from wgcluster.seal import Seal, new_private_key, public_key_of
-from wgcluster.secret import Secret, passphrase
+from wgcluster.secret import Secret, passphrase, passphrase_source
 
 __all__ = ["KeystoreError", "Registry", "Secret", "passphrase"]
 
@@ -67,12 +67,9 @@ class Registry:
             check = seal.close(keyfile.CHECK, "check", "")
             self._made_with = PassphraseEntry.model_validate({"n": cost, "salt": salt, "check": check})
         elif seal.open(old.check, "check", "") is None:
-            name = self.path.name
-            ways = (
-                f"WGCLUSTER_PASSPHRASE, else WGCLUSTER_PASSPHRASE_FILE, else {name}.pass, else the terminal"
-            )
+            where = passphrase_source(self.path)
             raise KeystoreError(
-                [f"wrong passphrase for {name}: it was made with another one; taken from {ways}"]
+                [f"wrong passphrase for {self.path.name}: it was made with another one; taken from {where}"]
             )
         self._seal = seal
 
@@ -139,6 +136,13 @@ class Registry:
             public_key=public,
             sealed=sealed,
         )
+        self.dirty = True
+
+    def renumber_client(self, name: str, addresses: Sequence[schema.Address]) -> None:
+        """Give a client other addresses; its keys stay."""
+        self._has("client", name, self._clients)
+        chosen = tuple(sorted(addresses, key=lambda address: address.version))
+        self._clients[name] = self._clients[name].model_copy(update={"addresses": chosen})
         self.dirty = True
 
     def remove_client(self, name: str) -> None:

@@ -322,23 +322,25 @@ def _check_addresses(
     networks: Sequence[Network], hosts: Sequence[Host], clients: Sequence[Client]
 ) -> Iterator[Fault]:
     owners: dict[Address, str] = {}
-    for name, addresses in [
-        *((h.name, h.addresses) for h in hosts),
-        *((c.name, c.addresses) for c in clients),
+    hint = ', or "python -m wgcluster client renumber", which keeps the keys'
+    for name, addresses, mend in [
+        *((h.name, h.addresses, "") for h in hosts),
+        *((c.name, c.addresses, hint) for c in clients),
     ]:
         if len({address.version for address in addresses}) < len(addresses):
             yield Fault(name, "wg_address", [str(a) for a in addresses], "one address a family")
         for network in networks:
             if addresses and not any(address.version == network.version for address in addresses):
-                yield Fault(
-                    name, "wg_address", [str(a) for a in addresses], f"needs an address in {network} as well"
-                )
+                needs = f"needs an address in {network} as well{mend}"
+                yield Fault(name, "wg_address", [str(a) for a in addresses], needs)
         for address in addresses:
             value = str(address)
             home = next((n for n in networks if n.version == address.version and address in n), None)
             if home is None and networks:
                 wanted = " or ".join(str(network) for network in networks)
-                yield Fault(name, "wg_address", value, f"lies outside the overlay; take one in {wanted}")
+                yield Fault(
+                    name, "wg_address", value, f"lies outside the overlay; take one in {wanted}{mend}"
+                )
             elif home is not None and home.num_addresses > 2 and address == home.network_address:
                 yield Fault(
                     name, "wg_address", value, f"is the address of the network {home} itself; take another"

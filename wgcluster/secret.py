@@ -45,30 +45,48 @@ class Secret:
 def passphrase(keystore: Path, *, confirm: bool = False) -> Secret:
     """The operator's passphrase for the registry ``keystore``.
 
-    From WGCLUSTER_PASSPHRASE, else the file that WGCLUSTER_PASSPHRASE_FILE names, else ``<keystore>.pass``,
-    else asked for at the terminal, twice with ``confirm``.
+    From where ``passphrase_source`` says; at the terminal it is asked for twice with ``confirm``.
 
     Raises:
         KeystoreError: there is none, or the file it should be in cannot be used.
     """
+    where = passphrase_source(keystore)
     if "WGCLUSTER_PASSPHRASE" in os.environ:
-        return _not_empty(os.environ["WGCLUSTER_PASSPHRASE"], "WGCLUSTER_PASSPHRASE")
+        return _not_empty(os.environ["WGCLUSTER_PASSPHRASE"], where)
     if named := os.environ.get("WGCLUSTER_PASSPHRASE_FILE"):
-        return _from_file(Path(named), f"{named} (WGCLUSTER_PASSPHRASE_FILE)")
+        return _from_file(Path(named), where)
     beside = Path(f"{keystore}.pass")
     if beside.exists():
         if stat.S_IMODE(beside.stat().st_mode) & 0o077:
             raise KeystoreError([f"{beside}: others can read it; run: chmod 600 {beside}"])
-        return _from_file(beside, str(beside))
+        return _from_file(beside, where)
     if not sys.stdin.isatty():
         ways = "set WGCLUSTER_PASSPHRASE, or name a file that holds it in WGCLUSTER_PASSPHRASE_FILE"
         raise KeystoreError(
             [f"no passphrase for {keystore}: {ways}, or write it to {beside} (chmod 600), or use a terminal"]
         )
-    typed = getpass.getpass(f"Passphrase for {keystore}: ")
-    if confirm and getpass.getpass("The same once more: ") != typed:
+    try:
+        typed = getpass.getpass(f"Passphrase for {keystore}: ")
+        again = getpass.getpass("The same once more: ") if confirm else typed
+    except EOFError:
+        raise KeystoreError([f"no passphrase for {keystore}: the terminal has gone"]) from None
+    if again != typed:
         raise KeystoreError(["the two passphrases differ; try again"])
-    return _not_empty(typed, "the terminal")
+    return _not_empty(typed, where)
+
+
+def passphrase_source(keystore: Path) -> str:
+    """Where the passphrase of ``keystore`` is taken from now, in words.
+
+    WGCLUSTER_PASSPHRASE, else the file that WGCLUSTER_PASSPHRASE_FILE names, else ``<keystore>.pass``, else
+    the terminal.
+    """
+    if "WGCLUSTER_PASSPHRASE" in os.environ:
+        return "WGCLUSTER_PASSPHRASE"
+    if named := os.environ.get("WGCLUSTER_PASSPHRASE_FILE"):
+        return f"{named} (WGCLUSTER_PASSPHRASE_FILE)"
+    beside = Path(f"{keystore}.pass")
+    return str(beside) if beside.exists() else "the terminal"
 
 
 def _from_file(path: Path, where: str) -> Secret:

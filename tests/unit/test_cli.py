@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 import segno
+from pyinfra_cli.util import PYTHON_CODES  # type: ignore[import-untyped]
 
 from wgcluster import keystore
 from wgcluster.__main__ import main
@@ -68,6 +69,7 @@ class Cluster:
         data = {"wg_networks": ["10.0.0.0/24"], **shared}
         lines = "".join(f"{key} = {value!r}\n" for key, value in data.items())
         (self.folder / "group_data" / "all.py").write_text(lines)
+        PYTHON_CODES.clear()  # pyinfra compiles each file once a process
 
     def run(self, *words: str) -> Result:
         self._capsys.readouterr()
@@ -444,6 +446,29 @@ def test_with_two_families_the_one_not_chosen_is_given(cluster: Cluster) -> None
     assert cluster.run("client", "add", "laptop").out.startswith("laptop has 10.0.0.100, fd00::64 and")
     added = cluster.run("client", "add", "phone", "--address", "fd00::7")
     assert added.out.startswith("phone has fd00::7, 10.0.0.101 and")
+
+
+def test_road_warriors_follow_the_overlay_and_keep_their_keys(cluster: Cluster) -> None:
+    cluster.deployed()
+    for name in ("laptop", "phone"):
+        cluster.run("client", "add", name)
+    keys = Registry.load(cluster.keys).client_keys()
+    assert cluster.run("client", "renumber").out.startswith("every road warrior has an address")
+    both = {
+        name: {**data, "wg_address": [data["wg_address"], f"fd00::{data['wg_address'][-1]}"]}
+        for name, data in HOSTS.items()
+    }
+    cluster.write(both, wg_networks=["10.0.0.0/24", "fd00::/64"])
+    refused = cluster.run("check")
+    assert "laptop: wg_address = ['10.0.0.100']: needs an address in fd00::/64 as well" in refused.err
+    assert "client renumber" in refused.err
+    result = cluster.run("client", "renumber")
+    assert result.status == 0
+    assert "laptop has 10.0.0.100, fd00::64 now, and needs its config anew" in result.out
+    assert cluster.run("check").status == 0
+    cluster.write()  # and back
+    assert "phone has 10.0.0.101 now" in cluster.run("client", "renumber").out
+    assert Registry.load(cluster.keys).client_keys() == keys
 
 
 def test_a_client_chooses_its_gateway(cluster: Cluster) -> None:

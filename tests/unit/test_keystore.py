@@ -177,7 +177,7 @@ def test_dirty_says_whether_something_is_unsaved(path: Path) -> None:
 def test_a_wrong_passphrase_opens_nothing(path: Path) -> None:
     fill(path)
     registry = Registry.load(path)
-    wrong = r"^wrong passphrase for keys\.yml: it was made with another one; taken from WGCLUSTER"
+    wrong = r"^wrong passphrase for keys\.yml: it was made with another one; taken from the terminal"
     with pytest.raises(KeystoreError, match=wrong):
         registry.unlock(Secret("correct horsf"))
     with pytest.raises(KeystoreError, match="is locked"):

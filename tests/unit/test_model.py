@@ -315,7 +315,10 @@ BETWEEN: list[tuple[list[Data], list[Client], list[str]]] = [
     (
         [{}],
         [client("laptop", "10.9.0.2")],
-        ["laptop: wg_address = '10.9.0.2': lies outside the overlay; take one in 10.0.0.0/24"],
+        [
+            "laptop: wg_address = '10.9.0.2': lies outside the overlay; take one in 10.0.0.0/24,"
+            ' or "python -m wgcluster client renumber", which keeps the keys'
+        ],
     ),
 ]
 

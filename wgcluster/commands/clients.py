@@ -1,11 +1,11 @@
-"""client add, list, show, remove: road warriors."""
+"""client add, list, show, renumber, remove: road warriors."""
 
 from __future__ import annotations
 
 import os
 import re
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from wgcluster.client import config, next_addresses, qr
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, Reading, read
 from wgcluster.keystore import write_private
-from wgcluster.model import Cluster
+from wgcluster.model import Cluster, read_cluster
 from wgcluster.plan import ClientPlan, Plan
 from wgcluster.schema import Address
 
@@ -35,7 +35,7 @@ def add(args: Namespace) -> int:
     reading.registry.save()
     shown = ", ".join(map(str, addresses))
     print(f"{args.name} has {shown} and comes in through {planned.gateway.name}")
-    print(f"Its keys are in {reading.registry.path}: commit it")
+    print(f"Its keys are in {reading.registry.path}, sealed")
     print("The servers learn of it with the next deploy: pyinfra inventory.py deploy.py")
     file = f"{args.name if _INTERFACE.fullmatch(args.name) else 'wg'}.conf"
     print(f"Its config, for wg-quick: python -m wgcluster client show {args.name} -o {file}")
@@ -133,6 +133,53 @@ def _write(path: Path, text: str) -> None:
         write_private(target, text.encode())
     except OSError as error:
         raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def renumber(args: Namespace) -> int:
+    """``client renumber``: after a change of wg_networks; what still fits stays, and so do all keys."""
+    reading = read(args.inventory)
+    cluster = read_cluster(reading.rows)
+    taken = {address for one in cluster.hosts for address in one.addresses}
+    changed = []
+    clients = reading.registry.clients()
+    kept = {one.name: _that_fit(one.addresses, cluster, taken) for one in clients}
+    taken |= {address for addresses in kept.values() for address in addresses}
+    for one in clients:
+        there = {address.version for address in kept[one.name]}
+        try:
+            new = next_addresses([n for n in cluster.networks if n.version not in there], taken)
+        except ValueError as error:
+            raise CommandError(f"{one.name}: {error}") from None
+        taken |= set(new)
+        if set(one.addresses) != {*kept[one.name], *new}:
+            reading.registry.renumber_client(one.name, [*kept[one.name], *new])
+            changed.append(one.name)
+    if not changed:
+        print("every road warrior has an address in each network of the overlay")
+        return 0
+    reading.plan()  # what still does not hold is told before anything is written
+    reading.registry.save()
+    for one in reading.registry.clients():
+        if one.name in changed:
+            print(f"{one.name} has {', '.join(map(str, one.addresses))} now, and needs its config anew")
+    print("The servers learn of it with the next deploy: pyinfra inventory.py deploy.py")
+    return 0
+
+
+def _that_fit(addresses: Sequence[Address], cluster: Cluster, taken: Collection[Address]) -> list[Address]:
+    """Those a host may have in the overlay (neither first nor, of IPv4, last of it) and no server has."""
+    return [
+        one
+        for one in addresses
+        if one not in taken
+        and any(
+            one.version == net.version
+            and one in net
+            and one != net.network_address
+            and (one.version == 6 or one != net.broadcast_address)
+            for net in cluster.networks
+        )
+    ]
 
 
 def remove(args: Namespace) -> int:
