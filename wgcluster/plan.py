@@ -16,7 +16,7 @@ import numpy as np
 from wgcluster.links import dialled_at
 from wgcluster.model import Client, Cluster, Fault, Host
 from wgcluster.prefixes import Network as Network
-from wgcluster.prefixes import Prefixes, order
+from wgcluster.prefixes import Prefixes
 from wgcluster.refusals import gateways_of, refusals
 from wgcluster.schema import DEFAULT_KEEPALIVE
 from wgcluster.sources import Sources
@@ -173,6 +173,9 @@ class _Planner:
         self.dialled: dict[str | None, list[str | None]] = {}
         self.peers: dict[tuple[int, str | None, int | None], Peer] = {}
         self.sources = Sources(cluster.hosts, topology)
+        subnets = [subnet for host in self.hosts for subnet in host.subnets]
+        everything = Prefixes((*cluster.networks, *subnets))
+        self.everything = everything.cover(np.arange(len(everything.networks)))  # for road warriors
 
     def _behind(self, host: Host) -> list[Network]:
         """What others reach through a host: itself, its networks, its road warriors unless it hides them."""
@@ -281,7 +284,6 @@ class _Planner:
 
     def _client(self, client: Client) -> ClientPlan:
         gateway = self.gateways[client.name]
-        subnets = [subnet for host in self.hosts for subnet in host.subnets]
         return ClientPlan(
             name=client.name,
             addresses=self._interfaces(client),
@@ -290,7 +292,7 @@ class _Planner:
             gateway=Peer(
                 gateway.name,
                 self.public_keys[self.hosts.index(gateway)],
-                tuple(sorted((*self.cluster.networks, *subnets), key=order)),
+                self.everything,
                 str(gateway.endpoint),
                 DEFAULT_KEEPALIVE,
                 self._secret(gateway.name, client.name),

@@ -120,6 +120,14 @@ def test_networks_behind_hosts_are_routed_from_everywhere() -> None:
     assert plan.host("root").subnets == nets("172.16.0.0/12")
 
 
+def test_a_road_warrior_gets_the_fewest_prefixes_too() -> None:
+    of = article()
+    halves = nets("172.16.0.0/13", "172.24.0.0/13")
+    hosts = tuple(replace(one, subnets=halves if one.name == "root" else ()) for one in of.hosts)
+    (laptop,) = planned(replace(of, hosts=hosts)).clients
+    assert laptop.gateway.allowed_ips == nets("10.0.0.0/24", "172.16.0.0/12")
+
+
 def test_a_host_with_a_network_forwards_its_family_alone() -> None:
     both = nets("10.0.0.0/24", "fd00::/64")
     hosts = tuple(
