@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace, _SubParsersAction
@@ -137,4 +138,7 @@ def _add_clients(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 
 if __name__ == "__main__":
+    # A command ends before anything is worth collecting, and going through the million objects of a mesh of
+    # 1,000 hosts again and again costs a sixth of its time.
+    gc.disable()
     sys.exit(main())
