@@ -165,18 +165,11 @@ def _sync(run: Run, anew: Sequence[str]) -> StringCommand:
             stale += [f"peer {peer.public_key} preshared-key /dev/null"]
         if there is not None and there.keepalive and peer.keepalive is None:
             stale += [f"peer {peer.public_key} persistent-keepalive 0"]
-    some = None
-    if observed.link is not None and host.name not in run.sync_wanted:
-        some = drift.peers_to_set(part, observed.link, observed.clock)
-    only, gone = some or ([], [])
     routes = drift.routes(part, observed.link.routes if observed.link is not None else ())
     values = {
         "interface": part.interface,
         "public_key": part.public_key,
         "peers": str(len(part.peers)),
-        "some": "" if some is None else "1",
-        "only": "\n".join([*only, *anew]),
-        "gone": "\n".join(gone),
         "stale": "\n".join(stale),
         "anew": "\n".join(anew),
         "missing": "\n".join(map(str, routes.missing)),

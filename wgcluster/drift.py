@@ -75,25 +75,6 @@ def peer_changes(
         yield "~ preshared keys differ"
 
 
-def peers_to_set(host: HostPlan, link: Link, clock: int) -> tuple[list[str], list[str]] | None:
-    """Public keys of the peers that differ and of those that are to go, where nothing else can differ.
-
-    None where the interface's own key or port does, or where preshared keys, which are seen all together
-    alone, may: then all of it is to be set.
-    """
-    shared = any(peer.preshared_key for peer in host.peers) or any(
-        p.preshared_key for p in link.peers.values()
-    )
-    if shared or (link.public_key, link.port) != (host.public_key, host.port):
-        return None
-    differ = []
-    for peer in host.peers:
-        live = link.peers.get(peer.public_key)
-        if live is None or any(_differences(peer, live, clock)):
-            differ.append(peer.public_key)
-    return differ, sorted(link.peers.keys() - {peer.public_key for peer in host.peers})
-
-
 def _differences(peer: Peer, live: LivePeer, clock: int) -> Iterator[str]:
     wanted = frozenset(map(str, peer.allowed_ips))
     if wanted != live.allowed_ips:

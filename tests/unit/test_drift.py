@@ -15,7 +15,6 @@ from wgcluster.drift import (
     hooks,
     in_place,
     peer_changes,
-    peers_to_set,
     preshared_digest,
     restart_reasons,
     routes,
@@ -146,20 +145,6 @@ def test_an_interface_that_is_not_there_is_not_in_place() -> None:
 def test_what_a_sync_mends(link: Link, changes: list[str]) -> None:
     assert found(link) == changes
     assert list(restart_reasons(HOST, link)) == []
-
-
-def test_only_the_peers_that_differ_are_set() -> None:
-    bare = replace(HOST, peers=tuple(replace(peer, preshared_key=None) for peer in HOST.peers))
-    live = {key: replace(peer, preshared_key=False) for key, peer in LIVE.items()}
-    link = replace(LINK, peers=live)
-    assert peers_to_set(bare, link, CLOCK) == ([], [])
-    assert peers_to_set(bare, replace(link, peers={CLOUD: live[CLOUD]}), CLOCK) == ([LAPTOP], [])
-    assert peers_to_set(replace(bare, peers=bare.peers[:1]), link, CLOCK) == ([], [LAPTOP])
-    other = {**live, CLOUD: replace(live[CLOUD], allowed_ips=frozenset())}
-    assert peers_to_set(bare, replace(link, peers=other), CLOCK) == ([CLOUD], [])
-    assert peers_to_set(bare, replace(link, port=1), CLOCK) is None
-    assert peers_to_set(bare, replace(link, public_key=CLOUD), CLOCK) is None
-    assert peers_to_set(HOST, LINK, CLOCK) is None  # it has preshared keys
 
 
 def test_a_peer_that_is_to_go_has_its_name_if_it_is_known() -> None:
