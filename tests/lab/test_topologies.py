@@ -57,7 +57,7 @@ def links(cluster: Cluster, name: str) -> int:
 
 
 def unreached(cluster: Cluster) -> dict[str, set[str]]:
-    """Overlay addresses that do not answer, by the host that asked."""
+    """Overlay addresses that do not answer within seconds, by the host that asked."""
     everyone = {address for addresses in OVERLAY.values() for address in addresses}
     with ThreadPoolExecutor(2) as pool:
         answers = pool.map(lambda name: pings(cluster.lab[name], sorted(everyone)), OVERLAY)
