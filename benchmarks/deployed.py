@@ -69,7 +69,7 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     yield from (f" {address}" for address in host.addresses)
     yield from ("@ routes", "@ dump", f" {host.public_key}\t{host.port}")
     yield from (f" {_peer(peer)}" for peer in host.peers)
-    yield from ("@ preshared", f" {preshared_digest(host, {})}", "@ addresses", f" {endpoint}")
+    yield from ("@ preshared", f" {preshared_digest(host.peers, {})}", "@ addresses", f" {endpoint}")
     yield f"@ clock {int(time.time())}"
     yield "@ forwarding " + " ".join("1" if family in host.forwards else "0" for family in (4, 6))
     yield "@ sysctls"

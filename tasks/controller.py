@@ -40,6 +40,7 @@ class Run:
     refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
     verified: dict[str, list[Check]] | None = None  # by host; None: not yet
     started: set[str] = field(default_factory=set)  # names of hosts whose interface this run has started
+    synced: set[str] = field(default_factory=set)  # names of hosts whose peers this run has changed
     sync_wanted: set[str] = field(default_factory=set)  # hosts whose file got other endpoints
     said: set[tuple[str, str]] = field(default_factory=set)
 

@@ -17,6 +17,7 @@ from tasks import paths
 from tasks.controller import Run
 from tasks.operations import Commands, show_diff, upload
 from wgcluster import drift, wgconf
+from wgcluster.plan import HostPlan, Peer
 
 SYNC = Path(__file__).parent.parent / "files" / "sync.sh"
 
@@ -91,6 +92,7 @@ def peers(run: Run) -> Commands:
         return
     run.say(host, "sync, without a restart: " + "; ".join(changes))
     yield _sync(run, ())
+    run.synced.add(part.name)
     run.sync_wanted.discard(host.name)
     run.forget(host)
     if left := _changes(run):
@@ -128,29 +130,46 @@ class NewSessions(FactBase[str]):
 
 @operation()
 def reach_again(run: Run) -> Commands:
-    """New sessions with what this run has started, at once.
+    """New sessions over the links that this run has made or cut, at once and from one side.
 
     An interface that comes up has forgotten its sessions, but its peers have not: they go on sending into the
-    old one, for 15 s if they wait for an answer and for two minutes if they do not (whitepaper, 6.2). Who can
-    dial says hello; who is dialled by a host behind NAT must wait for that host to begin anew.
+    old one, for 15 s if they wait for an answer and for two minutes if they do not (whitepaper, 6.2). Over a
+    new link the first hello may have come before the other side knew of it, and two that say hello at the
+    same moment answer neither: each is said again after 5 s (Rekey-Timeout, 6.1), on every hop of a way.
     """
     part = run.part_of(host)
-    dialled = [peer for peer in part.peers if peer.endpoint is not None]
-    hello = [peer for peer in dialled if part.name in run.started]
-    anew = [
+    changed = run.started | run.synced
+    begins = [
         peer
-        for peer in dialled
-        if peer.name in run.started
-        and not any(own.name == part.name and own.endpoint for own in run.plan.host(peer.name).peers)
+        for peer in part.peers
+        if peer.endpoint is not None and {part.name, peer.name} & changed and _begins(run, part, peer)
     ]
-    if anew:
-        script = _sync(run, [peer.public_key for peer in anew]).get_raw_value()
-        host.get_fact(NewSessions, script=script)
-    if hello:
-        targets = sorted(str(run.plan.host(peer.name).addresses[0].ip) for peer in hello)
+    if not begins:
+        return
+    link = run.look(host).link
+    live = link.peers if link is not None else {}
+    again = [
+        peer
+        for peer in begins
+        if {part.name, peer.name} & run.started
+        or peer.public_key not in live
+        or not live[peer.public_key].handshake
+    ]
+    if again:
+        targets = sorted(str(run.plan.host(peer.name).addresses[0].ip) for peer in again)
         pings = " ".join(f"ping -c 1 -W 1 {target} >/dev/null 2>&1 &" for target in targets)
+        script = _sync(run, [peer.public_key for peer in again]).get_raw_value()
+        host.get_fact(NewSessions, script=script)
         host.get_fact(NewSessions, script=f"{pings} wait")
     yield from ()
+
+
+def _begins(run: Run, part: HostPlan, peer: Peer) -> bool:
+    """Of two that can dial each other one begins, rather one that was started: it has nothing to lose."""
+    other = run.plan.host(peer.name)
+    if not any(own.name == part.name and own.endpoint for own in other.peers):
+        return True
+    return (part.name not in run.started, part.name) < (other.name not in run.started, other.name)
 
 
 def _sync(run: Run, anew: Sequence[str]) -> StringCommand:
@@ -165,11 +184,18 @@ def _sync(run: Run, anew: Sequence[str]) -> StringCommand:
             stale += [f"peer {peer.public_key} preshared-key /dev/null"]
         if there is not None and there.keepalive and peer.keepalive is None:
             stale += [f"peer {peer.public_key} persistent-keepalive 0"]
+    some = None
+    if observed.link is not None and host.name not in run.sync_wanted:
+        some = drift.peers_to_set(part, observed.link, observed.clock, _preshared_keys(run))
+    only, gone = some or ([], [])
     routes = drift.routes(part, observed.link.routes if observed.link is not None else ())
     values = {
         "interface": part.interface,
         "public_key": part.public_key,
         "peers": str(len(part.peers)),
+        "some": "" if some is None else "1",
+        "only": "\n".join([*only, *anew]),
+        "gone": "\n".join(gone),
         "stale": "\n".join(stale),
         "anew": "\n".join(anew),
         "missing": "\n".join(map(str, routes.missing)),
@@ -185,4 +211,4 @@ def wireguard(run: Run) -> None:
     config_file(name=f"Write {paths.config(part.interface)}", run=run)
     service(name=f"Enable and start {unit(part.interface)}", run=run)
     peers(name="Sync the peers", run=run)
-    reach_again(name="Reach the peers that were started", run=run)
+    reach_again(name="Reach the peers over new links", run=run)

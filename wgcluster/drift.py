@@ -69,10 +69,38 @@ def peer_changes(
             yield f"+ peer {peer.name} ({', '.join(map(str, peer.allowed_ips))})"
         else:
             yield from (f"~ peer {peer.name}: {change}" for change in _differences(peer, live, clock))
-    if planned.keys() == link.peers.keys() and link.preshared_digest != preshared_digest(
-        host, preshared_keys
-    ):
+    digest = preshared_digest(host.peers, preshared_keys)
+    if planned.keys() == link.peers.keys() and link.preshared_digest != digest:
         yield "~ preshared keys differ"
+
+
+def peers_to_set(
+    host: HostPlan, link: Link, clock: int, preshared_keys: Mapping[str, str]
+) -> tuple[list[str], list[str]] | None:
+    """Public keys of the peers that differ and of those that are to go; all others can be left alone.
+
+    None where the interface's own key or port differs: then all of it is to be set.
+
+    Args:
+        clock: the host's time, seconds since the epoch.
+        preshared_keys: base64 by the name of the link.
+    """
+    if (link.public_key, link.port) != (host.public_key, host.port):
+        return None
+    gone = sorted(link.peers.keys() - {peer.public_key for peer in host.peers})
+    there = [peer for peer in host.peers if peer.public_key in link.peers]
+    if any(link.peers[key].preshared_key for key in gone):
+        same_keys = False  # the digest counts a key that nobody knows any more
+    else:
+        same_keys = link.preshared_digest == preshared_digest(there, preshared_keys, without=gone)
+    differ = [
+        peer.public_key
+        for peer in host.peers
+        if (live := link.peers.get(peer.public_key)) is None
+        or not (same_keys or peer.preshared_key is None)
+        or any(_differences(peer, live, clock))
+    ]
+    return differ, gone
 
 
 def _differences(peer: Peer, live: LivePeer, clock: int) -> Iterator[str]:
@@ -103,11 +131,19 @@ def endpoint_changes(old: str, new: str) -> list[str]:
     return [p.public_key for p in parse(new).peers if p.endpoint != before.get(p.public_key, p.endpoint)]
 
 
-def preshared_digest(host: HostPlan, preshared_keys: Mapping[str, str]) -> str:
-    """What ``wg show preshared-keys | sort | sha256sum`` prints where all is as planned."""
+def preshared_digest(
+    peers: Sequence[Peer], preshared_keys: Mapping[str, str], without: Sequence[str] = ()
+) -> str:
+    """What ``wg show preshared-keys | sort | sha256sum`` prints where all is as planned.
+
+    Args:
+        preshared_keys: base64 by the name of the link.
+        without: public keys of further peers, which have no preshared key.
+    """
+    keys = {peer.public_key: peer.preshared_key and preshared_keys[peer.preshared_key] for peer in peers}
     lines = sorted(
-        f"{peer.public_key}\t{preshared_keys[peer.preshared_key] if peer.preshared_key else '(none)'}\n"
-        for peer in host.peers
+        f"{public}\t{shared or '(none)'}\n"
+        for public, shared in [*keys.items(), *((k, None) for k in without)]
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

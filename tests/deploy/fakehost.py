@@ -235,9 +235,12 @@ class FakeHost:
         count = sum(name == "Peer" for name, _ in found)
         if link is None or public_key(key) != values["public_key"] or count != int(values["peers"]):
             raise Failed("nothing was synced")
-        for peer in values.get("anew", "").split():
+        for peer in (values["anew"] + "\n" + values["gone"]).split():
             link.remove_peer(peer)
-        link.sync(text)
+        if values["some"]:
+            link.add(text, values["only"].split())
+        else:
+            link.sync(text)
         for line in filter(None, values["stale"].splitlines()):
             _, peer, option, value = line.split()
             link.set_peer(peer, option, value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
@@ -56,27 +57,38 @@ class Interface:
 
     def sync(self, text: str) -> None:
         """``wg syncconf`` before 2025-05: what left the file stays at a peer that stays, as facts have it."""
-        there = dict(self.peers)
-        self.peers, self.routed = {}, {}
+        found = sections(text)
+        settings = next(values for name, values in found if name == "Interface")
+        self.private_key = settings["PrivateKey"][0]
+        self.port = int(settings["ListenPort"][0])
+        keys = [values["PublicKey"][0] for name, values in found if name == "Peer"]
+        self.peers = {key: self.peers.get(key, Peer()) for key in keys}
+        self.add(text, keys)
+
+    def add(self, text: str, keys: Sequence[str]) -> None:
+        """``wg addconf`` with the sections of ``text`` that are of these peers."""
         for name, values in sections(text):
-            if name == "Interface":
-                self.private_key = values["PrivateKey"][0]
-                self.port = int(values["ListenPort"][0])
+            if name == "Interface" or values["PublicKey"][0] not in keys:
                 continue
             key = values["PublicKey"][0]
-            peer = self.peers[key] = there.get(key, Peer())
+            peer = self.peers.setdefault(key, Peer())
             if "PresharedKey" in values:
                 peer.preshared_key = values["PresharedKey"][0]
             if "Endpoint" in values:
                 peer.endpoint = resolved(values["Endpoint"][0])
             if "PersistentKeepalive" in values:
                 peer.keepalive = int(values["PersistentKeepalive"][0])
+            self._forget_routed(key)
             for network in words(values["AllowedIPs"]):
                 self.routed[ip_network(network)] = key  # the last peer that names a prefix has it
 
     def remove_peer(self, key: str) -> None:
         """``wg set INTERFACE peer KEY remove``."""
         self.peers.pop(key, None)
+        self._forget_routed(key)
+
+    def _forget_routed(self, key: str) -> None:
+        self.routed = {network: owner for network, owner in self.routed.items() if owner != key}
 
     def set_peer(self, key: str, option: str, value: str) -> None:
         """``wg set INTERFACE peer KEY OPTION VALUE``."""

@@ -108,7 +108,7 @@ def test_a_live_interface_as_planned(tunnel: tuple[Namespace, HostPlan, dict[str
     assert seen.link is not None
     assert in_place(host, seen)
     assert routes(host, seen.link.routes) == Routes((), ())
-    assert seen.link.preshared_digest == preshared_digest(host, secrets)
+    assert seen.link.preshared_digest == preshared_digest(host.peers, secrets)
     assert list(peer_changes(host, seen.link, seen.clock, secrets, {})) == []
     assert not any(secret in output for secret in secrets.values())
 

@@ -15,6 +15,7 @@ from wgcluster.drift import (
     hooks,
     in_place,
     peer_changes,
+    peers_to_set,
     preshared_digest,
     restart_reasons,
     routes,
@@ -68,7 +69,7 @@ LINK = Link(
     public_key=OWN,
     port=51820,
     peers=LIVE,
-    preshared_digest=preshared_digest(HOST, SECRETS),
+    preshared_digest=preshared_digest(HOST.peers, SECRETS),
 )
 
 
@@ -145,6 +146,28 @@ def test_an_interface_that_is_not_there_is_not_in_place() -> None:
 def test_what_a_sync_mends(link: Link, changes: list[str]) -> None:
     assert found(link) == changes
     assert list(restart_reasons(HOST, link)) == []
+
+
+def test_only_the_peers_that_differ_are_set() -> None:
+    def given(link: Link, host: HostPlan = HOST) -> tuple[list[str], list[str]] | None:
+        return peers_to_set(host, link, CLOCK, SECRETS)
+
+    assert given(LINK) == ([], [])
+    assert given(cloud(allowed_ips=frozenset())) == ([CLOUD], [])
+    assert given(replace(LINK, port=1)) is None
+    assert given(replace(LINK, public_key=CLOUD)) is None
+    # the digest is of the live peers
+    only_cloud = replace(LINK, peers={CLOUD: LIVE[CLOUD]}, preshared_digest=digest(f"{CLOUD}\t{SHARED}\n"))
+    assert given(only_cloud) == ([LAPTOP], [])
+    only_laptop = replace(LINK, peers={LAPTOP: LIVE[LAPTOP]}, preshared_digest=digest(f"{LAPTOP}\t(none)\n"))
+    assert given(only_laptop) == ([CLOUD], [])
+    # one of the preshared keys differs, and the digest does not tell which
+    assert given(replace(LINK, preshared_digest="0" * 64)) == ([CLOUD], [])
+    # a peer goes that has none; one goes that has one which nobody knows
+    assert given(LINK, replace(HOST, peers=HOST.peers[:1])) == ([], [LAPTOP])
+    assert given(LINK, replace(HOST, peers=HOST.peers[1:])) == ([], [CLOUD])
+    other = replace(LINK, peers={**LIVE, OWN: LIVE[CLOUD]}, preshared_digest=digest("whatever"))
+    assert given(other) == ([CLOUD], [OWN])
 
 
 def test_a_peer_that_is_to_go_has_its_name_if_it_is_known() -> None:
@@ -225,8 +248,12 @@ def test_hooks() -> None:
     assert hooks("what?\n") == []
 
 
+def digest(lines: str) -> str:
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def test_preshared_digest() -> None:
     lines = f"{CLOUD}\t{SHARED}\n{LAPTOP}\t(none)\n"
-    assert preshared_digest(HOST, SECRETS) == hashlib.sha256(lines.encode()).hexdigest()
+    assert preshared_digest(HOST.peers, SECRETS) == digest(lines)
     backwards = replace(HOST, peers=HOST.peers[::-1])
-    assert preshared_digest(backwards, SECRETS) == preshared_digest(HOST, SECRETS)
+    assert preshared_digest(backwards.peers, SECRETS) == preshared_digest(HOST.peers, SECRETS)
