@@ -204,9 +204,7 @@ def parse(output: Sequence[str]) -> Observed:
             case "lists":
                 values["lists"] = tuple(lines)
             case "nginx":
-                values["nginx_error"] = None if words == ["ok"] else "\n".join(lines)
-            case "nginx-dump":
-                values["nginx_dump"] = _decoded(lines).decode("utf-8", "surrogateescape")
+                values["nginx_error"], values["nginx_dump"] = _nginx(_decoded(lines))
             case "nginx-links":
                 # what has a blank in its path is no file of ours (schema.py)
                 values["nginx_links"] = dict(pair for line in lines if len(pair := line.split(" ")) == 2)
@@ -233,6 +231,18 @@ def _file(words: Sequence[str], lines: Sequence[str]) -> File:
             return File("other")
         case _:
             return File()
+
+
+def _nginx(output: bytes) -> tuple[str | None, str]:
+    """What ``nginx -T`` complains of and what it dumps, from both of its outputs and its status at the end.
+
+    It says what it has to say, and then dumps if nothing is wrong (src/core/nginx.c, main).
+    """
+    text, _, status = output.decode("utf-8", "surrogateescape").removesuffix("\n").rpartition("\n")
+    if status != "0":
+        return text.strip(), ""
+    _, mark, dump = text.partition("# configuration file ")
+    return None, mark + dump
 
 
 def _dump(lines: Sequence[str]) -> dict[str, object]:

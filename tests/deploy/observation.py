@@ -94,11 +94,10 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         yield from _file(host, path)
     if values["dump"] == "1" and "nginx" in host.tools:
         error = _nginx_error(host)
-        yield "@ nginx " + ("broken" if error else "ok")
-        yield from _indented((error or "nginx: the configuration file syntax is ok").splitlines())
-        yield "@ nginx-dump"
         dump = b"" if error else _dump(host)
-        yield from _encoded(dump)
+        said = (error or "nginx: configuration file /etc/nginx/nginx.conf test is successful").encode()
+        yield "@ nginx"
+        yield from _encoded(said + b"\n" + dump + (b"\n1\n" if error else b"\n0\n"))
         yield "@ nginx-links"
         named = re.findall(r"^# configuration file (.*):$", dump.decode(errors="replace"), re.MULTILINE)
         yield from _indented([f"{path} {host.real(path)}" for path in named if host.real(path) != path])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shlex
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wgcluster.iptables import Chain
-from wgcluster.observed import File, LivePeer, Rules, Ssh, Unit, parse
+from wgcluster.observed import File, LivePeer, Observed, Rules, Ssh, Unit, parse
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = (ROOT / "files" / "observe.sh").read_text()
@@ -148,15 +149,18 @@ ANSWER = """\
  /etc/wgcluster
 @ lists
  /etc/nginx/wgcluster/git.conf
-@ nginx broken
- nginx: [emerg] unknown directive
- nginx: test failed
+@ nginx
+ NGINX
 @ end
 """
 
 
+def nginx(answer: bytes) -> Observed:
+    return parse(ANSWER.replace("NGINX", base64.b64encode(answer).decode()).splitlines())
+
+
 def test_every_section() -> None:
-    seen = parse(ANSWER.splitlines())
+    seen = nginx(b"\n0\n")
     assert seen.tools == {"wg", "iptables"}
     assert (seen.module, seen.container, seen.directory) == ("available", True, ("700", "root:root"))
     assert seen.unit("wg-quick@wg.service") == Unit(True, True)
@@ -183,11 +187,20 @@ def test_every_section() -> None:
     assert seen.ssh == Ssh("198.18.0.9", 22, "eth0")
     assert (seen.guarded, seen.folders) == (("/etc/nginx/sites-enabled/git",), ("/etc/wgcluster",))
     assert seen.lists == ("/etc/nginx/wgcluster/git.conf",)
+
+
+def test_what_nginx_says_of_its_configuration() -> None:
+    seen = nginx(b"nginx: [emerg] unknown directive\nnginx: test failed\n\n1\n")
     assert seen.nginx_error == "nginx: [emerg] unknown directive\nnginx: test failed"
+    assert seen.nginx_dump == ""
+    dump = "# configuration file /etc/nginx/nginx.conf:\nevents {}\n# configuration file a:\n# \udcff\n\n"
+    said = b"nginx: [warn] conflicting\nnginx: configuration file /etc/nginx/nginx.conf test is successful\n"
+    seen = nginx(said + dump.encode("utf-8", "surrogateescape") + b"\n0\n")
+    assert (seen.nginx_error, seen.nginx_dump) == (None, dump)
 
 
 def test_an_interface_that_is_down() -> None:
-    link = parse(ANSWER.replace("0x91", "0x90").splitlines()).link
+    link = parse(ANSWER.replace("NGINX", "").replace("0x91", "0x90").splitlines()).link
     assert link is not None
     assert not link.up
 
@@ -195,7 +208,7 @@ def test_an_interface_that_is_down() -> None:
 @pytest.mark.parametrize("lines", [0, 1, 20, -1])
 def test_an_answer_that_is_cut_off_is_no_answer(lines: int) -> None:
     with pytest.raises(ValueError, match="cut off"):
-        parse(ANSWER.splitlines()[:lines])
+        parse(ANSWER.replace("NGINX", "").splitlines()[:lines])
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
