@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
 import gevent
 from gevent.lock import BoundedSemaphore
+from gevent.threadpool import ThreadPoolExecutor
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -26,6 +28,7 @@ from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Plan, PlanError, make_plan
 from wgcluster.prove import prove
 from wgcluster.rows import cluster_name, rows_of
+from wgcluster.seal import Seal
 from wgcluster.secret import Secret
 
 
@@ -35,6 +38,9 @@ class Run:
 
     plan: Plan
     registry: Registry
+    key: Future[Seal] | None = (
+        None  # of the registry, perhaps still being derived; None: no secrets are needed
+    )
     seen: dict[tuple[str, object], Observed] = field(default_factory=dict)  # by host and stage
     lock: BoundedSemaphore = field(default_factory=BoundedSemaphore)
     refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
@@ -52,6 +58,19 @@ class Run:
         """The preshared keys of a host's links by their names."""
         names = {peer.preshared_key for peer in host.peers if peer.preshared_key is not None}
         return {name: self.registry.preshared_key(name) for name in names}
+
+    def unlock(self) -> None:
+        """Wait for the registry's key and open every entry with it. KeystoreError."""
+        if self.key is None:
+            return
+        self.registry.unlock_with(self.key.result())
+        self.registry.ensure_links(
+            peer.preshared_key
+            for host in self.plan.hosts
+            for peer in host.peers
+            if peer.preshared_key is not None
+        )
+        self.registry.verify_all()
 
     def private_key(self, host: HostPlan) -> Secret:
         return self.registry.private_key(host.name)
@@ -96,6 +115,7 @@ def _stage(host: Host) -> object:
 
 
 _runs: dict[int, Run | str] = {}  # by state; a text: why there is none
+_making = BoundedSemaphore()  # pyinfra asks for all hosts at the same time
 
 
 def this_run(state: State, secrets: bool = True) -> Run:
@@ -108,13 +128,14 @@ def this_run(state: State, secrets: bool = True) -> Run:
     Raises:
         PyinfraError: a fault of the operator's data, which ends the run with its message and no traceback.
     """
-    if id(state) not in _runs:
-        _known_to_inspect(state)
-        try:
-            _runs[id(state)] = _make_run(state, secrets)
-        except (ModelError, PlanError, KeystoreError, NginxError, PyinfraError) as error:
-            # Kept, too: pyinfra asks for every host, and none is to prove or to prompt again.
-            _runs[id(state)] = f"\n{error}"
+    with _making:
+        if id(state) not in _runs:
+            _known_to_inspect(state)
+            try:
+                _runs[id(state)] = _make_run(state, secrets)
+            except (ModelError, PlanError, KeystoreError, NginxError, PyinfraError) as error:
+                # Kept, too: pyinfra asks for every host, and none is to prove or to prompt again.
+                _runs[id(state)] = f"\n{error}"
     run = _runs[id(state)]
     if isinstance(run, str):
         raise PyinfraError(run)
@@ -140,17 +161,17 @@ def _make_run(state: State, secrets: bool) -> Run:
     cluster = read_cluster(rows, registry.clients())
     if not secrets:
         return Run(make_plan(cluster, registry.public_keys(), registry.client_keys()), registry)
-    registry.unlock(passphrase(keystore, confirm=not keystore.exists()))
-    new = registry.ensure_hosts(host.name for host in cluster.hosts)
+    # Scrypt takes longer than all else here. In a native thread it does so beside the planning and the look
+    # at the hosts; nothing is done on a host before it has ended.
+    secret = passphrase(keystore, confirm=not keystore.exists())
+    key = ThreadPoolExecutor(1).submit(registry.derive, secret)
+    if {host.name for host in cluster.hosts} - registry.public_keys().keys():
+        registry.unlock_with(key.result())
+        new = registry.ensure_hosts(host.name for host in cluster.hosts)
+        logger.info(f"--> New keys for {', '.join(new)}, kept in {keystore.name} on the first real run")
     plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
     _prove(plan)
-    registry.ensure_links(
-        peer.preshared_key for host in plan.hosts for peer in host.peers if peer.preshared_key is not None
-    )
-    registry.verify_all()
-    if new:
-        logger.info(f"--> New keys for {', '.join(new)}, kept in {keystore.name} on the first real run")
-    return Run(plan, registry)
+    return Run(plan, registry, key)
 
 
 def _prove(plan: Plan) -> None:

@@ -12,6 +12,7 @@ from tasks import nginx, paths
 from tasks.controller import Run, look_at_all
 from tasks.firewall import lockout
 from tasks.packages import INSTALL, missing
+from wgcluster.keystore import KeystoreError
 from wgcluster.nginx import NginxError
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan
@@ -22,14 +23,18 @@ def preflight(state: State, run: Run) -> None:
     """Look at every host of this run once; the first host's deploy does it for all.
 
     Raises:
-        PyinfraError: naming every host, what is wrong there and how to mend it.
+        PyinfraError: naming every host, what is wrong there and how to mend it; or the passphrase is wrong.
     """
     with run.lock:
         if run.refused is None:
             seen = look_at_all(state, run)
             faults = [f"  {part.name}: {fault}" for part, fault in _faults(run, seen)]
             count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} on the hosts, nothing was changed:"
-            run.refused = "\n".join(["", count, *faults]) if faults else ""
+            try:
+                run.unlock()
+                run.refused = "\n".join(["", count, *faults]) if faults else ""
+            except KeystoreError as error:
+                run.refused = "\n".join(["", str(error), *([count, *faults] if faults else [])])
     if run.refused:
         raise PyinfraError(run.refused)
 

@@ -53,25 +53,32 @@ class Registry:
         except UnicodeDecodeError:
             raise KeystoreError([f"{path}: is torn, it is no UTF-8; restore it from a copy"]) from None
 
-    def unlock(self, passphrase: Secret) -> None:
-        """Derive the key; on an empty registry ``passphrase`` becomes that of all to come.
+    def derive(self, passphrase: Secret) -> Seal:
+        """The key for ``unlock_with``. Takes the time that Scrypt is to take, and no lock of Python's."""
+        old = self._made_with
+        salt = old.salt if old else keyfile.encode(secrets.token_bytes(keyfile.SALT))
+        return Seal(passphrase, salt, old.n if old else COST)
+
+    def unlock_with(self, seal: Seal) -> None:
+        """Open the entries with a key of ``derive``; on an empty registry it becomes that of all to come.
 
         Raises:
             KeystoreError: the passphrase is wrong.
         """
-        old = self._made_with
-        salt = old.salt if old else keyfile.encode(secrets.token_bytes(keyfile.SALT))
-        cost = old.n if old else COST
-        seal = Seal(passphrase, salt, cost)
-        if old is None:
+        if self._made_with is None:
             check = seal.close(keyfile.CHECK, "check", "")
-            self._made_with = PassphraseEntry.model_validate({"n": cost, "salt": salt, "check": check})
-        elif seal.open(old.check, "check", "") is None:
+            fields = {"n": seal.cost, "salt": seal.salt, "check": check}
+            self._made_with = PassphraseEntry.model_validate(fields)
+        elif seal.open(self._made_with.check, "check", "") is None:
             where = passphrase_source(self.path)
             raise KeystoreError(
                 [f"wrong passphrase for {self.path.name}: it was made with another one; taken from {where}"]
             )
         self._seal = seal
+
+    def unlock(self, passphrase: Secret) -> None:
+        """``derive`` and ``unlock_with``; KeystoreError where the passphrase is wrong."""
+        self.unlock_with(self.derive(passphrase))
 
     def public_keys(self) -> dict[str, str]:
         """Base64 public keys by host name."""

@@ -22,6 +22,7 @@ class Seal:
     """The key that a passphrase makes with ``salt`` (base64) and Scrypt's ``cost`` (N; r = 8, p = 1)."""
 
     def __init__(self, passphrase: Secret, salt: str, cost: int) -> None:
+        self.salt, self.cost = salt, cost
         # NFC: the same letters typed on another machine make the same key. Variables may hold any bytes.
         text = unicodedata.normalize("NFC", passphrase.reveal()).encode("utf-8", "surrogateescape")
         self._cipher = AESGCM(Scrypt(salt=decode(salt), length=KEY, n=cost, r=8, p=1).derive(text))
