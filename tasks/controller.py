@@ -143,12 +143,15 @@ def _make_run(state: State, secrets: bool) -> Run:
     new = registry.ensure_hosts(host.name for host in cluster.hosts)
     plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
     _prove(plan)
-    registry.ensure_links(
+    new_links = registry.ensure_links(
         peer.preshared_key for host in plan.hosts for peer in host.peers if peer.preshared_key is not None
     )
     registry.verify_all()
     if new:
         logger.info(f"--> New keys for {', '.join(new)}, kept in {keystore.name} on the first real run")
+    if new_links:
+        count = f"{len(new_links)} new preshared key{'s' if len(new_links) > 1 else ''}"
+        logger.info(f"--> {count}, one a link, kept in {keystore.name} on the first real run")
     return Run(plan, registry)
 
 
