@@ -168,6 +168,17 @@ def test_check_proves_a_sound_cluster(cluster: Cluster) -> None:
     rows = [line.split() for line in result.out.splitlines()]
     assert ["hops", "from,", "to", "backup", "cloud", "root"] in rows
     assert ["root", "1", "1"] in rows
+    assert "\n1, 2 …: arrives over so many links\n6 pairs" in result.out  # and no word on what does not occur
+
+
+def test_check_says_what_its_cells_mean(cluster: Cluster) -> None:
+    masquerading = {**HOSTS["root"], "wg_masquerade": True}
+    cluster.write({**HOSTS, "root": masquerading})
+    cluster.deployed()
+    cluster.run("client", "add", "laptop")
+    result = cluster.run("check")
+    assert "\n-: does not arrive and need not: hidden by masquerade or by wg_expect\n" in result.out
+    assert "12 pairs: 10 reach each other, 2 are hidden\n" in result.out
 
 
 def test_check_fails_where_an_expectation_does_not_hold(cluster: Cluster) -> None:
@@ -273,7 +284,7 @@ def test_render_writes_every_config_and_its_rules_without_secrets(cluster: Clust
     cluster.run("client", "add", "laptop")
     folder = cluster.folder / "out"
     result = cluster.run("render", "-o", str(folder))
-    assert (result.status, result.out) == (0, f"7 files for 3 hosts and 1 clients in {folder}\n")
+    assert (result.status, result.out) == (0, f"7 files for 3 hosts and 1 client in {folder}\n")
     files = {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
     assert sorted(files) == [
         "clients/laptop.conf",

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from wgcluster import client, firewall, picture, wgconf
-from wgcluster.commands.printing import console, print_json, table
+from wgcluster.commands.printing import console, counted, print_json, table
 from wgcluster.commands.reading import CommandError, host_of, read
 from wgcluster.plan import HostPlan, Peer, Plan
 from wgcluster.schema import Network
@@ -101,7 +101,8 @@ def render(args: Namespace) -> int:
         texts[folder / "clients" / f"{one.name}.conf"] = client.config(one)
     old = sorted(set(_of_ours(folder)) - texts.keys())
     _write(texts)
-    print(f"{len(texts)} files for {len(planned.hosts)} hosts and {len(planned.clients)} clients in {folder}")
+    hosts, clients = counted(len(planned.hosts), "host"), counted(len(planned.clients), "client")
+    print(f"{counted(len(texts), 'file')} for {hosts} and {clients} in {folder}")
     for path in old:
         print(f"{path} is of none of them; remove it if it is no longer wanted")
     return 0
@@ -137,7 +138,7 @@ def draw(args: Namespace) -> int:
         raise CommandError(f"{path}: a picture is called .svg, or .mmd for Mermaid")
     planned = read(args.inventory).plan()
     _write({path: drawing(planned)})
-    print(f"{path}: {len(planned.hosts)} hosts, {len(planned.clients)} clients")
+    print(f"{path}: {counted(len(planned.hosts), 'host')}, {counted(len(planned.clients), 'client')}")
     return 0
 
 
