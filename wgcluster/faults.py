@@ -33,5 +33,5 @@ class ModelError(ValueError):
 
 def near(word: str, names: Collection[str]) -> str:
     """A hint to append to a fault: the nearest of ``names``, or some of those there are."""
-    near = difflib.get_close_matches(word, names, 1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(names)[:10])}"
+    close = difflib.get_close_matches(word, names, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(names)[:10])}"

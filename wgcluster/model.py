@@ -16,6 +16,7 @@ from wgcluster.faults import Fault, ModelError
 from wgcluster.schema import Address
 
 __all__ = [
+    "OURS",
     "Client",
     "Cluster",
     "Endpoint",
@@ -35,6 +36,7 @@ class Row:
 
     name: str  # pyinfra's host name, connector and all
     data: Mapping[str, Any]
+    declared: bool = True  # False: nothing of ours stands at the host itself, all of it comes from groups
 
     @property
     def default_name(self) -> str:
@@ -47,7 +49,9 @@ class Row:
         return str(self.data.get("wg_name", self.default_name))
 
 
-_OURS = ("wg_", "firewall", "nginx_")
+OURS = ("wg_", "firewall", "nginx_")  # how the names of our keys begin
+# What may be a fault only because a host was not read.
+_OF_STRAYS = ("wg_links", "wg_topology")
 _Keys = TypeVar("_Keys", bound=BaseModel)
 # In the place of what must be there and has a fault, until it is taken out again.
 _STAND_INS: Mapping[str, str] = {
@@ -76,9 +80,13 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] = ()) -> Cluster
     if not rows:
         raise ModelError([Fault("", "inventory", None, "names no host")])
     shared = _read_shared(rows, faults)
-    hosts = [_read_host(row, faults) for row in rows]
+    strays = [row for row in rows if not row.declared and "wg_address" not in row.data]
+    known = [row for row in rows if row not in strays]
+    hosts = [_read_host(row, faults) for row in known]
     wrong = {(fault.host, fault.key.partition("[")[0]) for fault in faults}
+    wrong |= {("", key) for key in _OF_STRAYS if strays}
     faults += [f for f in inconsistencies(shared, hosts, clients) if not _follows(f, wrong)]
+    faults += [_stray(row, known) for row in strays]
     if faults:
         raise ModelError(faults)
     return Cluster(
@@ -134,10 +142,22 @@ def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys:
     return _validate(schema.SharedKeys, "", {"wg_networks": (), **data}, faults)
 
 
+def _stray(row: Row, known: Sequence[Row]) -> Fault:
+    """pyinfra makes a host of each name in a group that no host has, and says nothing."""
+    names = [other.name for other in known]
+    same = [other.name for other in known if row.default_name in (other.default_name, other.cluster_name)]
+    shorter = {other.default_name: other.name for other in known}
+    close = same or difflib.get_close_matches(row.name, names, 1)
+    close = close or [shorter[one] for one in difflib.get_close_matches(row.default_name, shorter, 1)]
+    meant = f"names as in the inventory: {close[0]}?" if close else f"there are {', '.join(names[:10])}"
+    why = f"is required; if {row.name} stands in a group alone, pyinfra has made a new host of it: {meant}"
+    return Fault(row.name, "wg_address", None, why)
+
+
 def _read_host(row: Row, faults: list[Fault]) -> Host:
     name = row.cluster_name
     for key in row.data:
-        if key.startswith(_OURS) and key not in schema.KEYS:
+        if key.startswith(OURS) and key not in schema.KEYS:
             near = difflib.get_close_matches(key, schema.KEYS, 1)
             hint = f"; did you mean {near[0]}?" if near else "; the README lists the keys there are"
             faults.append(Fault(name, key, None, f"is no key of ours{hint}"))

@@ -332,6 +332,34 @@ def test_a_host_without_an_address_is_told_so() -> None:
     assert faults([Row("a", {"wg_networks": ["10.0.0.0/24"]})]) == ["a: wg_address: is required"]
 
 
+def stray(name: str, **groups: Any) -> Row:
+    """As pyinfra makes a host of a name in a group that no host has: only the groups' data is there."""
+    return Row(name, {"wg_networks": ["10.0.0.0/24"], **groups}, declared=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("a", "names as in the inventory: @docker/a?"),
+        ("@docker/aa", "names as in the inventory: @docker/a?"),
+        ("gatewya.example.org", "names as in the inventory: gateway.example.org?"),
+        ("gateway", "names as in the inventory: gateway.example.org?"),
+        ("zebra", "there are @docker/a, @docker/b, gateway.example.org"),
+    ],
+)
+def test_a_name_that_only_a_group_has_is_no_host(name: str, meant: str) -> None:
+    here = rows({"wg_links": name.split("/")[-1]}, {}, wg_topology="partial")
+    gateway = Row("gateway.example.org", {**here[1].data, "wg_name": "gateway", "wg_address": "10.0.0.4"})
+    wrong = f"pyinfra has made a new host of it: {meant}"
+    assert faults([*here, gateway, stray(name, wg_gateway=True, wg_topology="partial")]) == [
+        f"{name}: wg_address: is required; if {name} stands in a group alone, {wrong}"
+    ]
+
+
+def test_hosts_that_have_an_address_from_a_group_are_hosts() -> None:
+    assert read_cluster([stray("a", wg_address="10.0.0.2")]).hosts[0].name == "a"
+
+
 def test_an_inventory_without_hosts_is_told_so() -> None:
     assert faults([]) == ["inventory: names no host"]
 
