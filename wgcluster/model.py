@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from wgcluster import schema
 from wgcluster.cluster import Client, Cluster, Endpoint, Host, OpenPort, VpnOnly
 from wgcluster.consistency import inconsistencies
-from wgcluster.faults import Fault, ModelError
+from wgcluster.faults import Fault, ModelError, told_once
 from wgcluster.schema import Address
 
 __all__ = [
@@ -88,7 +88,7 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] = ()) -> Cluster
     faults += [f for f in inconsistencies(shared, hosts, clients) if not _follows(f, wrong)]
     faults += [_stray(row, known) for row in strays]
     if faults:
-        raise ModelError(faults)
+        raise ModelError(told_once(faults, {row.cluster_name for row in known}))
     return Cluster(
         networks=tuple(sorted(shared.wg_networks, key=lambda network: network.version)),
         hosts=tuple(sorted(hosts, key=lambda host: host.name)),

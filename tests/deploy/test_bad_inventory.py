@@ -88,10 +88,7 @@ CASES = [
     shared(
         "wg_topology",
         "sites",
-        *(
-            f'{name}: wg_site: is required with wg_topology = "sites"; name the provider'
-            for name in ("root", "cloud", "backup")
-        ),
+        'all hosts: wg_site: is required with wg_topology = "sites"; name the provider',
     ),
     shared("wg_degree", 1, "wg_degree = 1: must be at least 2"),
     cloud("wg_links", ["rooot"], "wg_links = 'rooot': no host has this name; did you mean root?"),
@@ -142,6 +139,7 @@ CASES = [
     cloud("wg_endpoints", "x", "wg_endpoints: is no key of ours; did you mean wg_endpoint?"),
     cloud("firewall_alow", [], "firewall_alow: is no key of ours; did you mean firewall_allow?"),
     cloud("nginx_vpn", [], "nginx_vpn: is no key of ours; did you mean nginx_vpn_only?"),
+    shared("wg_prot", 1, "all hosts: wg_prot: is no key of ours; did you mean wg_port?"),
     cloud("wg_of_mine_0815", 1, "wg_of_mine_0815: is no key of ours; the README lists the keys there are"),
     # firewall and nginx
     cloud("firewall", "nft", "firewall = 'nft': must be 'peers', 'baseline' or 'off'"),

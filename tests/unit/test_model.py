@@ -250,8 +250,8 @@ OF_ALL: list[tuple[Data, list[str]]] = [
     (
         {"wg_topology": "sites"},
         [
-            'a: wg_site: is required with wg_topology = "sites"; name the provider or location it stands in',
-            'b: wg_site: is required with wg_topology = "sites"; name the provider or location it stands in',
+            'all hosts: wg_site: is required with wg_topology = "sites";'
+            " name the provider or location it stands in"
         ],
     ),
     ({"wg_degree": 1}, ["wg_degree = 1: must be at least 2"]),
@@ -374,6 +374,33 @@ def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(ModelError) as caught:
         read_cluster(rows({"wg_port": 0, "wg_mtu": 1}))
     assert str(caught.value).startswith("2 faults in the inventory, nothing was changed:\n  a: wg_port = 0: ")
+
+
+@pytest.mark.parametrize("wrong", [{"wg_prot": 51820}, {"firewall": "on"}, {"nginx_vpn_only": [{}]}])
+def test_a_fault_of_a_group_is_told_once(wrong: Data) -> None:
+    alone = [fault.removeprefix("a: ") for fault in faults(rows(wrong))]
+    assert faults(rows({}, {}, {}, **wrong)) == [f"all hosts: {fault}" for fault in alone]
+    assert faults(rows(wrong, {}, wrong)) == [f"a, c: {fault}" for fault in alone]
+
+
+def test_another_value_is_another_fault() -> None:
+    assert faults(rows({"wg_mtu": 1}, {"wg_mtu": 1}, {"wg_mtu": 2})) == [
+        "a, b: wg_mtu = 1: must be at least 576",
+        "c: wg_mtu = 2: must be at least 576",
+    ]
+
+
+def test_of_many_hosts_some_are_named() -> None:
+    many = [
+        Row(
+            f"h{i}",
+            {"wg_networks": ["10.0.0.0/24"], "wg_address": f"10.0.0.{i}", **({"wg_mtu": 1} if i > 1 else {})},
+        )
+        for i in range(1, 14)
+    ]
+    assert faults(many) == [
+        "h2, h3, h4, h5, h6, h7, h8, h9, h10, h11 and 2 more: wg_mtu = 1: must be at least 576"
+    ]
 
 
 def test_a_host_that_is_wrong_in_itself_hides_no_fault_between_the_others() -> None:
