@@ -269,10 +269,22 @@ def test_plan_shows_public_keys_once_there_are_some(cluster: Cluster) -> None:
     assert "(key of" not in json.dumps(host)
 
 
-def test_plan_of_nobody_lists_who_there_is(cluster: Cluster) -> None:
-    result = cluster.run("plan", "rot")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("rot", "did you mean root? There are: backup, cloud, root"),
+        ("zebra", "there are: backup, cloud, root"),
+        # pyinfra's names, for --limit
+        ("@local", "did you mean backup? There are: backup, cloud, root"),
+        ("cloud.example.org", "did you mean cloud? There are: backup, cloud, root"),
+    ],
+)
+def test_plan_of_nobody_lists_who_there_is(cluster: Cluster, name: str, hint: str) -> None:
+    here, there = {**HOSTS["backup"], "wg_name": "backup"}, {**HOSTS["cloud"], "wg_name": "cloud"}
+    cluster.write({"root": HOSTS["root"], "cloud.example.org": there, "@local": here})
+    result = cluster.run("plan", name)
     assert (result.status, result.out) == (1, "")
-    assert result.err == "no host is called rot; there are: backup, cloud, root\n"
+    assert result.err == f"no host is called {name}; {hint}\n"
 
 
 # -- render
@@ -718,7 +730,7 @@ def test_an_audit_without_an_inventory(cluster: Cluster) -> None:
         (
             lambda file: file.write_text(GUARDED),
             ("--host", "rot"),
-            "no host is called rot; there are: backup",
+            "no host is called rot; did you mean root? There are: backup",
         ),
         (lambda file: file.write_text(GUARDED), ("--host", "cloud"), "cloud has no nginx_vpn_only"),
     ],

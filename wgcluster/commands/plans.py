@@ -11,15 +11,16 @@ from rich.console import Console
 
 from wgcluster import client, firewall, picture, wgconf
 from wgcluster.commands.printing import console, counted, print_json, table
-from wgcluster.commands.reading import CommandError, host_of, read
+from wgcluster.commands.reading import CommandError, read
 from wgcluster.plan import HostPlan, Peer, Plan
 from wgcluster.schema import Network
 
 
 def plan(args: Namespace) -> int:
     """``plan [HOST]``: links, ways and rules."""
-    planned = read(args.inventory).plan()
-    hosts = planned.hosts if args.host is None else (host_of(planned, args.host),)
+    reading = read(args.inventory)
+    planned = reading.plan()
+    hosts = planned.hosts if args.host is None else (reading.host(planned, args.host),)
     if args.json:
         print_json({"hosts": [_as_dict(host) for host in hosts]} if args.host is None else _as_dict(hosts[0]))
         return 0
