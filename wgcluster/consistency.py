@@ -34,6 +34,7 @@ def inconsistencies(shared: SharedKeys, hosts: Sequence[Host], clients: Sequence
             yield Fault(name, "wg_name", name, f"{count} hosts have this name; each needs its own")
     yield from _check_addresses(networks, hosts, clients)
     yield from _check_subnets(networks, hosts)
+    yield from _check_endpoints(hosts)
     names = {host.name for host in hosts}
     for host in hosts:
         for link in host.links:
@@ -110,6 +111,25 @@ def _check_addresses(
                     name, "wg_address", value, f"{owners[address]} has this address; each needs its own"
                 )
             owners.setdefault(address, name)
+
+
+def _check_endpoints(hosts: Sequence[Host]) -> Iterator[Fault]:
+    """One address and port for two hosts: at most one of them can be dialled there.
+
+    Behind one NAT each has a port of its own. Two sites may use the same private address, each for itself.
+    """
+    owners: dict[tuple[str, str, int], str] = {}
+    for host in hosts:
+        public = ("wg_endpoint", "", host.endpoint)
+        inside = ("wg_site_endpoint", f"site {host.site}", host.site_endpoint)
+        for key, where, endpoint in (public, inside):
+            if endpoint is None:
+                continue
+            place = (where, str(endpoint.host).lower(), endpoint.port)
+            if place in owners:
+                wrong = f"{owners[place]} is dialled there, too; give each an address or a port of its own"
+                yield Fault(host.name, key, str(endpoint), wrong)
+            owners.setdefault(place, host.name)
 
 
 def _check_subnets(networks: Sequence[Network], hosts: Sequence[Host]) -> Iterator[Fault]:

@@ -115,6 +115,11 @@ CASES = [
         "h.example:70000",
         "wg_endpoint = 'h.example:70000': the port of an endpoint is 1 to 65535",
     ),
+    *(
+        cloud("wg_endpoint", value, f"wg_endpoint = {value!r}: nobody else can dial this address")
+        for value in ("255.255.255.255", "240.0.0.1")
+    ),
+    cloud("wg_endpoint", "198.18.1.2:51820", "wg_endpoint = '198.18.1.2:51820': root is dialled there, too"),
     cloud("wg_site_endpoint", "", f"wg_site_endpoint = '': {ENDPOINT}"),
     # ports and numbers
     cloud("wg_port", 0, "wg_port = 0: must be at least 1"),
@@ -133,6 +138,9 @@ CASES = [
         shared("wg_interface", value, f"wg_interface = {value!r}: {INTERFACE}")
         for value in ("wireguard-cluster", "wg=1", "wg+1", "wg 0", "wg/0", "", "..", 0)
     ),
+    shared("wg_interface", "all", "wg_interface = 'all': the kernel means every interface by it"),
+    shared("wg_keystore", "~/keys.yml", "wg_keystore = '~/keys.yml': \"~\" stays as it is"),
+    shared("wg_keystore", ".", "wg_keystore = '.': names a folder; name the file in it"),
     cloud("wg_name", "the cloud", f"wg_name = 'the cloud': {NAME}"),
     # keys that are none
     cloud("wg_adress", "x", "wg_adress: is no key of ours; did you mean wg_address?"),

@@ -436,7 +436,7 @@ def test_bytes_that_are_no_text_are_refused(path: Path) -> None:
 
 def test_a_folder_in_its_place_is_refused(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(KeystoreError, match="cannot be read: Is a directory"):
+    with pytest.raises(KeystoreError, match="is a folder; wg_keystore names a file in one"):
         Registry.load(path)
 
 

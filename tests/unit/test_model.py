@@ -50,6 +50,8 @@ def client(name: str, *addresses: str) -> Client:
 
 
 NO_ENDPOINT = 'no endpoint; write an address, a DNS name or "[v6]", each with an optional ":port"'
+UNDIALLED = "nobody else can dial this address; write the one that other hosts reach it at"
+TWICE = "is dialled there, too; give each an address or a port of its own"
 NO_NAME = "a name is 1 to 63 letters, digits, dots, underscores and hyphens"
 NO_INTERFACE = "wg-quick and its unit take 1 to 15 characters of a-z A-Z 0-9 _ . -"
 
@@ -122,6 +124,25 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         ["a: wg_endpoint = '2001:db8::1': an IPv6 endpoint goes in brackets: \"[2001:db8::1]\""],
     ),
     ("wg_endpoint", "[x]:1", ["a: wg_endpoint = '[x]:1': what stands in brackets is no IPv6 address"]),
+    *(
+        ("wg_endpoint", value, [f"a: wg_endpoint = {value!r}: {UNDIALLED}"])
+        for value in (
+            "255.255.255.255",
+            "240.0.0.1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "224.0.0.1:51820",
+            "[::]",
+            "[::1]",
+            "[ff02::1]",
+            "[fe80::1]:51820",
+            "[fe80::1%eth0]",
+            "[::ffff:198.51.100.2]",
+            "[4000::1]",
+        )
+    ),
+    ("wg_site_endpoint", "240.0.0.1", [f"a: wg_site_endpoint = '240.0.0.1': {UNDIALLED}"]),
     ("wg_site_endpoint", "a b", [f"a: wg_site_endpoint = 'a b': {NO_ENDPOINT}"]),
     ("wg_port", 0, ["a: wg_port = 0: must be at least 1"]),
     ("wg_port", 65536, ["a: wg_port = 65536: must be at most 65535"]),
@@ -260,6 +281,25 @@ OF_ALL: list[tuple[Data, list[str]]] = [
         ({"wg_interface": name}, [f"wg_interface = {name!r}: {NO_INTERFACE}"])
         for name in ("wg 0", "", ".", "..", "a" * 16, "wg/0", "wgé", 0)
     ),
+    *(
+        ({"wg_interface": name}, [f'wg_interface = {name!r}: {why}; take another name, such as "wg"'])
+        for name, why in (
+            ("all", "the kernel means every interface by it"),
+            ("default", "the kernel means every new interface by it"),
+            ("lo", "the loopback interface has this name"),
+        )
+    ),
+    *(
+        ({"wg_keystore": path}, [f'wg_keystore = {path!r}: names a folder; name the file in it: "keys.yml"'])
+        for path in (".", "..", "keys/", "/", "keys/..")
+    ),
+    (
+        {"wg_keystore": "~/keys.yml"},
+        [
+            "wg_keystore = '~/keys.yml': \"~\" stays as it is, for no shell reads it;"
+            ' write the whole path, or "keys.yml"'
+        ],
+    ),
     ({"wg_preshared_keys": "yes"}, ["wg_preshared_keys = 'yes': must be True or False"]),
     ({"wg_expect": [""]}, ["wg_expect[0] = '': a text of one line, not empty"]),
     ({"wg_keystore": ""}, ["wg_keystore = '': a text of one line, not empty"]),
@@ -306,6 +346,21 @@ BETWEEN: list[tuple[list[Data], list[Client], list[str]]] = [
         [{"wg_subnets": "2001:db8::/32"}, {"wg_site_endpoint": "[2001:db8::1]:5"}],
         [],
         ["a: wg_subnets = '2001:db8::/32': holds b's endpoint 2001:db8::1: the tunnel would swallow itself"],
+    ),
+    (
+        [{"wg_endpoint": "198.51.100.2"}, {}, {"wg_endpoint": "198.51.100.2:51820"}],
+        [],
+        [f"c: wg_endpoint = '198.51.100.2:51820': a {TWICE}"],
+    ),
+    (
+        [{"wg_endpoint": "Home.example.org"}, {"wg_endpoint": "home.example.org"}],
+        [],
+        [f"b: wg_endpoint = 'home.example.org:51820': a {TWICE}"],
+    ),
+    (
+        [{"wg_site": "x", "wg_site_endpoint": "172.16.0.2"}] * 2,
+        [],
+        [f"b: wg_site_endpoint = '172.16.0.2:51820': a {TWICE}"],
     ),
     (
         [{}],
@@ -409,6 +464,24 @@ def test_a_host_that_is_wrong_in_itself_hides_no_fault_between_the_others() -> N
         "a: wg_port = 0: must be at least 1",
         "c: wg_address = '10.0.0.3': b has this address; each needs its own",
     ]
+
+
+def test_hosts_behind_one_address_have_a_port_each() -> None:
+    nat = "198.51.100.2"
+    hosts = read_cluster(
+        rows({"wg_endpoint": nat}, {"wg_endpoint": f"{nat}:51821"}, {"wg_endpoint": nat, "wg_port": 51822})
+    ).hosts
+    assert [str(host.endpoint) for host in hosts] == [f"{nat}:{port}" for port in (51820, 51821, 51822)]
+
+
+def test_two_sites_may_use_one_private_address() -> None:
+    inside = {"wg_site_endpoint": "172.16.0.2"}
+    assert len(read_cluster(rows({"wg_site": "x", **inside}, {"wg_site": "y", **inside})).hosts) == 2
+
+
+@pytest.mark.parametrize("endpoint", ["169.254.7.7", "[64:ff9b::198.51.100.2]", "[fd00:1::2]", "100.64.0.1"])
+def test_what_some_network_reaches_is_an_endpoint(endpoint: str) -> None:
+    assert read_cluster(rows({"wg_endpoint": endpoint})).hosts[0].endpoint is not None
 
 
 def test_a_whole_cluster_as_declared() -> None:
@@ -520,6 +593,7 @@ hosts_of_any = st.lists(
     ),
     min_size=1,
     max_size=8,
+    unique_by=lambda host: host.get("wg_endpoint", object()),
 )
 
 
