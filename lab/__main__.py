@@ -73,7 +73,7 @@ def main() -> int:
                 for name, state, addresses in lab.status():
                     print(f"{name:24} {state:10} {addresses}")
             case "reach":
-                print(reach.table(lab.attach()))
+                print(f"{reach.table(lab.attach())}\n\n{reach.LEGEND}")
             case "workspace":
                 Workspace.make(lab.attach(), arguments.folder)
             case "shell":

@@ -10,6 +10,11 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.spec import SITE
 
+LEGEND = """\
+-> NAME: yes: a ping through the tunnel is answered; -: it is not.
+web, ACME: the HTTP status of the site on root, at its overlay address or its public one, for its pages and
+for the challenge of Let's Encrypt. 403: turned away; -: no answer."""
+
 _ACME = "/.well-known/acme-challenge/probe.txt"
 
 

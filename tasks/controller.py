@@ -64,13 +64,15 @@ class Run:
         if self.key is None:
             return
         self.registry.unlock_with(self.key.result())
-        self.registry.ensure_links(
+        new = self.registry.ensure_links(
             peer.preshared_key
             for host in self.plan.hosts
             for peer in host.peers
             if peer.preshared_key is not None
         )
         self.registry.verify_all()
+        if new:
+            _tell_new(f"{len(new)} new preshared key{'s' if len(new) > 1 else ''}, one a link", self.registry)
 
     def private_key(self, host: HostPlan) -> Secret:
         return self.registry.private_key(host.name)
@@ -168,10 +170,14 @@ def _make_run(state: State, secrets: bool) -> Run:
     if {host.name for host in cluster.hosts} - registry.public_keys().keys():
         registry.unlock_with(key.result())
         new = registry.ensure_hosts(host.name for host in cluster.hosts)
-        logger.info(f"--> New keys for {', '.join(new)}, kept in {keystore.name} on the first real run")
+        _tell_new(f"New keys for {', '.join(new)}", registry)
     plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
     _prove(plan)
     return Run(plan, registry, key)
+
+
+def _tell_new(keys: str, registry: Registry) -> None:
+    logger.info(f"--> {keys}, kept in {registry.path.name} on the first real run")
 
 
 def _prove(plan: Plan) -> None:

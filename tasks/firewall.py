@@ -15,7 +15,7 @@ from pyinfra.api.operation import operation
 
 from tasks import paths
 from tasks.controller import Run
-from tasks.operations import Commands, keep_file, text_file
+from tasks.operations import Commands, carry_out, hold_file, text_file
 from wgcluster.firewall import (
     FAMILIES,
     Change,
@@ -64,11 +64,12 @@ def lockout(part: HostPlan, observed: Observed) -> str | None:
 @operation()
 def live_rules(run: Run, rules: Sequence[Rule]) -> Commands:
     """Every table of a family changes at once: there is no moment without our rules or with them twice."""
+    commands = []
     for saved, made in needed(rules, run.part_of(host).interface, run.look(host)):
         for line in (line for change in made for line in change.diff):
             run.say(host, f"{saved.tool}: {line}")
-        yield StringCommand(f"{saved.tool}-restore -w --noflush", _stdin=restore_text(made))
-        run.forget(host)
+        commands.append(StringCommand(f"{saved.tool}-restore -w --noflush", _stdin=restore_text(made)))
+    yield from carry_out(run, commands)
 
 
 @operation()
@@ -76,14 +77,14 @@ def boot_unit(run: Run) -> Commands:
     """The script and the unit that put our rules back after a boot, and nothing else."""
     part = run.part_of(host)
     script, unit = FILES / "wgcluster-firewall", FILES / "wgcluster-firewall@.service"
-    yield from keep_file(run, paths.FIREWALL_SCRIPT, script.read_text(), "755")
-    for command in keep_file(run, paths.FIREWALL_UNIT, unit.read_text()):
-        yield command
-        yield StringCommand("systemctl daemon-reload")
+    commands = hold_file(run, paths.FIREWALL_SCRIPT, script.read_text(), "755")
+    if written := hold_file(run, paths.FIREWALL_UNIT, unit.read_text()):
+        commands += [*written, StringCommand("systemctl daemon-reload")]
     name = f"wgcluster-firewall@{part.interface}.service"
     if not run.look(host).unit(name).enabled:
-        yield StringCommand(f"systemctl enable -q {shlex.quote(name)}")
-        run.forget(host)
+        run.say(host, f"{name} is not enabled")
+        commands.append(StringCommand(f"systemctl enable -q {shlex.quote(name)}"))
+    yield from carry_out(run, commands)
 
 
 @deploy("Firewall")

@@ -11,7 +11,7 @@ from pyinfra.api.operation import operation
 
 from tasks import paths
 from tasks.controller import Run
-from tasks.operations import Commands, drop_file, keep_file, text_file
+from tasks.operations import Commands, carry_out, hold_file, text_file
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan
 
@@ -23,6 +23,7 @@ _SYSCTL = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 def load_module(run: Run) -> Commands:
     observed = run.look(host)
     if observed.module == "available":
+        run.say(host, "the WireGuard module is not loaded")
         yield StringCommand("modprobe wireguard")
         run.forget(host)
     elif observed.module == "missing" and observed.link is None:
@@ -68,12 +69,12 @@ def forwarding(run: Run) -> Commands:
     if 4 in run.part_of(host).forwards and own in live:
         wanted[own] = "0"  # at its next start the hook in the config does it
     # The file first: a value that cannot be set now must not keep the next boot from setting it.
-    yield from drop_file(run, paths.SYSCTL) if text is None else keep_file(run, paths.SYSCTL, text)
+    commands = hold_file(run, paths.SYSCTL, text)
     for key, value in wanted.items():
         if live.get(key, value) != value:
             run.say(host, f"{_dotted(key)} is {live.get(key)} and will be {value}")
-            yield StringCommand(f"sysctl -q -w {_dotted(key)}={value}")
-            run.forget(host)
+            commands.append(StringCommand(f"sysctl -q -w {_dotted(key)}={value}"))
+    yield from carry_out(run, commands)
 
 
 def boots_with_module(run: Run) -> bool:

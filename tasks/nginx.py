@@ -138,11 +138,18 @@ def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
     if not changed:
         return
     for path, text in changed.items():
+        run.say(host, f"{path}: {_why(path, text, old)}")
         show_diff(run, path, old.get(path, ("", ""))[1] or "", text or "")
     if not observed.unit("nginx.service").active:
         run.say(host, "nginx.service is not running: it reads the new files when it starts")
     yield StringCommand(REPLACE.read_text(), _stdin=_lines(changed, old))
     run.forget(host)
+
+
+def _why(path: str, text: str | None, old: Mapping[str, object]) -> str:
+    if text is None:
+        return "guards nothing any more and is taken away"
+    return "differs in its text" if path in old else "is not there yet"
 
 
 def _lines(texts: Mapping[str, str | None], old: Mapping[str, tuple[str, str | None]]) -> str:

@@ -6,7 +6,7 @@ import base64
 import difflib
 import hashlib
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from posixpath import dirname
 
 from pyinfra import host, logger, state
@@ -49,38 +49,58 @@ def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") ->
     return StringCommand(script, _stdin=base64.b64encode(data).decode())
 
 
-def differs(file: File, text: str, mode: str = "644") -> bool:
-    """Is the file on the host another one than wanted, by text, mode or owner?"""
-    same_text = file.kind == "file" and file.data == text.encode("utf-8", "surrogateescape")
-    return not same_text or (file.mode, file.owner) != (mode, "root:root")
+def reasons(file: File, same: bool, mode: str = "644") -> list[str]:
+    """In words, why a file has to be written; none where nothing differs.
+
+    Args:
+        same: does it hold the text that is wanted?
+        mode: the one that is wanted; the owner is root.
+    """
+    match file.kind:
+        case "absent":
+            return ["is not there yet"]
+        case "dangling":
+            return ["is a link to a file that does not exist"]
+        case "other":
+            return ["is no regular file"]
+    found = [] if same else ["differs in its text"]
+    if (file.mode, file.owner) != (mode, "root:root"):
+        found.append(f"mode {file.mode} of {file.owner} becomes {mode} of root:root")
+    return found
 
 
-def keep_file(run: Run, path: str, text: str, mode: str = "644") -> Commands:
-    """Commands that make ``path`` hold ``text``; none if it does."""
+def hold_file(run: Run, path: str, text: str | None, mode: str = "644") -> list[StringCommand]:
+    """Commands that make ``path`` hold ``text``, or take it away where that is None; none if all is well.
+
+    What they change and why is said here, not between them: to predict a change pyinfra goes through an
+    operation up to its first command and no further.
+    """
     file = run.look(host).file(path)
-    if not differs(file, text, mode):
-        return
-    show_diff(run, path, file.text, text)
-    yield upload(path, text, mode)
-    run.forget(host)
-
-
-def drop_file(run: Run, path: str) -> Commands:
-    """Commands that take ``path`` away; none if it is not there."""
-    file = run.look(host).file(path)
-    if file.kind != "absent":
+    if text is None:
+        if file.kind == "absent":
+            return []
+        run.say(host, f"{path} is not wanted and is taken away")
         show_diff(run, path, file.text, "")
-        yield StringCommand(f"rm -f {shlex.quote(path)}")
+        return [StringCommand(f"rm -f {shlex.quote(path)}")]
+    why = reasons(file, file.data == text.encode("utf-8", "surrogateescape"), mode)
+    if not why:
+        return []
+    run.say(host, f"{path}: {'; '.join(why)}")
+    show_diff(run, path, file.text, text)
+    return [upload(path, text, mode)]
+
+
+def carry_out(run: Run, commands: Iterable[StringCommand]) -> Commands:
+    """All ``commands``; what was seen of the host no longer counts after one."""
+    for command in commands:
+        yield command
         run.forget(host)
 
 
 @operation()
 def text_file(run: Run, path: str, text: str | None, mode: str = "644") -> Commands:
     """Hold a file of ours at ``text``; None: it is not there."""
-    if text is None:
-        yield from drop_file(run, path)
-    else:
-        yield from keep_file(run, path, text, mode)
+    yield from carry_out(run, hold_file(run, path, text, mode))
 
 
 @operation()

@@ -44,7 +44,7 @@ def install(run: Run) -> Commands:
     names = missing(tools)
     if names:
         tool = next(tool for tool in INSTALL if tool in tools)
-        run.say(host, f"installs {' '.join(names)} with {tool}")
+        run.say(host, f"lacks {' and '.join(names)}; {tool} will install")
         yield StringCommand(INSTALL[tool].format(names=" ".join(names)))
         run.forget(host)
 

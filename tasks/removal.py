@@ -11,9 +11,10 @@ from tasks import paths
 from tasks.controller import Run
 from tasks.firewall import live_rules
 from tasks.nginx import guard_sites
-from tasks.operations import Commands, drop_file, text_file
+from tasks.operations import Commands, carry_out, hold_file, text_file
 from tasks.packages import REMOVE
 from tasks.wireguard import unit
+from wgcluster.observed import Unit
 from wgcluster.rows import remove_packages
 from wgcluster.wgconf import MARK
 
@@ -28,11 +29,16 @@ def stop_interface(run: Run) -> Commands:
         run.say(host, f"{paths.config(interface)} was not made by us and stays, and so does its interface")
         return
     seen = observed.unit(unit(interface))
+    commands = []
     if seen.enabled or seen.active:
         # While the file is still there: wg-quick reads in it what to take down.
-        yield StringCommand(f"systemctl disable -q --now {unit(interface)}")
-        run.forget(host)
-    yield from drop_file(run, paths.config(interface))
+        run.say(host, f"{unit(interface)} is {_state(seen)}, and will be neither")
+        commands.append(StringCommand(f"systemctl disable -q --now {unit(interface)}"))
+    yield from carry_out(run, [*commands, *hold_file(run, paths.config(interface), None)])
+
+
+def _state(unit: Unit) -> str:
+    return " and ".join(word for word in ("enabled", "active") if getattr(unit, word))
 
 
 @operation()
@@ -40,23 +46,26 @@ def drop_boot_unit(run: Run) -> Commands:
     """The unit of this interface; the script and the template go with the last interface."""
     interface = run.part_of(host).interface
     name = f"wgcluster-firewall@{interface}.service"
-    seen = run.look(host).unit(name)
-    if seen.enabled or seen.active:
-        yield StringCommand(f"systemctl disable -q --now {name}")
-        run.forget(host)
-    yield from drop_file(run, paths.rules(interface))
     observed = run.look(host)
+    seen = observed.unit(name)
+    commands = []
+    if seen.enabled or seen.active:
+        run.say(host, f"{name} is {_state(seen)}, and will be neither")
+        commands.append(StringCommand(f"systemctl disable -q --now {name}"))
+    commands += hold_file(run, paths.rules(interface), None)
     if any(observed.file(path).kind != "absent" for path in (paths.FIREWALL_UNIT, paths.FIREWALL_SCRIPT)):
         others = "ls /etc/wgcluster/*.rules >/dev/null 2>&1"
         files = f"{paths.FIREWALL_UNIT} {paths.FIREWALL_SCRIPT}"
-        yield StringCommand(f"{others} || {{ rm -f {files}; systemctl daemon-reload; }}")
-        run.forget(host)
+        run.say(host, f"{files.replace(' ', ' and ')} go with the last interface")
+        commands.append(StringCommand(f"{others} || {{ rm -f {files}; systemctl daemon-reload; }}"))
+    yield from carry_out(run, commands)
 
 
 @operation()
 def drop_folders(run: Run) -> Commands:
     """Folders of ours that nothing is left in."""
     if run.look(host).folders:
+        run.say(host, f"empty: {', '.join(run.look(host).folders)}")
         yield StringCommand("rmdir --ignore-fail-on-non-empty " + " ".join(run.look(host).folders))
         run.forget(host)
 
@@ -66,6 +75,7 @@ def drop_packages(run: Run) -> Commands:
     tools = run.look(host).tools
     manager = next((tool for tool in REMOVE if tool in tools), None)
     if "wg-quick" in tools and manager is not None:
+        run.say(host, f"wireguard-tools is installed; {manager} removes it")
         yield StringCommand(REMOVE[manager].format(names="wireguard-tools"))
         run.forget(host)
 

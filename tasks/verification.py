@@ -157,9 +157,8 @@ def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]
 
 @operation()
 def hold(run: Run) -> Commands:
-    """Fails where a check of this host failed."""
+    """Fails where a check of this host failed; the faults stand below the table."""
     found = (run.verified or {}).get(current.name, [])
-    faults = [f"{check.name}: {fault}" for check in found for fault in check.faults]
-    if faults:
-        words = shlex.quote("\n".join(faults))
-        yield StringCommand(f"printf '%s\\n' {words} >&2; exit 1")
+    if count := sum(len(check.faults) for check in found):
+        words = shlex.quote(f"{count} fault{'s' if count > 1 else ''}, told below the table")
+        yield StringCommand(f"echo {words} >&2; exit 1")

@@ -15,7 +15,7 @@ from pyinfra.api.operation import operation
 
 from tasks import paths
 from tasks.controller import Run
-from tasks.operations import Commands, show_diff, upload
+from tasks.operations import Commands, carry_out, reasons, show_diff, upload
 from wgcluster import drift, wgconf
 from wgcluster.plan import HostPlan, Peer
 
@@ -39,24 +39,26 @@ def config_file(run: Run) -> Commands:
     observed = run.look(host)
     file = observed.file(path)
     text = wgconf.render(part, run.private_key(part).reveal(), _preshared_keys(run))
+    commands = []
     if observed.directory[0] not in ("700", ""):
-        run.say(host, f"/etc/wireguard had mode {observed.directory[0]} and gets 700")
-        yield StringCommand("chmod 700 /etc/wireguard")
-        run.forget(host)
+        run.say(host, f"/etc/wireguard: mode {observed.directory[0]} becomes 700")
+        commands.append(StringCommand("chmod 700 /etc/wireguard"))
     same = file.digest == hashlib.sha256(text.encode()).hexdigest()
-    if same and (file.mode, file.owner) == ("600", "root:root"):
-        return
-    show_diff(run, path, wgconf.mask(file.text), wgconf.mask(text))
-    if same:
-        run.say(host, f"{path} had mode {file.mode} of {file.owner} and gets 600 of root:root")
-    if hooks := drift.hooks(file.text):
-        # They ran when the interface came up; only the file that holds them can undo them.
-        run.say(host, f"restart: {path} holds {', '.join(hooks)}, which are not ours")
-        yield StringCommand(f"systemctl stop {unit(part.interface)}")
-    if drift.endpoint_changes(file.text, text):
-        run.sync_wanted.add(host.name)
-    yield upload(path, text, "600", folder_mode="700")
-    run.forget(host)
+    if why := reasons(file, same, "600"):
+        before, after = wgconf.mask(file.text), wgconf.mask(text)
+        if file.kind == "file" and not same and before == after:
+            # The host has cut the secrets out of what it shows; its digest knows them.
+            why[0] = "the private key differs" + (", or a preshared key" if "PresharedKey" in text else "")
+        run.say(host, f"{path}: {'; '.join(why)}")
+        show_diff(run, path, before, after)
+        if hooks := drift.hooks(file.text):
+            # They ran when the interface came up; only the file that holds them can undo them.
+            run.say(host, f"restart: {path} holds {', '.join(hooks)}, which are not ours")
+            commands.append(StringCommand(f"systemctl stop {unit(part.interface)}"))
+        if drift.endpoint_changes(file.text, text):
+            run.sync_wanted.add(host.name)
+        commands.append(upload(path, text, "600", folder_mode="700"))
+    yield from carry_out(run, commands)
 
 
 @operation()
@@ -66,21 +68,24 @@ def service(run: Run) -> Commands:
     name = unit(part.interface)
     observed = run.look(host)
     seen = observed.unit(name)
+    commands = []
+    start = ""
     if not seen.enabled:
-        yield StringCommand(f"systemctl enable -q {name}")
-        run.forget(host)
+        run.say(host, f"{name} is not enabled")
+        commands.append(StringCommand(f"systemctl enable -q {name}"))
     if observed.link is None or not seen.active:
         # A link without its unit was brought up by hand; the unit could not start beside it.
         stale = f"wg-quick down {part.interface}; " if observed.link is not None else ""
         run.say(host, f"start: {name} is not active")
-        yield StringCommand(f"{stale}systemctl restart {name}")
+        start = f"{stale}systemctl restart {name}"
+    elif why := list(drift.restart_reasons(part, observed.link)):
+        run.say(host, f"restart: {'; '.join(why)}")
+        start = f"systemctl restart {name}"
+    if start:
+        commands.append(StringCommand(start))
+    yield from carry_out(run, commands)
+    if start:  # done by now: where a change is only predicted, nothing comes as far as this
         run.started.add(part.name)
-        run.forget(host)
-    elif reasons := list(drift.restart_reasons(part, observed.link)):
-        run.say(host, f"restart: {'; '.join(reasons)}")
-        yield StringCommand(f"systemctl restart {name}")
-        run.started.add(part.name)
-        run.forget(host)
 
 
 @operation()

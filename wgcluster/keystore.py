@@ -268,6 +268,8 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+    except IsADirectoryError:
+        raise KeystoreError([f"{path}: is a folder; wg_keystore names a file in one"]) from None
     except OSError as error:
         raise KeystoreError([f"{path}: cannot be read: {error.strerror}"]) from None
 

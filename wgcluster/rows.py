@@ -11,12 +11,17 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory  # type: ignore[import-untyped]
 
-from wgcluster.model import Row
+from wgcluster.model import OURS, Row
 
 
 def rows_of(hosts: Iterable[Host]) -> list[Row]:
     """Every host of an inventory, also those that ``--limit`` leaves out, with its merged data."""
-    return [Row(host.name, host.data.dict()) for host in hosts]  # type: ignore[no-untyped-call]
+    return [_row(host) for host in hosts]
+
+
+def _row(host: Host) -> Row:
+    declared = any(key.startswith(OURS) for key in host.host_data)
+    return Row(host.name, host.data.dict(), declared)  # type: ignore[no-untyped-call]
 
 
 def load_rows(inventory: Path) -> list[Row]:
@@ -34,8 +39,7 @@ def load_rows(inventory: Path) -> list[Row]:
 
 def cluster_name(host: Host) -> str:
     """What a pyinfra host is called in the cluster: its ``wg_name``, or its own name."""
-    row = Row(host.name, host.data.dict())  # type: ignore[no-untyped-call]
-    return row.cluster_name
+    return _row(host).cluster_name
 
 
 def remove_packages(host: Host) -> bool:

@@ -14,6 +14,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -29,6 +30,17 @@ DEFAULT_KEEPALIVE = 25  # seconds; wireguard.com/quickstart, "NAT and Firewall T
 # wg-quick(8) takes the interface's name from the file's (linux.bash, parse_options). It accepts "=" and "+",
 # too, which the name of its unit cannot hold (systemd.unit(5)).
 _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
+# Under /proc/sys/net/ipv4/conf/, beside the interfaces (kernel.org, networking/ip-sysctl).
+_TAKEN = {
+    "all": "the kernel means every interface by it",
+    "default": "the kernel means every new interface by it",
+    "lo": "the loopback interface has this name",
+}
+# This very host (RFC 1122, 3.2.1.3), twice; multicast, what is kept back, broadcast (RFC 1112, 4; RFC 919, 7)
+_NOBODYS = (IPv4Network("0.0.0.0/8"), IPv4Network("127.0.0.0/8"), IPv4Network("224.0.0.0/3"))
+# Global (RFC 4291, 2.4), private (RFC 4193), NAT64 (RFC 6052, 2.1; RFC 8215). Not link-local: that needs the
+# name of an interface, and each peer has names of its own.
+_UNICAST = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"), IPv6Network("64:ff9b::/32"))
 # RFC 1123, 2.1: labels of letters, digits and hyphens
 _DNS_NAME = re.compile(
     r"(?=.{1,253}$)[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
@@ -87,7 +99,8 @@ def _endpoint(value: object) -> tuple[Address | str, int | None]:
 
 
 def _dialable(address: Address) -> Address:
-    if address.is_unspecified or address.is_loopback or address.is_multicast:
+    inside = any(address in network for network in (_NOBODYS if address.version == 4 else _UNICAST))
+    if inside == (address.version == 4):
         raise ValueError("nobody else can dial this address; write the one that other hosts reach it at")
     return address
 
@@ -95,6 +108,8 @@ def _dialable(address: Address) -> Address:
 def _interface(value: object) -> str:
     if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", ".."}:
         raise ValueError("wg-quick and its unit take 1 to 15 characters of a-z A-Z 0-9 _ . -")
+    if value in _TAKEN:
+        raise ValueError(f'{_TAKEN[value]}; take another name, such as "wg"')
     return value
 
 
@@ -114,6 +129,16 @@ def _word(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or "\n" in value:
         raise ValueError("a text of one line, not empty")
     return value.strip()
+
+
+def _keystore(value: object) -> str:
+    text = _word(value)
+    if text.startswith("~"):
+        wrong = '"~" stays as it is, for no shell reads it; write the whole path, or "keys.yml"'
+        raise ValueError(wrong)
+    if text.endswith("/") or PurePosixPath(text).name in {"", ".."}:
+        raise ValueError('names a folder; name the file in it: "keys.yml"')
+    return text
 
 
 AddressField = Annotated[Address, BeforeValidator(_address)]
@@ -154,7 +179,7 @@ class SharedKeys(_Strict):
     wg_degree: Annotated[int, Field(ge=2, strict=True)] | None = None
     wg_preshared_keys: Annotated[bool, Field(strict=True)] = False
     wg_expect: Annotated[tuple[WordField, ...], BeforeValidator(_list)] = ()
-    wg_keystore: WordField = "keys.yml"
+    wg_keystore: Annotated[str, BeforeValidator(_keystore)] = "keys.yml"
 
 
 class HostKeys(_Strict):

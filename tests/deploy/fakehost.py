@@ -66,6 +66,7 @@ class FakeHost:
     ssh: str = ""  # SSH_CONNECTION
     clock: int = 1_790_000_000  # seconds since the epoch
     nginx_error: str | None = None
+    deaf_to: set[str] = field(default_factory=set)  # overlay addresses whose answers do not arrive
     torn: bool = False  # its answers are cut off
     fails: str = ""  # commands that hold this text fail
     commands: list[str] = field(default_factory=list)  # all that reached it, in order
@@ -80,6 +81,9 @@ class FakeHost:
         if (head := without(command, "observe.sh")) is not None:
             lines = answer(self, variables(head))
             return True, lines[: len(lines) // 2] if self.torn else lines, []
+        if (head := without(command, "ping.sh")) is not None:
+            targets = variables(head)["targets"].split()
+            return True, [f"{target} {'no' if target in self.deaf_to else 'yes'}" for target in targets], []
         self.changes.append(command)
         try:
             self._change(command, stdin)

@@ -88,10 +88,7 @@ CASES = [
     shared(
         "wg_topology",
         "sites",
-        *(
-            f'{name}: wg_site: is required with wg_topology = "sites"; name the provider'
-            for name in ("root", "cloud", "backup")
-        ),
+        'all hosts: wg_site: is required with wg_topology = "sites"; name the provider',
     ),
     shared("wg_degree", 1, "wg_degree = 1: must be at least 2"),
     cloud("wg_links", ["rooot"], "wg_links = 'rooot': no host has this name; did you mean root?"),
@@ -118,6 +115,11 @@ CASES = [
         "h.example:70000",
         "wg_endpoint = 'h.example:70000': the port of an endpoint is 1 to 65535",
     ),
+    *(
+        cloud("wg_endpoint", value, f"wg_endpoint = {value!r}: nobody else can dial this address")
+        for value in ("255.255.255.255", "240.0.0.1")
+    ),
+    cloud("wg_endpoint", "198.18.1.2:51820", "wg_endpoint = '198.18.1.2:51820': root is dialled there, too"),
     cloud("wg_site_endpoint", "", f"wg_site_endpoint = '': {ENDPOINT}"),
     # ports and numbers
     cloud("wg_port", 0, "wg_port = 0: must be at least 1"),
@@ -136,12 +138,16 @@ CASES = [
         shared("wg_interface", value, f"wg_interface = {value!r}: {INTERFACE}")
         for value in ("wireguard-cluster", "wg=1", "wg+1", "wg 0", "wg/0", "", "..", 0)
     ),
+    shared("wg_interface", "all", "wg_interface = 'all': the kernel means every interface by it"),
+    shared("wg_keystore", "~/keys.yml", "wg_keystore = '~/keys.yml': \"~\" stays as it is"),
+    shared("wg_keystore", ".", "wg_keystore = '.': names a folder; name the file in it"),
     cloud("wg_name", "the cloud", f"wg_name = 'the cloud': {NAME}"),
     # keys that are none
     cloud("wg_adress", "x", "wg_adress: is no key of ours; did you mean wg_address?"),
     cloud("wg_endpoints", "x", "wg_endpoints: is no key of ours; did you mean wg_endpoint?"),
     cloud("firewall_alow", [], "firewall_alow: is no key of ours; did you mean firewall_allow?"),
     cloud("nginx_vpn", [], "nginx_vpn: is no key of ours; did you mean nginx_vpn_only?"),
+    shared("wg_prot", 1, "all hosts: wg_prot: is no key of ours; did you mean wg_port?"),
     cloud("wg_of_mine_0815", 1, "wg_of_mine_0815: is no key of ours; the README lists the keys there are"),
     # firewall and nginx
     cloud("firewall", "nft", "firewall = 'nft': must be 'peers', 'baseline' or 'off'"),

@@ -50,6 +50,8 @@ def client(name: str, *addresses: str) -> Client:
 
 
 NO_ENDPOINT = 'no endpoint; write an address, a DNS name or "[v6]", each with an optional ":port"'
+UNDIALLED = "nobody else can dial this address; write the one that other hosts reach it at"
+TWICE = "is dialled there, too; give each an address or a port of its own"
 NO_NAME = "a name is 1 to 63 letters, digits, dots, underscores and hyphens"
 NO_INTERFACE = "wg-quick and its unit take 1 to 15 characters of a-z A-Z 0-9 _ . -"
 
@@ -122,6 +124,25 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         ["a: wg_endpoint = '2001:db8::1': an IPv6 endpoint goes in brackets: \"[2001:db8::1]\""],
     ),
     ("wg_endpoint", "[x]:1", ["a: wg_endpoint = '[x]:1': what stands in brackets is no IPv6 address"]),
+    *(
+        ("wg_endpoint", value, [f"a: wg_endpoint = {value!r}: {UNDIALLED}"])
+        for value in (
+            "255.255.255.255",
+            "240.0.0.1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "224.0.0.1:51820",
+            "[::]",
+            "[::1]",
+            "[ff02::1]",
+            "[fe80::1]:51820",
+            "[fe80::1%eth0]",
+            "[::ffff:198.51.100.2]",
+            "[4000::1]",
+        )
+    ),
+    ("wg_site_endpoint", "240.0.0.1", [f"a: wg_site_endpoint = '240.0.0.1': {UNDIALLED}"]),
     ("wg_site_endpoint", "a b", [f"a: wg_site_endpoint = 'a b': {NO_ENDPOINT}"]),
     ("wg_port", 0, ["a: wg_port = 0: must be at least 1"]),
     ("wg_port", 65536, ["a: wg_port = 65536: must be at most 65535"]),
@@ -250,8 +271,8 @@ OF_ALL: list[tuple[Data, list[str]]] = [
     (
         {"wg_topology": "sites"},
         [
-            'a: wg_site: is required with wg_topology = "sites"; name the provider or location it stands in',
-            'b: wg_site: is required with wg_topology = "sites"; name the provider or location it stands in',
+            'all hosts: wg_site: is required with wg_topology = "sites";'
+            " name the provider or location it stands in"
         ],
     ),
     ({"wg_degree": 1}, ["wg_degree = 1: must be at least 2"]),
@@ -259,6 +280,25 @@ OF_ALL: list[tuple[Data, list[str]]] = [
     *(
         ({"wg_interface": name}, [f"wg_interface = {name!r}: {NO_INTERFACE}"])
         for name in ("wg 0", "", ".", "..", "a" * 16, "wg/0", "wgé", 0)
+    ),
+    *(
+        ({"wg_interface": name}, [f'wg_interface = {name!r}: {why}; take another name, such as "wg"'])
+        for name, why in (
+            ("all", "the kernel means every interface by it"),
+            ("default", "the kernel means every new interface by it"),
+            ("lo", "the loopback interface has this name"),
+        )
+    ),
+    *(
+        ({"wg_keystore": path}, [f'wg_keystore = {path!r}: names a folder; name the file in it: "keys.yml"'])
+        for path in (".", "..", "keys/", "/", "keys/..")
+    ),
+    (
+        {"wg_keystore": "~/keys.yml"},
+        [
+            "wg_keystore = '~/keys.yml': \"~\" stays as it is, for no shell reads it;"
+            ' write the whole path, or "keys.yml"'
+        ],
     ),
     ({"wg_preshared_keys": "yes"}, ["wg_preshared_keys = 'yes': must be True or False"]),
     ({"wg_expect": [""]}, ["wg_expect[0] = '': a text of one line, not empty"]),
@@ -308,6 +348,21 @@ BETWEEN: list[tuple[list[Data], list[Client], list[str]]] = [
         ["a: wg_subnets = '2001:db8::/32': holds b's endpoint 2001:db8::1: the tunnel would swallow itself"],
     ),
     (
+        [{"wg_endpoint": "198.51.100.2"}, {}, {"wg_endpoint": "198.51.100.2:51820"}],
+        [],
+        [f"c: wg_endpoint = '198.51.100.2:51820': a {TWICE}"],
+    ),
+    (
+        [{"wg_endpoint": "Home.example.org"}, {"wg_endpoint": "home.example.org"}],
+        [],
+        [f"b: wg_endpoint = 'home.example.org:51820': a {TWICE}"],
+    ),
+    (
+        [{"wg_site": "x", "wg_site_endpoint": "172.16.0.2"}] * 2,
+        [],
+        [f"b: wg_site_endpoint = '172.16.0.2:51820': a {TWICE}"],
+    ),
+    (
         [{}],
         [client("laptop", "10.0.0.2")],
         ["laptop: wg_address = '10.0.0.2': a has this address; each needs its own"],
@@ -332,6 +387,34 @@ def test_a_host_without_an_address_is_told_so() -> None:
     assert faults([Row("a", {"wg_networks": ["10.0.0.0/24"]})]) == ["a: wg_address: is required"]
 
 
+def stray(name: str, **groups: Any) -> Row:
+    """As pyinfra makes a host of a name in a group that no host has: only the groups' data is there."""
+    return Row(name, {"wg_networks": ["10.0.0.0/24"], **groups}, declared=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("a", "names as in the inventory: @docker/a?"),
+        ("@docker/aa", "names as in the inventory: @docker/a?"),
+        ("gatewya.example.org", "names as in the inventory: gateway.example.org?"),
+        ("gateway", "names as in the inventory: gateway.example.org?"),
+        ("zebra", "there are @docker/a, @docker/b, gateway.example.org"),
+    ],
+)
+def test_a_name_that_only_a_group_has_is_no_host(name: str, meant: str) -> None:
+    here = rows({"wg_links": name.split("/")[-1]}, {}, wg_topology="partial")
+    gateway = Row("gateway.example.org", {**here[1].data, "wg_name": "gateway", "wg_address": "10.0.0.4"})
+    wrong = f"pyinfra has made a new host of it: {meant}"
+    assert faults([*here, gateway, stray(name, wg_gateway=True, wg_topology="partial")]) == [
+        f"{name}: wg_address: is required; if {name} stands in a group alone, {wrong}"
+    ]
+
+
+def test_hosts_that_have_an_address_from_a_group_are_hosts() -> None:
+    assert read_cluster([stray("a", wg_address="10.0.0.2")]).hosts[0].name == "a"
+
+
 def test_an_inventory_without_hosts_is_told_so() -> None:
     assert faults([]) == ["inventory: names no host"]
 
@@ -348,12 +431,57 @@ def test_every_fault_is_told_at_once() -> None:
     assert str(caught.value).startswith("2 faults in the inventory, nothing was changed:\n  a: wg_port = 0: ")
 
 
+@pytest.mark.parametrize("wrong", [{"wg_prot": 51820}, {"firewall": "on"}, {"nginx_vpn_only": [{}]}])
+def test_a_fault_of_a_group_is_told_once(wrong: Data) -> None:
+    alone = [fault.removeprefix("a: ") for fault in faults(rows(wrong))]
+    assert faults(rows({}, {}, {}, **wrong)) == [f"all hosts: {fault}" for fault in alone]
+    assert faults(rows(wrong, {}, wrong)) == [f"a, c: {fault}" for fault in alone]
+
+
+def test_another_value_is_another_fault() -> None:
+    assert faults(rows({"wg_mtu": 1}, {"wg_mtu": 1}, {"wg_mtu": 2})) == [
+        "a, b: wg_mtu = 1: must be at least 576",
+        "c: wg_mtu = 2: must be at least 576",
+    ]
+
+
+def test_of_many_hosts_some_are_named() -> None:
+    many = [
+        Row(
+            f"h{i}",
+            {"wg_networks": ["10.0.0.0/24"], "wg_address": f"10.0.0.{i}", **({"wg_mtu": 1} if i > 1 else {})},
+        )
+        for i in range(1, 14)
+    ]
+    assert faults(many) == [
+        "h2, h3, h4, h5, h6, h7, h8, h9, h10, h11 and 2 more: wg_mtu = 1: must be at least 576"
+    ]
+
+
 def test_a_host_that_is_wrong_in_itself_hides_no_fault_between_the_others() -> None:
     found = faults(rows({"wg_port": 0}, {}, {"wg_address": "10.0.0.3"}))
     assert found == [
         "a: wg_port = 0: must be at least 1",
         "c: wg_address = '10.0.0.3': b has this address; each needs its own",
     ]
+
+
+def test_hosts_behind_one_address_have_a_port_each() -> None:
+    nat = "198.51.100.2"
+    hosts = read_cluster(
+        rows({"wg_endpoint": nat}, {"wg_endpoint": f"{nat}:51821"}, {"wg_endpoint": nat, "wg_port": 51822})
+    ).hosts
+    assert [str(host.endpoint) for host in hosts] == [f"{nat}:{port}" for port in (51820, 51821, 51822)]
+
+
+def test_two_sites_may_use_one_private_address() -> None:
+    inside = {"wg_site_endpoint": "172.16.0.2"}
+    assert len(read_cluster(rows({"wg_site": "x", **inside}, {"wg_site": "y", **inside})).hosts) == 2
+
+
+@pytest.mark.parametrize("endpoint", ["169.254.7.7", "[64:ff9b::198.51.100.2]", "[fd00:1::2]", "100.64.0.1"])
+def test_what_some_network_reaches_is_an_endpoint(endpoint: str) -> None:
+    assert read_cluster(rows({"wg_endpoint": endpoint})).hosts[0].endpoint is not None
 
 
 def test_a_whole_cluster_as_declared() -> None:
@@ -465,6 +593,7 @@ hosts_of_any = st.lists(
     ),
     min_size=1,
     max_size=8,
+    unique_by=lambda host: host.get("wg_endpoint", object()),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
 
 from rich.console import Console
 
@@ -10,9 +11,22 @@ from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import read
 from wgcluster.model import ModelError
 from wgcluster.plan import PlanError
-from wgcluster.prove import Proof, prove
+from wgcluster.prove import Proof, Verdict, prove
 
 _MATRIX = 16  # nodes: as many columns as a terminal shows
+# what a cell shows, and what that means; of numbers there are some in every table
+_CELLS: Mapping[Verdict, tuple[str, str]] = {
+    "reached": ("1, 2 …", "arrives over so many links"),
+    "lost": ("lost", "does not arrive and must"),
+    "hidden": ("-", "does not arrive and need not: hidden by masquerade or by wg_expect"),
+    "none": ("blank", "the two have no address of one family"),
+}
+_WORDS: Mapping[Verdict, tuple[str, str]] = {
+    "reached": ("reaches the other", "reach each other"),
+    "hidden": ("is hidden", "are hidden"),
+    "none": ("has no address of one family", "have no address of one family"),
+    "lost": ("is lost", "are lost"),
+}
 
 
 def check(args: Namespace) -> int:
@@ -32,19 +46,16 @@ def check(args: Namespace) -> int:
 
 
 def _print(out: Console, proof: Proof) -> None:
+    counts = proof.counts()
     if 1 < len(proof.nodes) <= _MATRIX:
         shown = {"lost": "lost", "hidden": "-", "none": ""}
         cells = {(a, b): str(hops) if v == "reached" else shown[v] for a, b, v, hops in proof.rows()}
         rows = [(a, *(cells.get((a, b), "") for b in proof.nodes)) for a in proof.nodes]
         out.print(table(("hops from, to", *proof.nodes), rows))
-    counts = proof.counts()
-    words = {
-        "reached": "reach each other",
-        "hidden": "are hidden by masquerade or by wg_expect (-)",
-        "none": "have no address of one family",
-        "lost": "are lost",
-    }
-    parts = [f"{count} {words[verdict]}" for verdict, count in counts.items() if count]
+        for verdict, (cell, meaning) in _CELLS.items():
+            if counts[verdict]:
+                out.print(f"{cell}: {meaning}", soft_wrap=True)
+    parts = [f"{count} {_WORDS[verdict][count > 1]}" for verdict, count in counts.items() if count]
     out.print(f"{sum(counts.values())} pairs: {', '.join(parts) or 'nobody to reach'}")
     for warning in proof.warnings:
         out.print(f"warning: {warning}", style="yellow", soft_wrap=True)

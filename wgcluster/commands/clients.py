@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wgcluster.client import config, next_addresses, qr
 from wgcluster.commands.printing import console, print_json, table
-from wgcluster.commands.reading import CommandError, Reading, read
+from wgcluster.commands.reading import CommandError, Reading, no_such, read
 from wgcluster.keystore import write_private
 from wgcluster.model import Cluster, read_cluster
 from wgcluster.plan import ClientPlan, Plan
@@ -62,8 +62,7 @@ def _client(planned: Plan, name: str) -> ClientPlan:
     for one in planned.clients:
         if one.name == name:
             return one
-    there_are = ", ".join(one.name for one in planned.clients) or "none"
-    raise CommandError(f"no client is called {name}; there are: {there_are}")
+    raise no_such("client", name, [one.name for one in planned.clients])
 
 
 def list_clients(args: Namespace) -> int:

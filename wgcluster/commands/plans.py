@@ -10,16 +10,17 @@ from pathlib import Path
 from rich.console import Console
 
 from wgcluster import client, firewall, picture, wgconf
-from wgcluster.commands.printing import console, print_json, table
-from wgcluster.commands.reading import CommandError, host_of, read
+from wgcluster.commands.printing import console, counted, print_json, table
+from wgcluster.commands.reading import CommandError, read
 from wgcluster.plan import HostPlan, Peer, Plan
 from wgcluster.schema import Network
 
 
 def plan(args: Namespace) -> int:
     """``plan [HOST]``: links, ways and rules."""
-    planned = read(args.inventory).plan()
-    hosts = planned.hosts if args.host is None else (host_of(planned, args.host),)
+    reading = read(args.inventory)
+    planned = reading.plan()
+    hosts = planned.hosts if args.host is None else (reading.host(planned, args.host),)
     if args.json:
         print_json({"hosts": [_as_dict(host) for host in hosts]} if args.host is None else _as_dict(hosts[0]))
         return 0
@@ -101,7 +102,8 @@ def render(args: Namespace) -> int:
         texts[folder / "clients" / f"{one.name}.conf"] = client.config(one)
     old = sorted(set(_of_ours(folder)) - texts.keys())
     _write(texts)
-    print(f"{len(texts)} files for {len(planned.hosts)} hosts and {len(planned.clients)} clients in {folder}")
+    hosts, clients = counted(len(planned.hosts), "host"), counted(len(planned.clients), "client")
+    print(f"{counted(len(texts), 'file')} for {hosts} and {clients} in {folder}")
     for path in old:
         print(f"{path} is of none of them; remove it if it is no longer wanted")
     return 0
@@ -137,7 +139,7 @@ def draw(args: Namespace) -> int:
         raise CommandError(f"{path}: a picture is called .svg, or .mmd for Mermaid")
     planned = read(args.inventory).plan()
     _write({path: drawing(planned)})
-    print(f"{path}: {len(planned.hosts)} hosts, {len(planned.clients)} clients")
+    print(f"{path}: {counted(len(planned.hosts), 'host')}, {counted(len(planned.clients), 'client')}")
     return 0
 
 

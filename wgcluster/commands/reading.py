@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,20 @@ class Reading:
     def plan(self) -> Plan:
         """What everyone gets; who has no key yet shows as ``(key of NAME)``. ModelError, PlanError."""
         return make_plan(self.cluster(), self.registry.public_keys(), self.registry.client_keys())
+
+    def host(self, plan: Plan, name: str) -> HostPlan:
+        """The host of ``plan`` called ``name``.
+
+        Raises:
+            CommandError: there is none; with the name that may be meant. One that pyinfra's inventory has is
+                answered with the one that the host has in the cluster.
+        """
+        try:
+            return plan.host(name)
+        except KeyError:
+            of_inventory = {row.name: row.cluster_name for row in self.rows}
+            meant = of_inventory.get(name)
+            raise no_such("host", name, [host.name for host in plan.hosts], meant) from None
 
     def unlock(self) -> None:
         """Ask for the passphrase, as the deploy does; KeystoreError."""
@@ -65,14 +80,14 @@ def _where(error: BaseException, inventory: Path) -> str:
     return str(inventory)
 
 
-def host_of(plan: Plan, name: str) -> HostPlan:
-    """The host called ``name``; CommandError lists those there are."""
-    try:
-        return plan.host(name)
-    except KeyError:
-        names = [host.name for host in plan.hosts]
-        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-        raise CommandError(f"no host is called {name}; there are: {', '.join(names[:10])}{more}") from None
+def no_such(kind: str, name: str, names: Sequence[str], meant: str | None = None) -> CommandError:
+    """What to raise where none of ``names`` is ``name``: asks for ``meant``, or else for the nearest."""
+    near = [meant] if meant else difflib.get_close_matches(name, names, 1)
+    question = f"did you mean {near[0]}? There" if near else "there"
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return CommandError(
+        f"no {kind} is called {name}; {question} are: {', '.join(names[:10]) or 'none'}{more}"
+    )
 
 
 def secret_names(plan: Plan) -> set[str]:

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from wgcluster.commands.printing import console, print_json, table
-from wgcluster.commands.reading import CommandError, host_of, read
+from wgcluster.commands.reading import CommandError, read
 from wgcluster.nginx import audit, parse_dump
 from wgcluster.plan import GuardedSite
 
@@ -70,9 +70,10 @@ def _sites(args: Namespace) -> tuple[GuardedSite, ...]:
         return tuple(
             GuardedSite(str(args.files[0]), name, ("/",), tuple(args.public), allow) for name in args.server
         )
-    plan = read(args.inventory).plan()
+    reading = read(args.inventory)
+    plan = reading.plan()
     if args.host is not None:
-        sites = host_of(plan, args.host).nginx
+        sites = reading.host(plan, args.host).nginx
         if not sites:
             raise CommandError(f"{args.host} has no nginx_vpn_only; set it, or name a server: --server NAME")
         return sites

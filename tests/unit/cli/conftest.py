@@ -1,0 +1,29 @@
+"""What every test here is given."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.operator_folder import WORD, Cluster
+from wgcluster import keystore
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setattr(keystore, "COST", 2**15)
+    monkeypatch.setenv("WGCLUSTER_PASSPHRASE", WORD)
+    made = Cluster(tmp_path, capsys)
+    made.write()
+    return made
+
+
+@pytest.fixture
+def locked(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """A cluster without a passphrase anywhere."""
+    monkeypatch.delenv("WGCLUSTER_PASSPHRASE")
+    monkeypatch.setattr(sys, "stdin", open(os.devnull))  # noqa: SIM115 - lives as long as the test
+    return cluster

@@ -1,0 +1,227 @@
+"""The registry keeps what it is given and gives it to nobody else."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.keystore.registries import LAPTOP, PHONE, WORD, fill, opened, secrets_of
+from wgcluster.keyfile import decode
+from wgcluster.keystore import KeystoreError, Registry, Secret
+from wgcluster.model import Client
+from wgcluster.seal import public_key_of
+
+
+def test_what_was_saved_opens_again(path: Path) -> None:
+    first = fill(path)
+    again = opened(path)
+    assert secrets_of(again) == secrets_of(first)
+    assert len(set(secrets_of(again).values())) == 6
+    assert again.public_keys() == {
+        name: public_key_of(decode(again.private_key(name).reveal())) for name in ("cloud", "root")
+    }
+    assert again.clients() == (
+        Client("laptop", (LAPTOP, ip_address("fd00::64"))),
+        Client("phone", (PHONE,), "root"),
+    )
+    again.verify_all()
+
+
+def test_keys_are_made_once(path: Path) -> None:
+    registry = fill(path)
+    before = secrets_of(registry)
+    assert registry.ensure_hosts(["root", "backup", "cloud"]) == ["backup"]
+    assert registry.ensure_links(["cloud|root", "backup|root"]) == ["backup|root"]
+    assert before.items() <= secrets_of(registry).items()
+
+
+def test_no_secret_stands_in_the_file(path: Path) -> None:
+    registry = fill(path)
+    data = path.read_bytes()
+    for secret in [*secrets_of(registry).values(), WORD.reveal()]:
+        assert secret.encode() not in data
+    for secret in secrets_of(registry).values():
+        raw = decode(secret)
+        assert raw not in data
+        assert raw.hex().encode() not in data
+        assert not any(raw in decode(word) for word in re.findall(r"[\w+/]{40,}={0,2}", data.decode()))
+
+
+def test_names_and_public_keys_stand_in_clear_and_in_order(path: Path) -> None:
+    registry = fill(path)
+    data = yaml.safe_load(path.read_text())
+    assert list(data) == ["version", "passphrase", "hosts", "clients", "links"]
+    assert list(data["hosts"]) == ["cloud", "root"]
+    assert data["hosts"]["root"]["public_key"] == registry.public_keys()["root"]
+    assert data["clients"]["phone"]["addresses"] == ["10.0.0.101"]
+
+
+def test_one_new_entry_changes_no_other_line(path: Path) -> None:
+    registry = fill(path)
+    before = path.read_text().splitlines()
+    registry.ensure_hosts(["backup"])
+    registry.save()
+    after = path.read_text().splitlines()
+    assert [line for line in after if line in before] == before
+    assert len(after) == len(before) + 3
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_only_its_owner_reads_it(path: Path, umask: int) -> None:
+    old = os.umask(umask)
+    try:
+        fill(path)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert sorted(p.name for p in path.parent.iterdir()) == ["keys.yml", "keys.yml.lock"]
+
+
+def test_a_widened_mode_is_narrowed_by_the_next_save(path: Path) -> None:
+    registry = fill(path)
+    path.chmod(0o644)  # as git checks it out
+    registry.ensure_hosts(["backup"])
+    registry.save()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_absent_file_is_an_empty_registry(path: Path) -> None:
+    registry = Registry.load(path)
+    assert (registry.public_keys(), registry.client_keys(), registry.clients()) == ({}, {}, ())
+    registry.unlock(WORD)
+    registry.save()
+    assert not registry.dirty
+    assert list(path.parent.iterdir()) == []  # what holds nothing is not written: a dry run leaves no trace
+
+
+def test_dirty_says_whether_something_is_unsaved(path: Path) -> None:
+    registry = fill(path)
+    assert not registry.dirty
+    registry.ensure_hosts(["root"])
+    registry.ensure_links(["cloud|root"])
+    registry.prune(["root", "cloud"], ["cloud|root", "laptop|root"])
+    assert not registry.dirty
+    changes: list[Callable[[], object]] = [
+        lambda: registry.ensure_hosts(["backup"]),
+        lambda: registry.ensure_links(["backup|root"]),
+        lambda: registry.add_client("tablet", [ip_address("10.0.0.102")]),
+        lambda: registry.remove_client("tablet"),
+        lambda: registry.prune(["root"], []),
+    ]
+    for change in changes:
+        change()
+        assert registry.dirty
+        registry.save()
+        assert not registry.dirty
+        assert Registry.load(path).public_keys() == registry.public_keys()
+
+
+def test_a_wrong_passphrase_opens_nothing(path: Path) -> None:
+    fill(path)
+    registry = Registry.load(path)
+    wrong = r"^wrong passphrase for keys\.yml: it was made with another one; taken from the terminal"
+    with pytest.raises(KeystoreError, match=wrong):
+        registry.unlock(Secret("correct horsf"))
+    with pytest.raises(KeystoreError, match="is locked"):
+        registry.private_key("root")
+
+
+def test_the_same_letters_in_another_form_are_the_same_passphrase(path: Path) -> None:
+    registry = Registry.load(path)
+    registry.unlock(Secret("Schlu\u0308ssel"))
+    registry.ensure_hosts(["root"])
+    registry.save()
+    Registry.load(path).unlock(Secret("Schl\u00fcssel"))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda r: r.private_key("root"),
+        lambda r: r.client_private_key("laptop"),
+        lambda r: r.preshared_key("cloud|root"),
+        lambda r: r.ensure_hosts(["backup"]),
+        lambda r: r.ensure_links(["backup|root"]),
+        lambda r: r.add_client("tablet", [ip_address("10.0.0.102")]),
+        lambda r: r.verify_all(),
+    ],
+)
+def test_a_locked_registry_opens_and_makes_no_key(path: Path, act: Callable[[Registry], object]) -> None:
+    fill(path)
+    registry = Registry.load(path)
+    with pytest.raises(KeystoreError, match="is locked; this needs the passphrase"):
+        act(registry)
+    assert not registry.dirty
+
+
+def test_asking_for_what_is_not_there_lists_what_is(path: Path) -> None:
+    registry = fill(path)
+    with pytest.raises(KeystoreError, match="no key of host rot; there are: cloud, root"):
+        registry.private_key("rot")
+    with pytest.raises(KeystoreError, match="no key of client tablet; there are: laptop, phone"):
+        registry.remove_client("tablet")
+    with pytest.raises(KeystoreError, match=r"no key of link root\|cloud"):
+        registry.preshared_key("root|cloud")
+
+
+# -- clients
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "message"),
+    [
+        ("laptop", "10.0.0.102", "there is a client laptop already"),
+        ("root", "10.0.0.102", "there is a host root already"),
+        ("tablet", "10.0.0.100", "10.0.0.100 belongs to the client laptop"),
+        ("my tablet", "10.0.0.102", "client 'my tablet': a name is 1 to 63 letters"),
+        ("", "10.0.0.102", "client '': a name is 1 to 63 letters"),
+    ],
+)
+def test_a_client_needs_a_name_and_an_address_of_its_own(
+    path: Path, name: str, address: str, message: str
+) -> None:
+    registry = fill(path)
+    with pytest.raises(KeystoreError, match=re.escape(message)):
+        registry.add_client(name, [ip_address(address)])
+    assert not registry.dirty
+
+
+def test_every_reason_against_a_client_is_given_at_once(path: Path) -> None:
+    with pytest.raises(KeystoreError) as caught:
+        fill(path).add_client("laptop", [LAPTOP, PHONE])
+    assert len(caught.value.faults) == 3
+
+
+def test_a_host_may_not_take_a_clients_name(path: Path) -> None:
+    registry = fill(path)
+    with pytest.raises(KeystoreError, match="phone: a client has this name") as caught:
+        registry.ensure_hosts(["laptop", "phone", "backup"])
+    assert len(caught.value.faults) == 2
+    assert "backup" not in registry.public_keys()
+
+
+def test_a_removed_client_takes_the_keys_of_its_links_along(path: Path) -> None:
+    registry = fill(path)
+    registry.remove_client("laptop")
+    registry.save()
+    again = opened(path)
+    assert list(again.client_keys()) == ["phone"]
+    assert again.links() == ("cloud|root",)
+
+
+def test_keys_of_hosts_that_left_stay_until_pruned(path: Path) -> None:
+    registry = fill(path)
+    assert registry.unused(["root"], ["laptop|root"]) == (["cloud"], ["cloud|root"])
+    registry.prune(["root"], ["laptop|root"])
+    registry.save()
+    again = opened(path)
+    assert list(again.public_keys()) == ["root"]
+    assert again.links() == ("laptop|root",)
+    assert again.unused(["root"], ["laptop|root"]) == ([], [])

@@ -1,0 +1,90 @@
+"""What an inventory declares: hosts and road warriors, and what is wanted of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Literal
+
+from wgcluster.schema import DEFAULT_MTU, DEFAULT_PORT, Address, Network, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a host can be dialled: an address or a DNS name, and a UDP port."""
+
+    host: Address | str
+    port: int
+
+    def __str__(self) -> str:
+        return (
+            f"[{self.host}]:{self.port}" if isinstance(self.host, IPv6Address) else f"{self.host}:{self.port}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPort:
+    """One entry of ``firewall_allow``."""
+
+    port: int
+    protocol: Literal["tcp", "udp"]
+    sources: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VpnOnly:
+    """One entry of ``nginx_vpn_only``."""
+
+    file: str
+    server_name: str
+    locations: tuple[str, ...]
+    public: tuple[str, ...]
+    allow: tuple[Network, ...]
+    scope: Literal["location", "server"]
+    acme_root: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One server, as declared."""
+
+    name: str
+    addresses: tuple[Address, ...]  # at most one a family, IPv4 first
+    port: int = DEFAULT_PORT
+    mtu: int = DEFAULT_MTU
+    endpoint: Endpoint | None = None
+    site: str | None = None
+    site_endpoint: Endpoint | None = None
+    gateway: bool = False
+    masquerade: bool = False
+    subnets: tuple[Network, ...] = ()
+    links: tuple[str, ...] = ()
+    keepalive: int | None = None  # seconds, None: as the topology needs it
+    clients_from: tuple[Network, ...] = ()  # empty: anywhere
+    firewall: Literal["peers", "baseline", "off"] = "peers"
+    firewall_allow: tuple[OpenPort, ...] = ()
+    nginx: tuple[VpnOnly, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A road warrior, as the key registry lists it."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    gateway: str | None = None  # None: the first gateway that can be dialled
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """All hosts and what is wanted of them. ``hosts`` and ``clients`` are sorted by name."""
+
+    networks: tuple[Network, ...]
+    hosts: tuple[Host, ...]
+    clients: tuple[Client, ...] = ()
+    interface: str = "wg"
+    topology: Topology = "mesh"
+    degree: int | None = None
+    preshared_keys: bool = False
+    expect: tuple[str, ...] = ()
+    keystore: str = "keys.yml"

@@ -1,0 +1,62 @@
+"""What is wrong with an operator's data, in words: where it stands, what it is, what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+_MOST = 10  # names in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one value: where it stands, what it is, what would be right."""
+
+    host: str  # or hosts; "" when it concerns the whole cluster
+    key: str
+    value: object
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.host}: {self.key}" if self.host else self.key
+        shown = "" if self.value is None else f" = {self.value!r}"
+        return f"{where}{shown}: {self.message}"
+
+
+class ModelError(ValueError):
+    """The inventory does not describe a cluster. ``faults`` holds every reason."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in the inventory"
+        super().__init__("\n".join([f"{count}, nothing was changed:", *(f"  {fault}" for fault in faults)]))
+
+
+def told_once(faults: Iterable[Fault], hosts: Collection[str]) -> list[Fault]:
+    """``faults`` in their order, the same one of several hosts told once for all of them.
+
+    A value in group_data reaches every host of the group, and so does what is wrong with it.
+
+    Args:
+        hosts: the names of all there are.
+    """
+    found: dict[tuple[str, str, str], list[Fault]] = {}
+    for fault in faults:
+        found.setdefault((fault.key, repr(fault.value), fault.message), []).append(fault)
+    return [
+        replace(same[0], host=_together([fault.host for fault in same], hosts)) for same in found.values()
+    ]
+
+
+def _together(names: Sequence[str], hosts: Collection[str]) -> str:
+    if len(names) > 1 and set(names) == set(hosts):
+        return "all hosts"
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"{', '.join(names[:_MOST])}{more}"
+
+
+def near(word: str, names: Collection[str]) -> str:
+    """A hint to append to a fault: the nearest of ``names``, or some of those there are."""
+    close = difflib.get_close_matches(word, names, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(names)[:_MOST])}"
