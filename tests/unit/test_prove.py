@@ -301,6 +301,29 @@ def test_a_text_that_cannot_be_read() -> None:
     assert "cloud: its config cannot be read: line 7" in messages(proof)
 
 
+@pytest.mark.parametrize("header", ["[peer]", "[Peer] # by hand", "\t[PEER]"])
+def test_a_text_written_in_another_way_is_read_all_the_same(header: str) -> None:
+    found = texts(article())
+    head, one, other = found["root"].config.split("[Peer]\n")[:3]
+    for config in (
+        found["root"].config.replace("[Peer]", header),
+        found["root"].config.replace("[Peer]", header, 1),
+        found["root"].config.replace("[Peer]\n" + other, f"{header}\n{other}"),
+    ):
+        assert config != found["root"].config
+        assert prove_texts((found | {"root": replace(found["root"], config=config)}).values()).ok
+    swapped = f"{head}[Peer]\n{other}{header}\n{one}"  # the laptop is missing
+    proof = prove_texts((found | {"root": replace(found["root"], config=swapped)}).values())
+    assert {pair for pair in broken(proof) if "laptop" not in pair} == set()
+    assert ("root", "laptop") in broken(proof)
+
+
+def test_a_machine_alone_with_a_peer_that_nobody_is() -> None:
+    alone = MachineText("root", "key-root", texts(article())["root"].config)
+    proof = prove_texts([alone])
+    assert messages(proof).count("root: no machine has the key") == 3
+
+
 def test_a_way_too_long_for_a_packet() -> None:
     assert prove(planned(line(65))).ok
     proof = prove(planned(line(67)))
