@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from ipaddress import ip_network
+from itertools import product
 
 import pytest
 
+from tests.property.packets import World
 from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
 from wgcluster.iptables import Chain, Tables, parse_save
 from wgcluster.model import Cluster, Endpoint
@@ -331,6 +333,41 @@ def test_a_way_too_long_for_a_packet() -> None:
         pair for a, b in (("h00", "h65"), ("h01", "h66"), ("h00", "h66")) for pair in ((a, b), (b, a))
     }
     assert "still under way when its time to live ends" in messages(proof)
+
+
+@pytest.mark.parametrize(
+    ("links", "lost"),
+    [
+        (62, set()),
+        (63, {("a", "z")}),
+        (64, {("a", "z"), ("h00", "z"), ("a", "last")}),
+        (65, {("a", "z"), ("h00", "z"), ("a", "last"), ("h00", "last")}),
+    ],
+)
+def test_the_way_from_and_into_a_network_behind_a_host_counts(links: int, lost: set[tuple[str, str]]) -> None:
+    """A packet lives for 63 hosts that forward it; whoever has the network behind it is one of them."""
+    first, *between, last = line(links + 1).hosts
+    ends = {"a": ip_network("172.16.0.0/24"), "z": ip_network("172.17.0.0/24")}
+    first, last = replace(first, subnets=(ends["a"],)), replace(last, subnets=(ends["z"],))
+    found = list(texts_of(planned(replace(line(links + 1), hosts=(first, *between, last)))))
+    proof, world = prove_texts(found), World(found)
+    by_name = {name: (name, machine, addresses[0]) for name, machine, addresses in world.nodes()}
+    nodes = {
+        "h00": by_name["h00"],
+        "last": by_name[last.name],
+        **{name: by_name[str(network)] for name, network in ends.items()},
+    }
+    for a, z in product(("h00", "a"), ("last", "z")):
+        for one, other in ((a, z), (z, a)):
+            source, sender, origin = nodes[one]
+            destination, receiver, goal = nodes[other]
+            assert (proof.verdict(source, destination) == "lost") == ((a, z) in lost)
+            assert world.reaches(sender, origin, receiver, goal) == ((a, z) not in lost)
+    if links == 63:
+        assert (
+            f"172.16.0.0/24 -> 172.17.0.0/24: hop 63, {last.name}: still under way when its time to live"
+            in messages(proof)
+        )
 
 
 def test_a_circle() -> None:

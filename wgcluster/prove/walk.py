@@ -22,7 +22,9 @@ from wgcluster.prove.read import NONE, Flags
 
 Column = NDArray[Any]  # whole numbers, one a packet
 
-MAX_HOPS = 64  # Linux sends with a TTL of 64 (RFC 1700), and each relay takes one
+# Linux sends with a TTL of 64 (RFC 1700). Whoever forwards a packet takes one and drops it if none is left
+# (RFC 1812, 5.3.1): each relay, and a host that hands it on from or to a network behind it.
+_MOST_FORWARDS = 63
 _AT_ONCE = 1 << 18  # packets followed at a time: bounds the memory
 
 
@@ -126,7 +128,7 @@ def _follow(steps: _Steps, source: Column, destination: Column) -> tuple[NDArray
     """How many hops each packet took, and the rows of ``Broken`` for those that were lost."""
     ground, count = steps.ground, len(steps.ground.machines)
     taken = np.zeros(len(source), np.uint8)
-    lost: list[Column] = []
+    lost: list[Column] = [np.zeros((7, 0), np.int32)]
     hides = bool((steps.masked != NONE).any())
     # Of the packets under way: which, where, for whom, and the rows of source and target in the tables.
     going = np.flatnonzero(ground.owner[source] != ground.owner[destination])
@@ -162,19 +164,23 @@ def _follow(steps: _Steps, source: Column, destination: Column) -> tuple[NDArray
         if hides:
             rewrite(np.flatnonzero(leaving))
         keep(np.flatnonzero(~stays))
-    for hop in range(1, MAX_HOPS + 1):
-        if not len(going):
-            break
+    hop = 0
+    while len(going):
+        hop += 1
         to = steps.towards[target + at]
         passes = (to >= 0) & (steps.back[seen + to] == at)
         if not passes.all():
             bad = np.flatnonzero(~passes)
             drop(bad, *steps.why(at[bad], target[bad] // count, seen[bad] // count), hop)
         on = to != goal
+        if hop + 1 >= _MOST_FORWARDS:  # earlier none can have been forwarded that often
+            from_behind, into = ground.behind[source[going]], ground.behind[destination[going]]
+            expires = np.flatnonzero(passes & (hop - 1 + from_behind + (on | into) > _MOST_FORWARDS))
+            drop(expires, Why.HOPS, to[expires], hop)
+            passes[expires] = False
         taken[going[passes & ~on]] = hop
         at = to
         keep(np.flatnonzero(passes & on))
         if hides:
             rewrite(np.arange(len(at)))
-    drop(np.arange(len(going)), Why.HOPS, at, MAX_HOPS)
     return taken, np.concatenate(lost, axis=1)
