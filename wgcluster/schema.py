@@ -29,10 +29,9 @@ DEFAULT_KEEPALIVE = 25  # seconds; wireguard.com/quickstart, "NAT and Firewall T
 # wg-quick(8) takes the interface's name from the file's (linux.bash, parse_options). It accepts "=" and "+",
 # too, which the name of its unit cannot hold (systemd.unit(5)).
 _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
-# RFC 1123, 2.1: labels of letters, digits and hyphens
-_DNS_NAME = re.compile(
-    r"(?=.{1,253}$)[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
-)
+# RFC 1123, 2.1: labels of letters, digits and hyphens; and RFC 1034, 3.1: a dot ends a name that is complete
+_LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_DNS_NAME = re.compile(rf"(?=.{{1,253}}\.?$){_LABEL}(\.{_LABEL})*\.?")
 # What a host may be called: it stands in comments of a config, in keys.yml and in wg_links.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 

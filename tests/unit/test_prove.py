@@ -281,6 +281,27 @@ def test_one_address_and_port_for_two_hosts() -> None:
     ).ok
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("web.example:51820", "Web.Example:51820"),
+        ("web.example:51820", "web.example.:51820"),
+        ("WEB.example.:51820", "web.EXAMPLE:51820"),
+        ("[2001:db8::1]:51820", "[2001:DB8:0::1]:51820"),
+    ],
+)
+def test_one_endpoint_spelled_in_two_ways_is_one(one: str, other: str) -> None:
+    found = texts(article())
+    config = found["backup"].config
+    for old, new in (("198.18.0.2:51820", one), ("198.18.0.3:51820", other)):
+        config = config.replace(old, new)
+    plain = one.lower().replace(".:", ":")
+    proof = prove_texts((found | {"backup": replace(found["backup"], config=config)}).values())
+    assert f"{plain} is the endpoint of cloud and root: give each a port of its own" in messages(proof)
+    config = config.replace(other, other.replace("51820", "51821"))
+    assert prove_texts((found | {"backup": replace(found["backup"], config=config)}).values()).ok
+
+
 def test_one_private_address_in_two_sites_is_no_fault() -> None:
     of = two_sites()
     private: Address = ip_network("10.9.0.1/32").network_address

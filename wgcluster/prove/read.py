@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 from itertools import accumulate
 
 import numpy as np
@@ -54,7 +55,7 @@ class Reading:
     start: Ints  # where those of each machine begin in ``section``; one entry more than there are machines
     peers: Peers
     keys: tuple[str, ...]
-    endpoints: tuple[str, ...]
+    endpoints: tuple[str, ...]  # each once, however it is spelled
     prefixes: tuple[Network, ...]
 
     def sections_of(self, machine: int) -> Indices:
@@ -135,7 +136,7 @@ class _Table:
         self._rows.append(
             (
                 self.keys[peer.public_key],
-                NONE if peer.endpoint is None else self.endpoints[peer.endpoint],
+                NONE if peer.endpoint is None else self.endpoints[_plain(peer.endpoint)],
                 peer.keepalive is not None,
                 NONE if peer.preshared_key is None else self._secrets[peer.preshared_key],
             )
@@ -154,6 +155,16 @@ class _Table:
             begin=np.array(self._begin, np.int64),
             prefix=np.array(self._prefix, np.int32),
         )
+
+
+def _plain(endpoint: str) -> str:
+    """One text for all that name one endpoint: DNS names know no case (RFC 4343), nor need their last dot."""
+    host, _, port = endpoint.rpartition(":")
+    host = host.lower().removesuffix(".")
+    if host.startswith("["):
+        with suppress(ValueError):
+            host = f"[{ip_address(host[1:-1])}]"
+    return f"{host}:{port}"
 
 
 def _network(text: str, faults: list[str]) -> Network:
