@@ -203,6 +203,53 @@ def test_check_json_of_a_cluster_that_cannot_be_planned(cluster: Cluster) -> Non
     assert "pieces" in result.json["faults"][0]["message"]
 
 
+def test_check_json_of_an_inventory_with_faults_names_each(cluster: Cluster) -> None:
+    cluster.write(wg_topology="star", wg_intreface="wg0")
+    result = cluster.run("check", "--json")
+    assert (result.status, result.err) == (1, "")
+    said = [fault["message"] for fault in result.json["faults"]]
+    assert "wg_topology = 'star': must be 'mesh', 'sites' or 'partial'" in said
+    assert any("did you mean wg_interface?" in message for message in said)
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("servers = [\n", "inventory.py: SyntaxError: '[' was never closed (inventory.py, line 1)"),
+        ("\nservers = [1 / 0]\n", "inventory.py:2: ZeroDivisionError: division by zero"),
+        ("from nowhere import servers\n", "inventory.py:1: ModuleNotFoundError: No module named 'nowhere'"),
+        ("import sys\nsys.exit('no token')\n", "inventory.py:2: SystemExit: no token"),
+    ],
+)
+def test_check_json_of_an_inventory_that_does_not_run(cluster: Cluster, program: str, said: str) -> None:
+    (cluster.folder / "inventory.py").write_text(program)
+    result = cluster.run("check", "--json")
+    assert (result.status, result.err) == (1, "")
+    assert result.json["ok"] is False
+    (fault,) = result.json["faults"]
+    assert said in fault["message"]
+    assert said in cluster.run("check").err
+
+
+def test_check_json_of_a_missing_inventory_and_of_a_registry_that_cannot_be_read(cluster: Cluster) -> None:
+    cluster.keys.write_text("hosts: [")
+    result = cluster.run("check", "--json")
+    assert (result.status, result.err) == (1, "")
+    assert "keys.yml" in result.json["faults"][0]["message"]
+    (cluster.folder / "inventory.py").unlink()
+    result = cluster.run("check", "--json")
+    assert (result.status, result.err) == (1, "")
+    assert "no such inventory" in result.json["faults"][0]["message"]
+
+
+def test_what_an_inventory_prints_does_not_spoil_the_json(cluster: Cluster) -> None:
+    path = cluster.folder / "inventory.py"
+    path.write_text(path.read_text() + "print('loaded')\n")
+    result = cluster.run("check", "--json")
+    assert (result.status, result.err) == (0, "loaded\n")
+    assert result.json["ok"] is True
+
+
 def test_a_large_cluster_is_told_in_numbers(cluster: Cluster) -> None:
     cluster.write(
         {f"h{i}": {"wg_address": f"10.0.0.{i}", "wg_endpoint": f"198.51.100.{i}"} for i in range(1, 41)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +48,11 @@ def read(inventory: Path) -> Reading:
         ModelError, KeystoreError: they do not hold what they should.
     """
     try:
-        rows = load_rows(inventory)
+        with redirect_stdout(sys.stderr):  # what an inventory prints must not spoil the JSON of a command
+            rows = load_rows(inventory)
     except FileNotFoundError as error:
         raise CommandError(str(error)) from None
-    except Exception as error:  # an inventory is a program, so anything may come out of it
+    except (Exception, SystemExit) as error:  # an inventory is a program, so anything may come out of it
         own = error.__context__ or error  # pyinfra wraps what comes out
         raise CommandError(f"{_where(own, inventory)}: {type(own).__name__}: {own}") from None
     return Reading(rows, Registry.load(inventory.parent / read_cluster(rows).keystore))
