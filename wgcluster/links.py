@@ -43,6 +43,7 @@ def site_numbers(hosts: Sequence[Host]) -> NDArray[np.int32]:
 
 
 def declared_links(hosts: Sequence[Host], linkable: Matrix, faults: list[Fault]) -> Matrix:
+    """The links of ``wg_links``; one that neither side can open is a fault, and among them all the same."""
     index = {host.name: i for i, host in enumerate(hosts)}
     linked: Matrix = np.zeros_like(linkable)
     for i, host in enumerate(hosts):
@@ -53,7 +54,7 @@ def declared_links(hosts: Sequence[Host], linkable: Matrix, faults: list[Fault])
                     Fault(host.name, "wg_links", name, "neither side can be dialled; give one a wg_endpoint")
                 )
             linked[i, j] = linked[j, i] = True
-    return linked & linkable
+    return linked
 
 
 def chosen_links(hosts: Sequence[Host], dials: Matrix, degree: int) -> Matrix:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from wgcluster import schema
+from wgcluster.expect import misfits
 from wgcluster.schema import DEFAULT_MTU, DEFAULT_PORT, Address, Network, Topology
 
 
@@ -152,15 +153,16 @@ _STAND_INS: Mapping[str, str] = {
 _RESTS_ON: Mapping[str, frozenset[str]] = {
     "wg_masquerade": frozenset({"wg_gateway", "firewall"}),
     "wg_topology": frozenset({"wg_links", "wg_degree"}),
+    "wg_expect": frozenset({"wg_name", "wg_subnets"}),
 }
 
 
-def read_cluster(rows: Sequence[Row], clients: Sequence[Client] = ()) -> Cluster:
+def read_cluster(rows: Sequence[Row], clients: Sequence[Client] | None = None) -> Cluster:
     """The cluster that an inventory declares.
 
     Args:
         rows: every host of the inventory, also those a run leaves out.
-        clients: the road warriors of the key registry.
+        clients: the road warriors of the key registry; None: not known, so the cluster is without them.
 
     Raises:
         ModelError: with every fault found, each naming host, key, value and what would be right.
@@ -171,13 +173,15 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] = ()) -> Cluster
     shared = _read_shared(rows, faults)
     hosts = [_read_host(row, faults) for row in rows]
     wrong = {(fault.host, fault.key.partition("[")[0]) for fault in faults}
-    faults += [f for f in _cross_check(shared, hosts, clients) if not _follows(f, wrong)]
+    faults += [f for f in _cross_check(shared, hosts, clients or ()) if not _follows(f, wrong)]
+    if faults and clients is not None:  # by itself it is told with what else keeps a cluster from its plan
+        faults += [f for f in _check_expectations(shared, hosts, clients) if not _follows(f, wrong)]
     if faults:
         raise ModelError(faults)
     return Cluster(
         networks=tuple(sorted(shared.wg_networks, key=lambda network: network.version)),
         hosts=tuple(sorted(hosts, key=lambda host: host.name)),
-        clients=tuple(sorted(clients, key=lambda client: client.name)),
+        clients=tuple(sorted(clients or (), key=lambda client: client.name)),
         interface=shared.wg_interface,
         topology=shared.wg_topology,
         degree=shared.wg_degree,
@@ -377,6 +381,20 @@ def _check_subnets(networks: Sequence[Network], hosts: Sequence[Host]) -> Iterat
     for (name, one), (other_name, other) in combinations(subnets, 2):
         if one.version == other.version and one.overlaps(other):
             yield Fault(name, "wg_subnets", str(one), f"overlaps {other} of {other_name}")
+
+
+def _check_expectations(
+    shared: schema.SharedKeys, hosts: Sequence[Host], clients: Sequence[Client]
+) -> Iterator[Fault]:
+    names = {host.name for host in hosts} | {client.name for client in clients}
+    names |= {str(subnet) for host in hosts for subnet in host.subnets}
+    for text, wrong in misfits(shared.wg_expect, names):
+        yield Fault("", "wg_expect", text, wrong)
+
+
+def keystore_of(rows: Sequence[Row]) -> str:
+    """Where an inventory, which may have faults, says that its key registry is."""
+    return _read_shared(rows, []).wg_keystore
 
 
 def _near(word: str, names: Collection[str]) -> str:

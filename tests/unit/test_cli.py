@@ -195,6 +195,32 @@ def test_check_tells_an_inventorys_faults_to_programs_too(cluster: Cluster) -> N
     assert "wg_topology = 'star': must be 'mesh', 'sites' or 'partial'" in result.err
 
 
+def test_an_expectation_that_names_nobody_is_told_with_all_other_faults(
+    cluster: Cluster,
+) -> None:
+    """A client, which only the registry knows, is somebody."""
+    cluster.deployed()
+    assert cluster.run("client", "add", "laptop").status == 0
+    cluster.write(wg_topology="star", wg_expect=["laptop -> root", "laptop -> clod", "root -> 10.9.0.0/24"])
+    result = cluster.run("check")
+    assert result.status == 1
+    assert "3 faults in the inventory" in result.err
+    assert "wg_topology = 'star'" in result.err
+    assert "wg_expect = 'laptop -> clod': clod is no host, client or wg_subnets network" in result.err
+    assert "10.9.0.0/24 is no host" in result.err
+    cluster.keys.write_text("hosts: [")  # who the clients are is not known any more
+    assert "1 fault in the inventory" in cluster.run("check").err
+
+
+def test_what_an_expectation_names_may_have_a_fault_of_its_own(cluster: Cluster) -> None:
+    cluster.write(
+        {**HOSTS, "root": {**HOSTS["root"], "wg_subnets": "10.9.0.1/24"}}, wg_expect=["cloud -> 10.9.0.0/24"]
+    )
+    result = cluster.run("check")
+    assert "1 fault in the inventory" in result.err
+    assert "host bits are set" in result.err
+
+
 def test_check_json_of_a_cluster_that_cannot_be_planned(cluster: Cluster) -> None:
     cluster.write({"a": {"wg_address": "10.0.0.2"}, "b": {"wg_address": "10.0.0.3"}})
     result = cluster.run("check", "--json")

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from wgcluster.declared import registry_of
 from wgcluster.keystore import Registry, passphrase
 from wgcluster.model import Cluster, Row, read_cluster
 from wgcluster.plan import HostPlan, Plan, make_plan
@@ -55,7 +56,7 @@ def read(inventory: Path) -> Reading:
     except (Exception, SystemExit) as error:  # an inventory is a program, so anything may come out of it
         own = error.__context__ or error  # pyinfra wraps what comes out
         raise CommandError(f"{_where(own, inventory)}: {type(own).__name__}: {own}") from None
-    return Reading(rows, Registry.load(inventory.parent / read_cluster(rows).keystore))
+    return Reading(rows, registry_of(rows, inventory.parent))
 
 
 def _where(error: BaseException, inventory: Path) -> str:
