@@ -41,6 +41,11 @@ def make_topology(cluster: Cluster) -> tuple[Topology, list[Fault]]:
 
     With faults the links and routes are those there would be without them, so that what one fault leads to
     (a site without a gateway is a piece of its own) is not told as another.
+
+    What a host that joins changes between two others: a way that lost a link takes another; a way gives way
+    to one over a link that was not there, if that has no more links; and one that led through a gateway moves
+    if the new one is a gateway that comes before it by name (in ``sites``, one of the same site). All else
+    stays: ways depend on links and names alone. ``chosen_links`` says how few links move with a degree.
     """
     hosts = cluster.hosts
     dials = dials_of(hosts)
