@@ -21,6 +21,7 @@ from pyinfra.context import ctx_host, ctx_state
 from tasks import paths
 from tasks.facts import HostState
 from wgcluster.checks import Check
+from wgcluster.declared import registry_of
 from wgcluster.keystore import KeystoreError, Registry, passphrase
 from wgcluster.model import ModelError, read_cluster
 from wgcluster.nginx import NginxError
@@ -158,8 +159,8 @@ def _known_to_inspect(state: State) -> None:
 
 def _make_run(state: State, secrets: bool) -> Run:
     rows = rows_of(state.inventory)
-    keystore = Path(state.cwd or ".") / read_cluster(rows).keystore
-    registry = Registry.load(keystore)
+    registry = registry_of(rows, Path(state.cwd or "."))
+    keystore = registry.path
     cluster = read_cluster(rows, registry.clients())
     if not secrets:
         return Run(make_plan(cluster, registry.public_keys(), registry.client_keys()), registry)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from wgcluster.cluster import Client, Host
+from wgcluster.expect import misfits
 from wgcluster.faults import Fault, near
 from wgcluster.schema import Address, Network, SharedKeys
 
@@ -125,7 +126,7 @@ def _check_endpoints(hosts: Sequence[Host]) -> Iterator[Fault]:
         for key, where, endpoint in (public, inside):
             if endpoint is None:
                 continue
-            place = (where, str(endpoint.host).lower(), endpoint.port)
+            place = (where, str(endpoint.host).lower().removesuffix("."), endpoint.port)
             if place in owners:
                 wrong = f"{owners[place]} is dialled there, too; give each an address or a port of its own"
                 yield Fault(host.name, key, str(endpoint), wrong)
@@ -150,3 +151,13 @@ def _check_subnets(networks: Sequence[Network], hosts: Sequence[Host]) -> Iterat
     for (name, one), (other_name, other) in combinations(subnets, 2):
         if one.version == other.version and one.overlaps(other):
             yield Fault(name, "wg_subnets", str(one), f"overlaps {other} of {other_name}")
+
+
+def strange_expectations(
+    shared: SharedKeys, hosts: Sequence[Host], clients: Sequence[Client]
+) -> Iterator[Fault]:
+    """Each entry of ``wg_expect`` that names nobody."""
+    names = {host.name for host in hosts} | {client.name for client in clients}
+    names |= {str(subnet) for host in hosts for subnet in host.subnets}
+    for text, wrong in misfits(shared.wg_expect, names):
+        yield Fault("", "wg_expect", text, wrong)

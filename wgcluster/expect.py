@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+
+from wgcluster.words import some
 
 _EXPECTATION = re.compile(r"(\S+)\s*(!?->)\s*(\S+)")
 
@@ -31,3 +34,17 @@ def read_expectation(text: str) -> Expectation:
         raise ValueError('write it like "laptop -> cloud" or "guest !-> cloud"')
     source, arrow, destination = match.groups()
     return Expectation(source, destination, arrow == "->")
+
+
+def misfits(entries: Iterable[str], names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The entries of ``wg_expect`` that are not of the form, or name what is not among ``names``, and why."""
+    for text in entries:
+        try:
+            expectation = read_expectation(text)
+        except ValueError as error:
+            yield text, str(error)
+            continue
+        for name in (expectation.source, expectation.destination):
+            if name not in names:
+                there_are = some(sorted(names))
+                yield text, f"{name} is no host, client or wg_subnets network; there are {there_are}"

@@ -43,6 +43,7 @@ def site_numbers(hosts: Sequence[Host]) -> NDArray[np.int32]:
 
 
 def declared_links(hosts: Sequence[Host], linkable: Matrix, faults: list[Fault]) -> Matrix:
+    """The links of ``wg_links``; one that neither side can open is a fault, and among them all the same."""
     index = {host.name: i for i, host in enumerate(hosts)}
     linked: Matrix = np.zeros_like(linkable)
     for i, host in enumerate(hosts):
@@ -53,7 +54,7 @@ def declared_links(hosts: Sequence[Host], linkable: Matrix, faults: list[Fault])
                     Fault(host.name, "wg_links", name, "neither side can be dialled; give one a wg_endpoint")
                 )
             linked[i, j] = linked[j, i] = True
-    return linked & linkable
+    return linked
 
 
 def chosen_links(hosts: Sequence[Host], dials: Matrix, degree: int) -> Matrix:
@@ -62,9 +63,12 @@ def chosen_links(hosts: Sequence[Host], dials: Matrix, degree: int) -> Matrix:
     Hosts that everyone can dial stand on rings, each ring ordered by a hash of the name: two links a ring,
     and one ring keeps them together whichever of them is lost. An odd degree adds one link a host by pairing
     neighbours of one more ring. A host that not everyone can dial links to the ``degree`` dialled ones that
-    rank highest for the pair (rendezvous hashing). A host that joins a ring takes one link of it apart; it
-    takes each link of a host behind NAT with a chance of one in (dialled hosts).
-    Two rings may share a link; then a host has one link less.
+    rank highest for the pair (rendezvous hashing). Two rings may share a link; then a host has one link less.
+
+    A dialled host that joins takes apart at most one link a ring, and one of each host behind NAT that links
+    to it, on average ``degree`` / (dialled hosts) of them. With an odd degree some pairs are formed anew: of
+    2,000 hosts four on average and seven at most in trials. A host behind NAT that joins takes none apart.
+    With at most ``degree`` + 1 dialled hosts all of these are linked to each other.
     """
     names = [host.name for host in hosts]
     linked: Matrix = np.zeros((len(names), len(names)), np.bool_)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from wgcluster import schema
 from wgcluster.cluster import Client, Cluster, Endpoint, Host, OpenPort, VpnOnly
-from wgcluster.consistency import inconsistencies
+from wgcluster.consistency import inconsistencies, strange_expectations
 from wgcluster.faults import Fault, ModelError, told_once
 from wgcluster.schema import Address
 
@@ -26,6 +26,7 @@ __all__ = [
     "OpenPort",
     "Row",
     "VpnOnly",
+    "keystore_of",
     "read_cluster",
 ]
 
@@ -63,15 +64,16 @@ _STAND_INS: Mapping[str, str] = {
 _RESTS_ON: Mapping[str, frozenset[str]] = {
     "wg_masquerade": frozenset({"wg_gateway", "firewall"}),
     "wg_topology": frozenset({"wg_links", "wg_degree"}),
+    "wg_expect": frozenset({"wg_name", "wg_subnets"}),
 }
 
 
-def read_cluster(rows: Sequence[Row], clients: Sequence[Client] = ()) -> Cluster:
+def read_cluster(rows: Sequence[Row], clients: Sequence[Client] | None = None) -> Cluster:
     """The cluster that an inventory declares.
 
     Args:
         rows: every host of the inventory, also those a run leaves out.
-        clients: the road warriors of the key registry.
+        clients: the road warriors of the key registry; None: not known, so the cluster is without them.
 
     Raises:
         ModelError: with every fault found, each naming host, key, value and what would be right.
@@ -85,14 +87,16 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] = ()) -> Cluster
     hosts = [_read_host(row, faults) for row in known]
     wrong = {(fault.host, fault.key.partition("[")[0]) for fault in faults}
     wrong |= {("", key) for key in _OF_STRAYS if strays}
-    faults += [f for f in inconsistencies(shared, hosts, clients) if not _follows(f, wrong)]
+    faults += [f for f in inconsistencies(shared, hosts, clients or ()) if not _follows(f, wrong)]
     faults += [_stray(row, known) for row in strays]
+    if faults and clients is not None:  # by itself it is told with what else keeps a cluster from its plan
+        faults += [f for f in strange_expectations(shared, hosts, clients) if not _follows(f, wrong)]
     if faults:
         raise ModelError(told_once(faults, {row.cluster_name for row in known}))
     return Cluster(
         networks=tuple(sorted(shared.wg_networks, key=lambda network: network.version)),
         hosts=tuple(sorted(hosts, key=lambda host: host.name)),
-        clients=tuple(sorted(clients, key=lambda client: client.name)),
+        clients=tuple(sorted(clients or (), key=lambda client: client.name)),
         interface=shared.wg_interface,
         topology=shared.wg_topology,
         degree=shared.wg_degree,
@@ -188,3 +192,8 @@ def _read_host(row: Row, faults: list[Fault]) -> Host:
             for one in keys.nginx_vpn_only
         ),
     )
+
+
+def keystore_of(rows: Sequence[Row]) -> str:
+    """Where an inventory, which may have faults, says that its key registry is."""
+    return _read_shared(rows, []).wg_keystore

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from wgcluster.expect import read_expectation
+from wgcluster.expect import misfits
 from wgcluster.model import Cluster, Fault, Host
-from wgcluster.topology import some
+from wgcluster.words import some
 
 
 def gateways_of(cluster: Cluster) -> dict[str, Host]:
@@ -71,17 +71,5 @@ def _check_families(cluster: Cluster) -> Iterator[Fault]:
 def _check_expectations(cluster: Cluster) -> Iterator[Fault]:
     names = {host.name for host in cluster.hosts} | {client.name for client in cluster.clients}
     names |= {str(subnet) for host in cluster.hosts for subnet in host.subnets}
-    for text in cluster.expect:
-        try:
-            expectation = read_expectation(text)
-        except ValueError as error:
-            yield Fault("", "wg_expect", text, str(error))
-            continue
-        for name in (expectation.source, expectation.destination):
-            if name not in names:
-                yield Fault(
-                    "",
-                    "wg_expect",
-                    text,
-                    f"{name} is no host, client or wg_subnets network; there are {some(sorted(names))}",
-                )
+    for text, wrong in misfits(cluster.expect, names):
+        yield Fault("", "wg_expect", text, wrong)

@@ -41,10 +41,9 @@ _NOBODYS = (IPv4Network("0.0.0.0/8"), IPv4Network("127.0.0.0/8"), IPv4Network("2
 # Global (RFC 4291, 2.4), private (RFC 4193), NAT64 (RFC 6052, 2.1; RFC 8215). Not link-local: that needs the
 # name of an interface, and each peer has names of its own.
 _UNICAST = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"), IPv6Network("64:ff9b::/32"))
-# RFC 1123, 2.1: labels of letters, digits and hyphens
-_DNS_NAME = re.compile(
-    r"(?=.{1,253}$)[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
-)
+# RFC 1123, 2.1: labels of letters, digits and hyphens; and RFC 1034, 3.1: a dot ends a name that is complete
+_LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_DNS_NAME = re.compile(rf"(?=.{{1,253}}\.?$){_LABEL}(\.{_LABEL})*\.?")
 # What a host may be called: it stands in comments of a config, in keys.yml and in wg_links.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 

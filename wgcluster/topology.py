@@ -7,15 +7,15 @@ shortest by integer weights that make every path unique, and a unique shortest p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wgcluster.links import Matrix, chosen_links, declared_links, dials_of, site_numbers
-from wgcluster.model import Cluster, Fault, Host
+from wgcluster.model import Cluster, Fault
 from wgcluster.routes import NOWHERE, first_hops, gateway_ranks
+from wgcluster.words import some
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,22 @@ class Topology:
 
 
 def make_topology(cluster: Cluster) -> tuple[Topology, list[Fault]]:
-    """Links and routes, and what is wrong with them; with faults the routes are incomplete."""
+    """Links and routes, and what is wrong with them.
+
+    With faults the links and routes are those there would be without them, so that what one fault leads to
+    (a site without a gateway is a piece of its own) is not told as another.
+
+    What a host that joins changes between two others: a way that lost a link takes another; a way gives way
+    to one over a link that was not there, if that has no more links; and one that led through a gateway moves
+    if the new one is a gateway that comes before it by name (in ``sites``, one of the same site). All else
+    stays: ways depend on links and names alone. ``chosen_links`` says how few links move with a degree.
+    """
     hosts = cluster.hosts
     dials = dials_of(hosts)
+    gateways = np.array([host.gateway for host in hosts])
+    faults = _check_gateways(cluster, dials, gateways)
     linkable = dials | dials.T
-    relays = gateways = np.array([host.gateway for host in hosts])
-    faults = _check_gateways(cluster, dials)
+    relays = gateways
     match cluster.topology:
         case "mesh":
             linked = linkable
@@ -62,27 +72,28 @@ def make_topology(cluster: Cluster) -> tuple[Topology, list[Fault]]:
     return topology, faults + _check_pieces(cluster, topology)
 
 
-def _check_gateways(cluster: Cluster, dials: Matrix) -> list[Fault]:
-    faults = [
-        Fault(host.name, "wg_gateway", True, "nobody can dial this gateway; give it a wg_endpoint")
-        for i, host in enumerate(cluster.hosts)
-        if host.gateway and host.endpoint is None and not dials[:, i].any()
-    ]
-    if cluster.topology == "sites":
-        sites: dict[str | None, list[Host]] = {}
-        for host in cluster.hosts:
-            sites.setdefault(host.site, []).append(host)
-        if len(sites) > 1:
-            faults += [
-                Fault(
-                    "",
-                    "wg_gateway",
-                    None,
-                    f"site {site} has no gateway; set it on one of {some(h.name for h in members)}",
-                )
-                for site, members in sites.items()
-                if not any(host.gateway for host in members)
-            ]
+def _check_gateways(cluster: Cluster, dials: Matrix, gateways: NDArray[np.bool_]) -> list[Fault]:
+    """What is wrong with gateways, mended in ``dials`` and ``gateways``."""
+    faults = []
+    for i, host in enumerate(cluster.hosts):
+        if host.gateway and host.endpoint is None and not dials[:, i].any():
+            faults.append(
+                Fault(host.name, "wg_gateway", True, "nobody can dial this gateway; give it a wg_endpoint")
+            )
+            dials[:, i] = True
+            dials[i, i] = False
+    sites: dict[str | None, list[int]] = {}
+    for i, host in enumerate(cluster.hosts):
+        sites.setdefault(host.site, []).append(i)
+    if cluster.topology != "sites" or len(sites) == 1:
+        return faults
+    for site, members in sites.items():
+        if not gateways[members].any():
+            names = some(cluster.hosts[i].name for i in members)
+            faults.append(
+                Fault("", "wg_gateway", None, f"site {site} has no gateway; set it on one of {names}")
+            )
+            gateways[members] = True
     return faults
 
 
@@ -127,9 +138,3 @@ def _pieces(linked: Matrix) -> list[list[int]]:
         left &= ~piece
         pieces.append(np.flatnonzero(piece).tolist())
     return sorted(pieces, key=lambda piece: -len(piece))
-
-
-def some(names: Iterable[str]) -> str:
-    """The first ten names, and how many more there are."""
-    listed = list(names)
-    return ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")

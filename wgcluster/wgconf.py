@@ -15,7 +15,6 @@ MARK = "# wgcluster: written by the deploy, which puts back whatever is changed 
 NO_REDIRECTS = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"
 
 _OFTEN_SHARED = 16  # networks: a peer that stands for itself alone has few
-_OFTEN_SHARED_TEXT = 1000  # characters of such a section, at most
 _SECTION = "\n[Peer]\n"
 
 _SECRET = re.compile(r"^([\s#;]*(?:PrivateKey|PresharedKey)\s*[=:\s]\s*)\S.*$", re.IGNORECASE | re.MULTILINE)
@@ -135,46 +134,34 @@ def mask(text: str) -> str:
     return _SECRET.sub(rf"\1{HIDDEN}", text)
 
 
-def parse(text: str, seen: dict[str, ParsedPeer] | None = None) -> ParsedConfig:
-    """Read a config as wg-quick and wg do: keys in any case, ``#`` begins a comment anywhere.
+def cut(text: str) -> list[str]:
+    """A config in pieces: what stands in front of the first ``[Peer]`` line, then what stands below each.
 
-    Args:
-        text: the whole config.
-        seen: pass the same for every host of a cluster: a section that stands in many configs to the
-            letter is read once and its ParsedPeer shared between them.
-
-    Raises:
-        WgConfError: for a line that is neither, a key outside a section, or a number that is none.
+    Only lines just as ``render`` writes them count. Pieces recur in the configs of a cluster to the letter,
+    so that one who reads them all need read each but once: the first with ``parse``, the others with
+    ``parse_peer``.
     """
-    if seen is None:
-        return _parse(text)
-    head, *sections = text.split(_SECTION)
-    config = _parse(head)
-    try:
-        config.peers += [seen[section] for section in sections]
-        return config
-    except KeyError:
-        pass
-    for section in sections:
-        peer = seen.get(section) or _one_peer(section)
-        if peer is None:
-            return _parse(text)  # written in another way: read it line by line
-        if len(section) < _OFTEN_SHARED_TEXT:
-            seen[section] = peer
-        config.peers.append(peer)
-    return config
+    return text.split(_SECTION)
 
 
-def _one_peer(section: str) -> ParsedPeer | None:
-    """What stands below one ``[Peer]`` line; None if another section begins there, or it has a fault."""
+def parse_peer(piece: str) -> ParsedPeer | None:
+    """What stands below one ``[Peer]`` line; None if the whole text must be read with ``parse``.
+
+    That is so if another section begins in the piece, or if it has a fault, whose line only the whole shows.
+    """
     try:
-        config = _parse(_SECTION + section)
+        config = parse(_SECTION + piece)
     except WgConfError:
         return None
     return config.peers[0] if config == ParsedConfig(peers=config.peers[:1]) else None
 
 
-def _parse(text: str) -> ParsedConfig:
+def parse(text: str) -> ParsedConfig:
+    """Read a config as wg-quick and wg do: keys in any case, ``#`` begins a comment anywhere.
+
+    Raises:
+        WgConfError: for a line that is neither, a key outside a section, or a number that is none.
+    """
     config = ParsedConfig()
     peer: ParsedPeer | None = None
     section = ""

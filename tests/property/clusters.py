@@ -109,6 +109,23 @@ def _linked(draw: st.DrawFn, hosts: list[Host]) -> list[Host]:
     return [replace(host, links=tuple(sorted(names))) for host, names in zip(hosts, links, strict=True)]
 
 
+def many(count: int, degree: int, behind_nat: int, salt: int) -> Cluster:
+    """Hosts whose names, and so whose rings, depend on ``salt``; the first ``behind_nat`` nobody can dial."""
+    return Cluster(
+        networks=(ip_network("10.0.0.0/16"),),
+        topology="partial",
+        degree=degree,
+        hosts=tuple(
+            Host(
+                name=f"h{i:03}-{salt}",
+                addresses=(ip_address("10.0.0.1") + i,),
+                endpoint=None if i < behind_nat else Endpoint(ip_address("198.18.0.1") + i, 51820),
+            )
+            for i in range(count)
+        ),
+    )
+
+
 def rows_of(cluster: Cluster) -> list[Row]:
     """The inventory that declares the cluster, but for its clients."""
     shared: dict[str, Any] = {

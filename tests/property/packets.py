@@ -116,7 +116,8 @@ class World:
         family: Family = 4 if source.version == 4 else 6
         states = frozenset({state})
         came_from_tunnel = False
-        for _ in range(65):
+        ttl = 64
+        while True:
             if came_from_tunnel and (at_original := at.translated.get((goal, source))) is not None:
                 goal = at_original  # the connection table, before routing
             tunnel = at.text.interface
@@ -125,13 +126,16 @@ class World:
                 if goal in at.addresses or network is None:
                     return at, source, goal
                 inward = Packet(in_interface=tunnel, destination=network, state=states)
-                return (at, source, goal) if at.forwards(family, inward) else None
+                return (at, source, goal) if ttl > 1 and at.forwards(family, inward) else None
             home = at.network_of(source) if not came_from_tunnel and source not in at.addresses else None
             if came_from_tunnel and not at.forwards(family, Packet(tunnel, tunnel, state=states)):
                 return None
             if home is not None and not at.forwards(
                 family, Packet(out_interface=tunnel, source=home, state=states)
             ):
+                return None
+            ttl -= came_from_tunnel or home is not None
+            if not ttl:
                 return None
             peer = at.peer_for(goal)
             if peer is None or (receiver := self.by_key.get(peer.public_key)) is None:
@@ -147,7 +151,6 @@ class World:
             if back is None or receiver.at_home(source) or back.public_key != at.text.public_key:
                 return None
             at, came_from_tunnel = receiver, True
-        return None
 
     @staticmethod
     def _up(at: Machine, peer: ParsedPeer, receiver: Machine, up: set[frozenset[int]]) -> bool:

@@ -553,6 +553,7 @@ def test_a_whole_cluster_as_declared() -> None:
         ("198.51.100.2", Endpoint(ip_address("198.51.100.2"), 51820), "198.51.100.2:51820"),
         ("198.51.100.2:1", Endpoint(ip_address("198.51.100.2"), 1), "198.51.100.2:1"),
         ("root.example.org", Endpoint("root.example.org", 51820), "root.example.org:51820"),
+        ("root.example.org.:1", Endpoint("root.example.org.", 1), "root.example.org.:1"),
         ("[2001:db8::1]", Endpoint(ip_address("2001:db8::1"), 51820), "[2001:db8::1]:51820"),
         ("[2001:db8::1]:65535", Endpoint(ip_address("2001:db8::1"), 65535), "[2001:db8::1]:65535"),
     ],

@@ -247,8 +247,36 @@ FAULTS = [
             host("b2", 3, site="fra"),
             topology="sites",
         ),
-        ["wg_gateway: site fra has no gateway; set it on one of b1, b2", "the cluster is in 2 pieces"],
+        ["wg_gateway: site fra has no gateway; set it on one of b1, b2"],
         id="a site without a gateway",
+    ),
+    pytest.param(
+        cluster(
+            host("a1", 1, site="ams", gateway=True),
+            host("a2", 2, False, site="ams"),
+            host("b1", 3, False, site="fra"),
+            host("c1", 4, False, site="sin"),
+            topology="sites",
+        ),
+        [
+            "wg_gateway: site fra has no gateway; set it on one of b1",
+            "wg_gateway: site sin has no gateway; set it on one of c1",
+        ],
+        id="two sites without a gateway, both behind NAT",
+    ),
+    pytest.param(
+        cluster(
+            host("a1", 1, site="ams", gateway=True),
+            host("b1", 3, site="fra"),
+            host("c1", 4, False, site="sin", gateway=True),
+            host("c2", 5, False, site="sin"),
+            topology="sites",
+        ),
+        [
+            "wg_gateway: site fra has no gateway; set it on one of b1",
+            "c1: wg_gateway = True: nobody can dial this gateway; give it a wg_endpoint",
+        ],
+        id="a site without a gateway, and another's gateway that nobody can dial",
     ),
     pytest.param(
         cluster(host("a", 1, False, gateway=True), host("b", 2)),
@@ -257,7 +285,7 @@ FAULTS = [
     ),
     pytest.param(
         linked(("a", "b"), ("b", "c"), ("c", "d"), nat="cd"),
-        ["c: wg_links = 'd': neither side can be dialled; give one a wg_endpoint", "(1) a, b, c; (2) d"],
+        ["c: wg_links = 'd': neither side can be dialled; give one a wg_endpoint"],
         id="a link nobody can open",
     ),
     pytest.param(
@@ -318,6 +346,14 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(PlanError) as error:
         planned(of)
     assert [fault.key for fault in error.value.faults] == ["wg_links", "wg_topology", "gateway", "wg_expect"]
+
+
+def test_a_fault_is_told_beside_another_that_is_not_its_cause() -> None:
+    """Nobody can open the link of a and b; could they, d would still have none."""
+    with pytest.raises(PlanError) as error:
+        planned(linked(("a", "b"), ("b", "c"), count=4, nat="ab"))
+    assert [fault.key for fault in error.value.faults] == ["wg_links", "wg_topology"]
+    assert "(1) a, b, c; (2) d" in str(error.value)
 
 
 @pytest.mark.parametrize("of", [article(), two_sites(), line(5)], ids=["mesh", "sites", "partial"])

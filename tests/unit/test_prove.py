@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from ipaddress import ip_network
+from itertools import product
 
 import pytest
 
+from tests.property.packets import World
 from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
 from wgcluster.iptables import Chain, Tables, parse_save
 from wgcluster.model import Cluster, Endpoint
@@ -279,6 +281,27 @@ def test_one_address_and_port_for_two_hosts() -> None:
     ).ok
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("web.example:51820", "Web.Example:51820"),
+        ("web.example:51820", "web.example.:51820"),
+        ("WEB.example.:51820", "web.EXAMPLE:51820"),
+        ("[2001:db8::1]:51820", "[2001:DB8:0::1]:51820"),
+    ],
+)
+def test_one_endpoint_spelled_in_two_ways_is_one(one: str, other: str) -> None:
+    found = texts(article())
+    config = found["backup"].config
+    for old, new in (("198.18.0.2:51820", one), ("198.18.0.3:51820", other)):
+        config = config.replace(old, new)
+    plain = one.lower().replace(".:", ":")
+    proof = prove_texts((found | {"backup": replace(found["backup"], config=config)}).values())
+    assert f"{plain} is the endpoint of cloud and root: give each a port of its own" in messages(proof)
+    config = config.replace(other, other.replace("51820", "51821"))
+    assert prove_texts((found | {"backup": replace(found["backup"], config=config)}).values()).ok
+
+
 def test_one_private_address_in_two_sites_is_no_fault() -> None:
     of = two_sites()
     private: Address = ip_network("10.9.0.1/32").network_address
@@ -301,6 +324,29 @@ def test_a_text_that_cannot_be_read() -> None:
     assert "cloud: its config cannot be read: line 7" in messages(proof)
 
 
+@pytest.mark.parametrize("header", ["[peer]", "[Peer] # by hand", "\t[PEER]"])
+def test_a_text_written_in_another_way_is_read_all_the_same(header: str) -> None:
+    found = texts(article())
+    head, one, other = found["root"].config.split("[Peer]\n")[:3]
+    for config in (
+        found["root"].config.replace("[Peer]", header),
+        found["root"].config.replace("[Peer]", header, 1),
+        found["root"].config.replace("[Peer]\n" + other, f"{header}\n{other}"),
+    ):
+        assert config != found["root"].config
+        assert prove_texts((found | {"root": replace(found["root"], config=config)}).values()).ok
+    swapped = f"{head}[Peer]\n{other}{header}\n{one}"  # the laptop is missing
+    proof = prove_texts((found | {"root": replace(found["root"], config=swapped)}).values())
+    assert {pair for pair in broken(proof) if "laptop" not in pair} == set()
+    assert ("root", "laptop") in broken(proof)
+
+
+def test_a_machine_alone_with_a_peer_that_nobody_is() -> None:
+    alone = MachineText("root", "key-root", texts(article())["root"].config)
+    proof = prove_texts([alone])
+    assert messages(proof).count("root: no machine has the key") == 3
+
+
 def test_a_way_too_long_for_a_packet() -> None:
     assert prove(planned(line(65))).ok
     proof = prove(planned(line(67)))
@@ -308,6 +354,41 @@ def test_a_way_too_long_for_a_packet() -> None:
         pair for a, b in (("h00", "h65"), ("h01", "h66"), ("h00", "h66")) for pair in ((a, b), (b, a))
     }
     assert "still under way when its time to live ends" in messages(proof)
+
+
+@pytest.mark.parametrize(
+    ("links", "lost"),
+    [
+        (62, set()),
+        (63, {("a", "z")}),
+        (64, {("a", "z"), ("h00", "z"), ("a", "last")}),
+        (65, {("a", "z"), ("h00", "z"), ("a", "last"), ("h00", "last")}),
+    ],
+)
+def test_the_way_from_and_into_a_network_behind_a_host_counts(links: int, lost: set[tuple[str, str]]) -> None:
+    """A packet lives for 63 hosts that forward it; whoever has the network behind it is one of them."""
+    first, *between, last = line(links + 1).hosts
+    ends = {"a": ip_network("172.16.0.0/24"), "z": ip_network("172.17.0.0/24")}
+    first, last = replace(first, subnets=(ends["a"],)), replace(last, subnets=(ends["z"],))
+    found = list(texts_of(planned(replace(line(links + 1), hosts=(first, *between, last)))))
+    proof, world = prove_texts(found), World(found)
+    by_name = {name: (name, machine, addresses[0]) for name, machine, addresses in world.nodes()}
+    nodes = {
+        "h00": by_name["h00"],
+        "last": by_name[last.name],
+        **{name: by_name[str(network)] for name, network in ends.items()},
+    }
+    for a, z in product(("h00", "a"), ("last", "z")):
+        for one, other in ((a, z), (z, a)):
+            source, sender, origin = nodes[one]
+            destination, receiver, goal = nodes[other]
+            assert (proof.verdict(source, destination) == "lost") == ((a, z) in lost)
+            assert world.reaches(sender, origin, receiver, goal) == ((a, z) not in lost)
+    if links == 63:
+        assert (
+            f"172.16.0.0/24 -> 172.17.0.0/24: hop 63, {last.name}: still under way when its time to live"
+            in messages(proof)
+        )
 
 
 def test_a_circle() -> None:

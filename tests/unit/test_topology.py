@@ -12,7 +12,8 @@ import pytest
 from tests.unit.small_clusters import cluster, host, line, planned, two_sites
 from wgcluster.model import Cluster, Host
 from wgcluster.routes import NOWHERE
-from wgcluster.topology import make_topology, some
+from wgcluster.topology import make_topology
+from wgcluster.words import some
 
 
 def way(of: Cluster, source: str, destination: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wgcluster.plan import HostPlan, Peer
-from wgcluster.wgconf import ParsedPeer, WgConfError, mask, parse, render
+from wgcluster.wgconf import ParsedPeer, WgConfError, mask, parse, parse_peer, render
 
 KEY, CLOUD, LAPTOP, SHARED = (letter * 42 + "A=" for letter in "KCLS")
 ROOT = HostPlan(
@@ -114,6 +114,14 @@ def test_a_keepalive_of_zero_is_none() -> None:
     ],
 )
 def test_what_is_no_config_is_refused_with_its_line(text: str, message: str) -> None:
-    for seen in (None, dict[str, ParsedPeer]()):
-        with pytest.raises(WgConfError, match=re.escape(message)):
-            parse(text, seen)
+    with pytest.raises(WgConfError, match=re.escape(message)):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["PublicKey = k\n[Interface]\nMTU = 1420\n", "PublicKey = k\n[peer]\n", "Colour = blue\n", "PublicKey\n"],
+)
+def test_a_piece_that_is_more_or_less_than_a_peer_is_none(piece: str) -> None:
+    assert parse_peer("PublicKey = k\n") == ParsedPeer("k")
+    assert parse_peer(piece) is None

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from wgcluster.commands.printing import console, print_json, table
-from wgcluster.commands.reading import read
+from wgcluster.commands.reading import CommandError, read
+from wgcluster.keystore import KeystoreError
 from wgcluster.model import ModelError
 from wgcluster.plan import PlanError
 from wgcluster.prove import Proof, Verdict, prove
@@ -30,13 +31,14 @@ _WORDS: Mapping[Verdict, tuple[str, str]] = {
 
 
 def check(args: Namespace) -> int:
-    """``check``: status 1 if the inventory has a fault or a packet is lost."""
+    """``check``: status 1 if the inventory has a fault or a packet is lost; a program gets either as JSON."""
     try:
         proof = prove(read(args.inventory).plan())
-    except (ModelError, PlanError) as error:
+    except (CommandError, KeystoreError, ModelError, PlanError) as error:
         if not args.json:
             raise
-        print_json({"ok": False, "faults": [{"message": str(fault)} for fault in error.faults]})
+        faults = error.faults if isinstance(error, ModelError | PlanError) else [error]
+        print_json({"ok": False, "faults": [{"message": str(fault)} for fault in faults]})
         return 1
     if args.json:
         print_json(proof.as_dict())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from wgcluster.declared import registry_of
 from wgcluster.keystore import Registry, passphrase
 from wgcluster.model import Cluster, Row, read_cluster
 from wgcluster.plan import HostPlan, Plan, make_plan
@@ -61,13 +64,14 @@ def read(inventory: Path) -> Reading:
         ModelError, KeystoreError: they do not hold what they should.
     """
     try:
-        rows = load_rows(inventory)
+        with redirect_stdout(sys.stderr):  # what an inventory prints must not spoil the JSON of a command
+            rows = load_rows(inventory)
     except FileNotFoundError as error:
         raise CommandError(str(error)) from None
-    except Exception as error:  # an inventory is a program, so anything may come out of it
+    except (Exception, SystemExit) as error:  # an inventory is a program, so anything may come out of it
         own = error.__context__ or error  # pyinfra wraps what comes out
         raise CommandError(f"{_where(own, inventory)}: {type(own).__name__}: {own}") from None
-    return Reading(rows, Registry.load(inventory.parent / read_cluster(rows).keystore))
+    return Reading(rows, registry_of(rows, inventory.parent))
 
 
 def _where(error: BaseException, inventory: Path) -> str:

@@ -151,16 +151,18 @@ def _endpoints_twice(ground: Ground) -> Iterator[Finding]:
 
     Two sites may use the same private address, each for itself.
     """
-    peers, sites = ground.reading.peers, [machine.site for machine in ground.machines]
+    reading, sites = ground.reading, [machine.site for machine in ground.machines]
     number = {site: i for i, site in enumerate(dict.fromkeys(sites))}
-    site_of = np.array([number[site] for site in sites], np.int64)
-    uses: set[tuple[int, int, bool]] = set()
-    for i, sections in enumerate(ground.reading.sections):
-        machine = ground.machine_of_key[peers.key[sections]]
-        fine = (peers.endpoint[sections] != NONE) & (machine >= 0)
-        endpoint, machine = peers.endpoint[sections][fine], machine[fine]
-        inside = (site_of[machine] == site_of[i]) & (sites[i] is not None)
-        uses.update(zip(endpoint.tolist(), machine.tolist(), inside.tolist(), strict=True))
+    site_of = np.array([-1 - i if site is None else number[site] for i, site in enumerate(sites)], np.int32)
+    owner = ground.machine_of_key[reading.peers.key]
+    by = np.repeat(site_of, np.diff(reading.start))
+    seen = np.zeros((len(owner), 2), np.bool_)  # [section, 1]: it stands in a text of its machine's site
+    seen[reading.section, (site_of[np.maximum(owner, 0)][reading.section] == by).astype(np.intp)] = True
+    seen[(reading.peers.endpoint == NONE) | (owner < 0)] = False
+    uses = {
+        (int(reading.peers.endpoint[section]), int(owner[section]), bool(inside))
+        for section, inside in np.argwhere(seen)
+    }
     anywhere = {(address, holder) for address, holder, inside in uses if not inside}
     holders: dict[int, dict[int, str | None]] = {}
     for address, holder, _ in uses:

@@ -76,7 +76,7 @@ def explain(ground: Ground, broken: Broken, i: int) -> tuple[str, str]:
         case Why.OUTWARD:
             return names[at], _forward(ground, at, family, "from the network behind it into the tunnel")
         case Why.HOPS:
-            return names[at], "still under way when its time to live ends: the way is too long or a circle"
+            return names[to], "still under way when its time to live ends: the way is too long or a circle"
 
 
 def _link(ground: Ground, at: int, to: int) -> str:

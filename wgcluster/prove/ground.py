@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from wgcluster.iptables import Match, Packet, match, target, verdict
 from wgcluster.prefixes import Network
-from wgcluster.prove.read import NONE, Flags, Ints, Reading
+from wgcluster.prove.read import NONE, Flags, Indices, Ints, Reading
 from wgcluster.prove.texts import Family, MachineText
 
 Route = NDArray[np.int32]
 
 STRANGER = -2  # in ``Ground.route``: AllowedIPs give it to a peer whose key no machine here holds
+_AT_ONCE = 1 << 20  # entries of ``Ground.route`` filled at a time: bounds the memory
 FAMILIES: tuple[Family, Family] = (4, 6)
 
 
@@ -125,49 +126,86 @@ class Ground:
 
     def _links(self) -> tuple[Flags, Flags]:
         """[a, b]: a has b as a peer; a packet of a gets the link to b up, if it is not up already."""
-        count = len(self.machines)
-        peers = self.reading.peers
+        count, peers, reading = len(self.machines), self.reading.peers, self.reading
         has = np.zeros((count, count), np.bool_)
         dials, keeps = has.copy(), has.copy()
         secret = np.full((count, count), NONE, np.int32)
-        for i, sections in enumerate(self.reading.sections):
-            others = self.machine_of_key[peers.key[sections]]
-            for key in peers.key[sections[others == STRANGER]]:
+        holder = self.machine_of_key[peers.key]
+        section, other = reading.section, holder[reading.section]
+        machine = np.repeat(np.arange(count), np.diff(reading.start))
+        if (holder == STRANGER).any():
+            ours = other != STRANGER
+            section, other, machine = section[ours], other[ours], machine[ours]
+        has[machine, other] = True
+        dials[machine, other] = (peers.endpoint != NONE)[section]
+        keeps[machine, other] = peers.keepalive[section]
+        secret[machine, other] = peers.secret[section]
+        for i in np.flatnonzero(has.sum(axis=1) != np.diff(reading.start)).tolist():
+            key = peers.key[reading.sections_of(i)]
+            for one in key[self.machine_of_key[key] == STRANGER]:
                 self.faults.append(
-                    f"{self.machines[i].name}: no machine has the key {self.reading.keys[key]} of a peer"
+                    f"{self.machines[i].name}: no machine has the key {reading.keys[one]} of a peer"
                 )
-            if len(np.unique(peers.key[sections])) < len(sections):
+            if len(np.unique(key)) < len(key):
                 self.faults.append(f"{self.machines[i].name}: two peers have the same key")
-            sections, others = sections[others != STRANGER], others[others != STRANGER]
-            has[i, others] = True
-            dials[i, others] = peers.endpoint[sections] != NONE
-            keeps[i, others] = peers.keepalive[sections]
-            secret[i, others] = peers.secret[sections]
         # Whoever knows the way begins the handshake. Who does not must wait for the other side's keepalive.
         self.dials, self.same_secret = dials, secret == secret.T
         return has, has & has.T & self.same_secret & (dials | (dials & keeps).T)
 
     def _routes(self) -> Route:
         """[machine, atom]: whose AllowedIPs hold it by the longest prefix; itself if at home."""
-        peers, machines = self.reading.peers, self.machines
         low, high, exact = self._spans()
-        length = np.array([network.prefixlen for network in self.reading.prefixes], np.int64)
-        route = np.full((len(machines), len(self.atoms)), NONE, np.int32)
-        for i, sections in enumerate(self.reading.sections):
-            prefix, place = peers.prefixes_of(sections)
-            if machines[i].gateway is None and not exact[prefix].all():
-                self._note_width(i, sections, prefix, place, exact)
-            by_length = np.argsort(length[prefix], kind="stable")  # WireGuard: of two equal the last has it
-            prefix, place = prefix[by_length], place[by_length]
-            size = high[prefix] - low[prefix]
-            atom = np.repeat(low[prefix] - (np.cumsum(size) - size), size) + np.arange(size.sum())
-            holder = np.repeat(place, size)
-            route[i, atom] = self.machine_of_key[peers.key[sections]][holder]
-            if machines[i].gateway is None:
-                self._note_overlap(i, sections, atom, holder)
+        route = np.full((len(self.machines), len(self.atoms)), NONE, np.int32)
+        width = max(1, _AT_ONCE // max(1, len(self.atoms)))
         at_home = np.arange(len(self.atoms))
+        odd = np.zeros(len(self.machines), np.bool_)
+        for first in range(0, len(self.machines), width):
+            block = slice(first, first + width)
+            odd[block] = self._fill(route[block], first, low, high, exact)
+        odd[self.owner[route[self.owner, at_home] != NONE]] = True
+        for i in np.flatnonzero(odd).tolist():
+            self._fill_one(route[i], i, low, high, exact)
         route[self.owner, at_home] = self.owner
         return route
+
+    def _fill(self, route: Route, first: int, low: Ints, high: Ints, exact: Flags) -> Flags:
+        """Routes of the machines from ``first`` on, as if no two prefixes of one overlapped.
+
+        Returns the machines for which this may be wrong, or of which there is something to tell.
+        """
+        peers, start = self.reading.peers, self.reading.start[first : first + len(route) + 1]
+        section = self.reading.section[start[0] : start[-1]]
+        prefix, place = peers.prefixes_of(section)
+        machine = np.repeat(np.arange(len(route)), np.diff(start))[place]
+        holder = self.machine_of_key[peers.key[section]][place]
+        odd = np.zeros(len(route), np.bool_)
+        if not exact.all():
+            odd[machine[~exact[prefix]]] = True
+        atom, size = low[prefix], (high - low)[prefix]
+        if not (size == 1).all():
+            atom = np.repeat(atom - (np.cumsum(size) - size), size) + np.arange(size.sum())
+            machine, holder = np.repeat(machine, size), np.repeat(holder, size)
+        route[machine, atom] = holder
+        told = np.bincount(machine, minlength=len(route))
+        odd |= (route != NONE).sum(axis=1) != told
+        return odd
+
+    def _fill_one(self, route: Route, i: int, low: Ints, high: Ints, exact: Flags) -> None:
+        """The routes of one machine, and what is wrong with its AllowedIPs, those of a road warrior aside."""
+        peers, sections = self.reading.peers, self.reading.sections_of(i)
+        prefix, place = peers.prefixes_of(sections)
+        if self.machines[i].gateway is None:
+            self._note_width(i, sections, prefix, place, exact)
+        length = np.array([self.reading.prefixes[j].prefixlen for j in prefix], np.int64)
+        by_length = np.argsort(length, kind="stable")  # WireGuard: of two equal the last has it
+        prefix, place = prefix[by_length], place[by_length]
+        size = high[prefix] - low[prefix]
+        atom = np.repeat(low[prefix] - (np.cumsum(size) - size), size) + np.arange(size.sum())
+        holder = np.repeat(place, size)
+        route[:] = NONE
+        route[atom] = self.machine_of_key[peers.key[sections]][holder]
+        if self.machines[i].gateway is None:
+            self._note_overlap(i, sections, atom, holder)
 
     def _spans(self) -> tuple[Ints, Ints, Flags]:
         """[prefix]: the atoms it holds, from and up to; whether they are all that it holds."""
@@ -186,14 +224,14 @@ class Ground:
             exact.append(total[end] - total[begin] == network.num_addresses)
         return np.array(low, np.int64), np.array(high, np.int64), np.array(exact, np.bool_)
 
-    def _note_width(self, i: int, sections: Ints, prefix: Ints, place: Ints, exact: Flags) -> None:
+    def _note_width(self, i: int, sections: Indices, prefix: Indices, place: Ints, exact: Flags) -> None:
         for j in np.flatnonzero(~exact[prefix]):
             self.faults.append(
                 f"{self.machines[i].name}: AllowedIPs of {self._peer(sections[place[j]])} hold"
                 f" {self.reading.prefixes[prefix[j]]}, in which addresses belong to nobody"
             )
 
-    def _note_overlap(self, i: int, sections: Ints, atom: Ints, holder: Ints) -> None:
+    def _note_overlap(self, i: int, sections: Indices, atom: Ints, holder: Ints) -> None:
         held = np.bincount(atom, minlength=len(self.atoms))
         for a in np.flatnonzero(held > 1):
             by = sorted({self._peer(sections[h]) for h in holder[atom == a]})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +17,10 @@ from wgcluster.prefixes import Network
 from wgcluster.prove.texts import MachineText
 
 Ints = NDArray[np.int64]
+Indices = NDArray[np.int32]  # of what there may be millions
 Flags = NDArray[np.bool_]
 
 NONE = -1
-_FEW = 16  # prefixes: a section with more hardly stands in two configs to the letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,17 @@ class Peers:
     keepalive: Flags
     secret: Ints  # number of the preshared key or NONE
     begin: Ints  # where its AllowedIPs begin in ``prefix``; one entry more than the others
-    prefix: Ints  # index in ``Reading.prefixes``
+    prefix: Indices  # index in ``Reading.prefixes``
 
-    def prefixes_of(self, sections: Ints) -> tuple[Ints, Ints]:
+    def prefixes_of(self, sections: Indices) -> tuple[Indices, Ints]:
         """All AllowedIPs of some sections, in order, each with the place of its section."""
-        counts = self.begin[sections + 1] - self.begin[sections]
+        first = self.begin[sections]
+        counts = self.begin[sections + 1] - first
         place = np.repeat(np.arange(len(sections)), counts)
-        offset = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return self.prefix[self.begin[sections][place] + offset], place
+        if len(place) == len(sections) and (counts == 1).all():
+            return self.prefix[first], place
+        offset = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+        return self.prefix[offset], place
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,80 +51,120 @@ class Reading:
 
     machines: tuple[MachineText, ...]
     addresses: tuple[tuple[IPv4Interface | IPv6Interface, ...], ...]  # of each machine
-    sections: tuple[Ints, ...]  # of each machine: its peers, as indices of ``peers``
+    section: Indices  # the peers of all machines, one machine after the other, as indices of ``peers``
+    start: Ints  # where those of each machine begin in ``section``; one entry more than there are machines
     peers: Peers
     keys: tuple[str, ...]
-    endpoints: tuple[str, ...]
+    endpoints: tuple[str, ...]  # each once, however it is spelled
     prefixes: tuple[Network, ...]
+
+    def sections_of(self, machine: int) -> Indices:
+        """The peers of one machine."""
+        return self.section[self.start[machine] : self.start[machine + 1]]
 
 
 def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
     """Parse all texts; one that cannot be read adds to ``faults`` and counts as empty."""
     machines: list[MachineText] = []
     addresses: list[tuple[IPv4Interface | IPv6Interface, ...]] = []
-    sections: list[Ints] = []
-    seen: dict[str, wgconf.ParsedPeer] = {}
-    known: dict[int, int] = {}  # section by the identity of its ParsedPeer, which must stay alive
-    kept: list[wgconf.ParsedPeer] = []
-    keys: dict[str, int] = {}
-    endpoints: dict[str, int] = {}
-    secrets: dict[str, int] = {}
-    prefixes: dict[str, int] = {}
-    rows: list[tuple[int, int, bool, int]] = []
-    begin, listed = [0], []
-
-    def number(peer: wgconf.ParsedPeer) -> int:
-        if id(peer) in known:
-            return known[id(peer)]
-        rows.append(
-            (
-                keys.setdefault(peer.public_key, len(keys)),
-                NONE if peer.endpoint is None else endpoints.setdefault(peer.endpoint, len(endpoints)),
-                peer.keepalive is not None,
-                NONE if peer.preshared_key is None else secrets.setdefault(peer.preshared_key, len(secrets)),
-            )
-        )
-        try:
-            listed.extend([prefixes[text] for text in peer.allowed_ips])
-        except KeyError:
-            listed.extend([prefixes.setdefault(text, len(prefixes)) for text in peer.allowed_ips])
-        begin.append(len(listed))
-        if len(peer.allowed_ips) <= _FEW:
-            known[id(peer)] = len(rows) - 1
-            kept.append(peer)
-        return len(rows) - 1
-
+    sections: list[Indices] = [np.zeros(0, np.int32)]
+    table = _Table()
     for machine in texts:
         machines.append(machine)
         try:
-            config = wgconf.parse(machine.config, seen)
-            own = tuple(ip_interface(text) for text in config.addresses)
+            interfaces, found = table.read(machine.config)
+            own = tuple(ip_interface(text) for text in interfaces)
         except ValueError as error:
             faults.append(f"{machine.name}: its config cannot be read: {error}")
-            config, own = wgconf.ParsedConfig(), ()
+            own, found = (), sections[0]
         addresses.append(own)
-        try:
-            section = [known[id(peer)] for peer in config.peers]
-        except KeyError:
-            section = [number(peer) for peer in config.peers]
-        sections.append(np.array(section, np.int64))
-    columns = np.array(rows, np.int64).reshape(-1, 4)
+        sections.append(found)
     return Reading(
         machines=tuple(machines),
         addresses=tuple(addresses),
-        sections=tuple(sections),
-        peers=Peers(
-            key=columns[:, 0],
-            endpoint=columns[:, 1],
-            keepalive=columns[:, 2].astype(np.bool_),
-            secret=columns[:, 3],
-            begin=np.array(begin, np.int64),
-            prefix=np.array(listed, np.int64),
-        ),
-        keys=tuple(keys),
-        endpoints=tuple(endpoints),
-        prefixes=tuple(_network(text, faults) for text in prefixes),
+        section=np.concatenate(sections),
+        start=np.array(list(accumulate(map(len, sections))), np.int64),
+        peers=table.peers(),
+        keys=tuple(table.keys),
+        endpoints=tuple(table.endpoints),
+        prefixes=tuple(_network(text, faults) for text in table.prefixes),
     )
+
+
+class _Numbers(dict[str, int]):
+    """The texts asked for, numbered in the order in which they first came."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = number = len(self)
+        return number
+
+
+class _Table:
+    """The different sections met so far."""
+
+    def __init__(self) -> None:
+        self.keys, self.endpoints, self.prefixes = _Numbers(), _Numbers(), _Numbers()
+        self._secrets = _Numbers()
+        self._known: dict[str, int] = {}  # row of a section by its text
+        self._rows: list[tuple[int, int, bool, int]] = []
+        self._begin, self._prefix = [0], array("i")
+
+    def read(self, text: str) -> tuple[tuple[str, ...], Indices]:
+        """The addresses of a config and the rows of its sections.
+
+        Raises:
+            WgConfError: the text is no config.
+        """
+        head, *pieces = wgconf.cut(text)
+        config = wgconf.parse(head)
+        known = self._known
+        try:
+            found = np.fromiter(map(known.__getitem__, pieces), np.int32, len(pieces))
+        except KeyError:
+            new = {piece: wgconf.parse_peer(piece) for piece in pieces if piece not in known}
+            if None in new.values():  # written in another way: nothing of it recurs
+                config = wgconf.parse(text)
+                return config.addresses, np.array([self._row(peer) for peer in config.peers], np.int32)
+            known.update((piece, self._row(peer)) for piece, peer in new.items() if peer is not None)
+            found = np.array([known[piece] for piece in pieces], np.int32)
+        if config.peers:
+            in_head = np.array([self._row(peer) for peer in config.peers], np.int32)
+            found = np.concatenate((in_head, found))
+        return config.addresses, found
+
+    def _row(self, peer: wgconf.ParsedPeer) -> int:
+        self._rows.append(
+            (
+                self.keys[peer.public_key],
+                NONE if peer.endpoint is None else self.endpoints[_plain(peer.endpoint)],
+                peer.keepalive is not None,
+                NONE if peer.preshared_key is None else self._secrets[peer.preshared_key],
+            )
+        )
+        self._prefix.extend(map(self.prefixes.__getitem__, peer.allowed_ips))
+        self._begin.append(len(self._prefix))
+        return len(self._rows) - 1
+
+    def peers(self) -> Peers:
+        columns = np.array(self._rows, np.int64).reshape(-1, 4)
+        return Peers(
+            key=columns[:, 0].copy(),
+            endpoint=columns[:, 1].copy(),
+            keepalive=columns[:, 2].astype(np.bool_),
+            secret=columns[:, 3].copy(),
+            begin=np.array(self._begin, np.int64),
+            prefix=np.array(self._prefix, np.int32),
+        )
+
+
+def _plain(endpoint: str) -> str:
+    """One text for all that name one endpoint: DNS names know no case (RFC 4343), nor need their last dot."""
+    host, _, port = endpoint.rpartition(":")
+    host = host.lower().removesuffix(".")
+    if host.startswith("["):
+        with suppress(ValueError):
+            host = f"[{ip_address(host[1:-1])}]"
+    return f"{host}:{port}"
 
 
 def _network(text: str, faults: list[str]) -> Network:

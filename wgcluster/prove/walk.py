@@ -22,8 +22,10 @@ from wgcluster.prove.read import NONE, Flags
 
 Column = NDArray[Any]  # whole numbers, one a packet
 
-MAX_HOPS = 64  # Linux sends with a TTL of 64 (RFC 1700), and each relay takes one
-_AT_ONCE = 1 << 20  # packets followed at a time: bounds the memory
+# Linux sends with a TTL of 64 (RFC 1700). Whoever forwards a packet takes one and drops it if none is left
+# (RFC 1812, 5.3.1): each relay, and a host that hands it on from or to a network behind it.
+_MOST_FORWARDS = 63
+_AT_ONCE = 1 << 18  # packets followed at a time: bounds the memory
 
 
 class Why(IntEnum):
@@ -68,67 +70,117 @@ def walk(ground: Ground) -> Walk:
     hops = np.zeros(shape, np.uint8)
     parts = [np.zeros((7, 0), np.int32)]
     for family in (0, 1):
-        mine = np.flatnonzero(ground.family == family).astype(np.int32)
+        mine = np.flatnonzero(ground.family == family)
+        node = ground.node[mine]
+        one_each = len(np.unique(node)) == len(mine)
+        steps = _Steps(ground, family)
         width = max(1, _AT_ONCE // max(1, len(mine)))
         for begin in range(0, len(mine), width):
-            source, destination = (
-                grid.ravel() for grid in np.meshgrid(mine, mine[begin : begin + width], indexing="ij")
-            )
-            taken, broken = _follow(ground, family, source, destination)
-            a, b = ground.node[source], ground.node[destination]
-            together[a, b] = True
-            np.maximum.at(hops, (a, b), taken)
+            some = mine[begin : begin + width]
+            source, destination = np.repeat(some, len(mine)), np.tile(mine, len(some))
+            taken, broken = _follow(steps, source, destination)
+            block = np.ix_(node[begin : begin + width], node)
+            together[block] = True
+            if one_each:
+                hops[block] = np.maximum(hops[block], taken.reshape(len(some), -1))
+            else:
+                np.maximum.at(hops, (ground.node[source], ground.node[destination]), taken)
             lost[ground.node[broken[0]], ground.node[broken[1]]] = True
             parts.append(broken)
     return Walk(together, together & ~lost, hops, Broken(*np.concatenate(parts, axis=1)))
 
 
-def _follow(
-    ground: Ground, family: int, source: Column, destination: Column
-) -> tuple[NDArray[np.uint8], Column]:
-    """How many hops each packet took, and the rows of ``Broken`` for those that were lost."""
-    route, gates = ground.route, ground.gates
-    taken = np.zeros(len(source), np.uint8)
-    lost: list[Column] = []
-    at, goal, seen = ground.owner[source], ground.owner[destination], source.copy()
+class _Steps:
+    """Every step a packet of one family may take: from each machine towards each atom.
 
-    def drop(which: Column, why: Column | Why, to: Column, hop: int) -> None:
-        rows = (source[which], destination[which], why, at[which], to, seen[which], hop)
-        lost.append(np.stack([np.broadcast_to(np.asarray(row, np.int32), which.shape) for row in rows]))
+    All that does not depend on the packet's source is checked here, once for all packets of the same way.
+    """
 
-    def rewrite(which: Column, machine: Column) -> None:
-        address = ground.address[machine, family]
-        hides = gates.masquerade[machine, family] & (address != NONE)
-        seen[which[hides]] = address[hides]
+    def __init__(self, ground: Ground, family: int) -> None:
+        self.ground, self.family = ground, family
+        route, gates = ground.route, ground.gates
+        arrives = route == ground.owner
+        sound = route >= 0
+        sound &= ground.opens[np.arange(len(route))[:, None], route]
+        sound &= arrives | gates.relay[route, family]
+        sound &= ~arrives | ~ground.behind | gates.inward
+        # [atom, machine]: the next hop, NONE if the step fails; and whom it takes packets of the atom from
+        self.towards = np.where(sound, route, np.int32(NONE)).T.ravel()
+        self.back = route.T.ravel()
+        self.masked = np.where(gates.masquerade[:, family], ground.address[:, family], np.int32(NONE))
 
-    going = np.flatnonzero(at != goal)
-    leaving = ground.behind[source[going]]
-    stays = leaving & ~gates.outward[source[going]]
-    drop(going[stays], Why.OUTWARD, at[going[stays]], 0)
-    rewrite(going[leaving], at[going[leaving]])
-    going = going[~stays]
-    for hop in range(1, MAX_HOPS + 1):
-        if not len(going):
-            break
-        sender, target = at[going], destination[going]
-        to = route[sender, target]
-        arrives = to == goal[going]
+    def why(self, at: Column, target: Column, seen: Column) -> tuple[Column, Column]:
+        """For packets whose step fails: the first reason, and the machine it was for."""
+        ground, gates = self.ground, self.ground.gates
+        to = ground.route[at, target]
+        arrives = to == ground.owner[target]
         checks = {
             Why.NO_ROUTE: to >= 0,
-            Why.LINK: ground.opens[sender, to],
-            Why.SOURCE: route[to, seen[going]] == sender,
-            Why.RELAY: arrives | gates.relay[to, family],
+            Why.LINK: ground.opens[at, to],
+            Why.SOURCE: ground.route[to, seen] == at,
+            Why.RELAY: arrives | gates.relay[to, self.family],
             Why.INWARD: ~(arrives & ground.behind[target]) | gates.inward[target],
         }
-        passes = np.logical_and.reduce(list(checks.values()))
+        return np.select([~check for check in checks.values()], list(checks)), to
+
+
+def _follow(steps: _Steps, source: Column, destination: Column) -> tuple[NDArray[np.uint8], Column]:
+    """How many hops each packet took, and the rows of ``Broken`` for those that were lost."""
+    ground, count = steps.ground, len(steps.ground.machines)
+    taken = np.zeros(len(source), np.uint8)
+    lost: list[Column] = [np.zeros((7, 0), np.int32)]
+    hides = bool((steps.masked != NONE).any())
+    # Of the packets under way: which, where, for whom, and the rows of source and target in the tables.
+    going = np.flatnonzero(ground.owner[source] != ground.owner[destination])
+    at: Column = ground.owner[source[going]]
+    goal: Column = ground.owner[destination[going]]
+    seen: Column = source[going] * count
+    target: Column = destination[going] * count
+
+    def drop(which: Column, why: Column | Why, to: Column, hop: int) -> None:
+        rows = (
+            source[going[which]],
+            destination[going[which]],
+            why,
+            at[which],
+            to,
+            seen[which] // count,
+            hop,
+        )
+        lost.append(np.stack([np.broadcast_to(np.asarray(row, np.int32), which.shape) for row in rows]))
+
+    def keep(which: Column) -> None:
+        nonlocal going, at, goal, seen, target
+        going, at, goal, seen, target = (column[which] for column in (going, at, goal, seen, target))
+
+    def rewrite(which: Column) -> None:
+        own = steps.masked[at[which]]
+        seen[which[own != NONE]] = own[own != NONE] * count
+
+    if ground.behind.any():
+        leaving = ground.behind[source[going]]
+        stays = leaving & ~ground.gates.outward[source[going]]
+        drop(np.flatnonzero(stays), Why.OUTWARD, at[stays], 0)
+        if hides:
+            rewrite(np.flatnonzero(leaving))
+        keep(np.flatnonzero(~stays))
+    hop = 0
+    while len(going):
+        hop += 1
+        to = steps.towards[target + at]
+        passes = (to >= 0) & (steps.back[seen + to] == at)
         if not passes.all():
-            bad = ~passes
-            why = np.select([~check[bad] for check in checks.values()], list(checks))
-            drop(going[bad], why, to[bad], hop)
-        taken[going[arrives & passes]] = hop
-        on = passes & ~arrives
-        going, to = going[on], to[on]
-        at[going] = to
-        rewrite(going, to)
-    drop(going, Why.HOPS, at[going], MAX_HOPS)
+            bad = np.flatnonzero(~passes)
+            drop(bad, *steps.why(at[bad], target[bad] // count, seen[bad] // count), hop)
+        on = to != goal
+        if hop + 1 >= _MOST_FORWARDS:  # earlier none can have been forwarded that often
+            from_behind, into = ground.behind[source[going]], ground.behind[destination[going]]
+            expires = np.flatnonzero(passes & (hop - 1 + from_behind + (on | into) > _MOST_FORWARDS))
+            drop(expires, Why.HOPS, to[expires], hop)
+            passes[expires] = False
+        taken[going[passes & ~on]] = hop
+        at = to
+        keep(np.flatnonzero(passes & on))
+        if hides:
+            rewrite(np.arange(len(at)))
     return taken, np.concatenate(lost, axis=1)
