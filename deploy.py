@@ -2,6 +2,12 @@
 
 from pyinfra import state
 
+from tasks.declaration import declaration
+
+# Rows of the whole inventory, whatever --limit says -> Cluster. First of all: the key of its secrets takes as
+# long to derive as all that follows takes to load.
+declaration(state)
+
 from tasks.controller import this_run
 from tasks.firewall import firewall
 from tasks.kernel import kernel
@@ -11,7 +17,7 @@ from tasks.packages import packages
 from tasks.preflight import preflight
 from tasks.wireguard import wireguard
 
-# Rows of the whole inventory -> Cluster -> Plan, whatever --limit says; once for all hosts.
+# Cluster -> Plan; once for all hosts.
 run = this_run(state)
 
 # Every host is looked at before the first one is touched.

@@ -6,12 +6,10 @@ import os
 import sys
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 
 import gevent
 from gevent.lock import BoundedSemaphore
-from gevent.threadpool import ThreadPoolExecutor
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -19,16 +17,15 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks import paths
+from tasks.declaration import declaration
 from tasks.facts import HostState
 from wgcluster.checks import Check
-from wgcluster.declared import registry_of
-from wgcluster.keystore import KeystoreError, Registry, passphrase
-from wgcluster.model import ModelError, read_cluster
+from wgcluster.keystore import KeystoreError, Registry
 from wgcluster.nginx import NginxError
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Plan, PlanError, make_plan
 from wgcluster.prove import prove
-from wgcluster.rows import cluster_name, rows_of
+from wgcluster.rows import cluster_name
 from wgcluster.seal import Seal
 from wgcluster.secret import Secret
 
@@ -136,9 +133,9 @@ def this_run(state: State, secrets: bool = True) -> Run:
             _known_to_inspect(state)
             try:
                 _runs[id(state)] = _make_run(state, secrets)
-            except (ModelError, PlanError, KeystoreError, NginxError, PyinfraError) as error:
+            except (PlanError, KeystoreError, NginxError, PyinfraError) as error:
                 # Kept, too: pyinfra asks for every host, and none is to prove or to prompt again.
-                _runs[id(state)] = f"\n{error}"
+                _runs[id(state)] = f"\n{str(error).lstrip()}"
     run = _runs[id(state)]
     if isinstance(run, str):
         raise PyinfraError(run)
@@ -158,22 +155,15 @@ def _known_to_inspect(state: State) -> None:
 
 
 def _make_run(state: State, secrets: bool) -> Run:
-    rows = rows_of(state.inventory)
-    registry = registry_of(rows, Path(state.cwd or "."))
-    keystore = registry.path
-    cluster = read_cluster(rows, registry.clients())
-    if not secrets:
-        return Run(make_plan(cluster, registry.public_keys(), registry.client_keys()), registry)
-    # Scrypt takes longer than all else here. In a native thread it does so beside the planning and the look
-    # at the hosts; nothing is done on a host before it has ended.
-    secret = passphrase(keystore, confirm=not keystore.exists())
-    key = ThreadPoolExecutor(1).submit(registry.derive, secret)
-    if {host.name for host in cluster.hosts} - registry.public_keys().keys():
+    declared = declaration(state, secrets)
+    cluster, registry, key = declared.cluster, declared.registry, declared.key
+    if key is not None and {host.name for host in cluster.hosts} - registry.public_keys().keys():
         registry.unlock_with(key.result())
         new = registry.ensure_hosts(host.name for host in cluster.hosts)
         _tell_new(f"New keys for {', '.join(new)}", registry)
     plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
-    _prove(plan)
+    if secrets:
+        _prove(plan)
     return Run(plan, registry, key)
 
 

@@ -104,7 +104,7 @@ def test_only_rows_reads_the_data_of_a_pyinfra_host(name: str) -> None:
     assert not reads or name == "wgcluster.rows"
 
 
-@pytest.mark.parametrize("name", sorted(name for name in MODULES if name not in ("tasks.controller",)))
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if name != "tasks.declaration"))
 def test_no_task_decides_about_the_cluster(name: str) -> None:
     if not name.startswith("wgcluster"):
         assert not {one for one in imported(name) if core(one) in ("model", "topology", "links", "routes")}

@@ -1,0 +1,65 @@
+"""What the operator declares, read once a run: the first step, which imports no more than it needs.
+
+Scrypt takes longer than all else on the controller. It runs in a native thread from here on, beside the
+import of what plans, the planning and the look at the hosts; nothing is done on a host before it has ended.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from gevent.lock import BoundedSemaphore
+from gevent.threadpool import ThreadPoolExecutor
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.state import State
+
+from wgcluster.cluster import Cluster
+from wgcluster.declared import registry_of
+from wgcluster.keystore import KeystoreError, Registry, passphrase
+from wgcluster.model import ModelError, read_cluster
+from wgcluster.rows import rows_of
+from wgcluster.seal import Seal
+
+
+@dataclass(frozen=True)
+class Declaration:
+    cluster: Cluster
+    registry: Registry
+    key: Future[Seal] | None  # of the registry, perhaps still being derived; None: no secrets are needed
+
+
+_declarations: dict[int, Declaration | str] = {}  # by state; a text: what is wrong with it
+_reading = BoundedSemaphore()  # pyinfra asks for all hosts at the same time
+
+
+def declaration(state: State, secrets: bool = True) -> Declaration:
+    """The inventory and its registry: read for the first host that asks, the same for all others.
+
+    Without ``secrets`` no passphrase is asked for.
+
+    Raises:
+        PyinfraError: a fault of the operator's data, which ends the run with its message and no traceback.
+    """
+    with _reading:
+        if id(state) not in _declarations:
+            try:
+                _declarations[id(state)] = _read(state, secrets)
+            except (ModelError, KeystoreError) as error:
+                # Kept, too: nobody is to be asked for the passphrase again.
+                _declarations[id(state)] = f"\n{error}"
+    found = _declarations[id(state)]
+    if isinstance(found, str):
+        raise PyinfraError(found)
+    return found
+
+
+def _read(state: State, secrets: bool) -> Declaration:
+    rows = rows_of(state.inventory)
+    registry = registry_of(rows, Path(state.cwd or "."))
+    cluster = read_cluster(rows, registry.clients())
+    if not secrets:
+        return Declaration(cluster, registry, None)
+    secret = passphrase(registry.path, confirm=not registry.path.exists())
+    return Declaration(cluster, registry, ThreadPoolExecutor(1).submit(registry.derive, secret))
