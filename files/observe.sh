@@ -144,7 +144,7 @@ for family in 4 6; do
     comment=${saved%%"$newline"*}
     first=$(backend "$name")
     section "rules $family $name primary"
-    printf '%s\n' "$saved" | grep -a '^[*:-]' | ascii | indented
+    printf '%s\n' "$saved" | sed -n 's/^[*:-]/ &/p' | ascii
     if [ "$first" = nft ]; then
         other="$name-legacy"
         line_of "$loaded" # files in /proc have no size
@@ -152,7 +152,7 @@ for family in 4 6; do
     else other="$name-nft"; fi
     command -v "$other-save" >/dev/null || continue
     section "rules $family $other other"
-    "$other-save" 2>/dev/null | grep -a '^[*:-]' | ascii | indented
+    "$other-save" 2>/dev/null | sed -n 's/^[*:-]/ &/p' | ascii
 done
 
 # sudo strips SSH_CONNECTION; a parent of this shell still has it.
