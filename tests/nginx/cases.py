@@ -71,7 +71,7 @@ def asked(case: Case) -> Outcome:
     allow = tuple(ip_network(one) for one in case.allow)
     site = GuardedSite("s.conf", "s.test", ("/",), case.public, allow)
     host = next((h.split(": ")[1] for h in case.headers if h.startswith("Host: ")), "s.test")
-    headers = [h for h in case.headers if not h.startswith("Host: ")]
+    headers = [with_ports(h) for h in case.headers if not h.startswith("Host: ")]
     at = int(with_ports(case.port))
     with running(config, ready=port, prepare=prepare, lua=case.lua) as nginx:
         answer = nginx.ask(at, host, case.uri, method=case.method, headers=headers, source=case.stranger)
@@ -86,6 +86,10 @@ def _furnish(folder: Path, allow: Sequence[str]) -> None:
     (folder / "files").mkdir()
     (folder / "files" / "index.html").write_text("SECRET")
     (folder / "files" / "sub").mkdir()
+    for other in (folder / "files" / "s.test", folder / "html"):
+        other.mkdir()
+        (other / "index.html").write_text("SECRET")
+    (folder / "files" / "sub" / "secret.html").write_text("SECRET")
     (folder / "files" / "sub" / "denied.html").write_text("for all")
     (folder / "files" / "fetch.html").write_text('<!--# include virtual="/x" -->')
     (folder / "files" / "denied.html").write_text("not for you")

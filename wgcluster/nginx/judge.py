@@ -143,6 +143,12 @@ class ServerJudge(Gate):
     def _serves(self, place: Place) -> bool:
         return place.level.root is not None or any(c.name == "try_files" for c in place.directive.body)
 
+    def serves_default(self, place: Place) -> bool:
+        """Does it give strangers files of the folder that nginx takes where no root is set?"""
+        rewritten = self.server_answer is not None or self.server_move is not None
+        unset = place.key is None and place.level.root is None
+        return unset and not rewritten and self.let_in(place, place.level, NO_TRAIL) is not None
+
     def _asked(self, place: Place, seen: Trail) -> Verdict:
         """The access phase at ``place``, and what follows where it lets the client in."""
         leak = self.let_in(place, place.level, seen)

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from .access import Level
 from .find import Key, location_key
 from .pcre import hits
+from .rewrite import handed_on
 from .tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
+# Directives by which something else than a file or a server behind answers.
+_HANDLERS = frozenset({"return", "stub_status", "empty_gif", "echo", "echo_exec", "js_content", "perl"})
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +45,12 @@ class Place:
         yield self
         for child in self.children:
             yield from child.walk()
+
+    def outward(self) -> Iterator[Place]:
+        """It and the locations around it, the outermost last."""
+        yield self
+        if self.parent is not None:
+            yield from self.parent.outward()
 
     def bodies(self) -> Iterator[Sequence[Directive]]:
         """Its own body, then those of each ``if`` and ``limit_except`` in it: all that a request can use."""
@@ -115,6 +124,13 @@ def is_page(place: Place, target: str) -> bool:
     names = {d.name for body in place.bodies() for d in body}
     names |= {d.name for d in place.level.fetches}
     return target.startswith("/") and "$" not in target and not names & active
+
+
+def answers_itself(place: Place) -> bool:
+    """Is what is served here no file: does a handler of its own answer, or is it always handed on?"""
+    names = {d.name for d in place.directive.body}
+    by_lua = any(name.startswith("content_by_lua") for name in names)
+    return bool(names & _HANDLERS) or by_lua or handed_on(place.directive.body) is not None
 
 
 def sends_on(place: Place) -> bool:

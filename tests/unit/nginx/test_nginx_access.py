@@ -93,7 +93,7 @@ def test_levels_hand_down_what_the_inner_one_does_not_say() -> None:
     assert [d.args for d in inner.error_pages] == [("403", "/x")]
     assert inner.root is not None
     assert inner.root.args == ("/b",)
-    assert (http.merges_slashes, inner.merges_slashes) == (True, False)
+    assert (http.splits_slashes, inner.splits_slashes is not None) == (None, True)
     assert (server.pages_recurse, inner.pages_recurse) == (False, True)
     assert len(inner.limits) == 1
 

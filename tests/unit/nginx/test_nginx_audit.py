@@ -113,7 +113,7 @@ def test_files_of_a_guarded_site_in_another_server(beside: str, leaks: bool) -> 
 
 
 def test_php_sites_share_a_socket_and_are_told_apart_by_their_folder() -> None:
-    php = "fastcgi_pass unix:/run/php.sock;"
+    php = "fastcgi_pass unix:/run/php.sock; fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;"
     inside = f"root /srv/a; location / {{ {LIST} }} location ~ php {{ {LIST} {php} }}"
     mine = f"server {{ server_name a.test; {inside} }}"
     other = f"server {{ root /srv/%s; location ~ php {{ {php} }} }}"
