@@ -1,4 +1,4 @@
-"""Ways to guarded content that go round its location: by other servers, sockets, folders, spellings.
+"""Ways to guarded content that go round its location: by other servers, sockets, spellings, subrequests.
 
 Each is asked of a real nginx. A stranger who gets the content has to be a leak of the audit's, and one who
 does not is none.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.nginx.cases import FRIEND, LIST, PASS, Case, asked
-from tests.nginx.real import LUA, NGINX, STREAM
+from tests.nginx.real import ECHO, LUA, NGINX, STREAM
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 HERE = ("127.0.0.1", FRIEND)  # the host itself may pass, too; strangers come from 127.0.0.3 then
@@ -337,10 +337,53 @@ SLASHES = [
     ),
 ]
 
+CAPTURE = 'content_by_lua_block { ngx.print(ngx.location.capture("%s").body) }'
 
-@pytest.mark.parametrize("case", [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES], ids=lambda case: case.name)
+
+def subrequest(name: str, inside: str, kind: str, **more: object) -> Case:
+    body = f"{GUARDED} location /open {{ return 200 open; }} location = /pub {{ {inside} }}"
+    reason = "fetches" if kind == "leaks" else ""
+    settings = {"public": ("= /pub", "/open"), "lua": True, **more}
+    return Case(name, body, "/pub", 200, kind, "= /pub", reason, **settings)  # type: ignore[arg-type]
+
+
+SUBREQUESTS = [
+    subrequest("lua fetches what is guarded", CAPTURE % "/x", "leaks"),
+    subrequest(
+        "lua fetches several",
+        'content_by_lua_block { local a = ngx.location.capture_multi { {"/open"}, {"/x"} } ngx.print(a.body)'
+        ' ngx.print(ngx.location.capture("/x").body) }',
+        "leaks",
+    ),
+    subrequest(
+        "lua fetches what the client names",
+        'content_by_lua_block { ngx.print(ngx.location.capture(ngx.var.http_to or "/").body) }',
+        "leaks",
+        headers=("To: /x",),
+    ),
+    subrequest(
+        "lua fetches in the access phase",
+        'access_by_lua_block { ngx.print(ngx.location.capture("/x").body) ngx.exit(200) }',
+        "leaks",
+    ),
+    subrequest(
+        "lua in a quoted word",
+        "content_by_lua 'ngx.print(ngx.location.capture(\"/x\").body)';",
+        "leaks",
+    ),
+    subrequest("echo fetches what is guarded", "echo_location /x;", "leaks"),
+    subrequest("echo fetches what is public", "echo_subrequest GET /open;", "public"),
+    subrequest("lua fetches what is public", CAPTURE % "/open", "public"),
+    subrequest("lua fetches nothing", 'content_by_lua_block { ngx.say("open") }', "public"),
+]
+
+
+@pytest.mark.parametrize(
+    "case", [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS], ids=lambda case: case.name
+)
 def test_who_goes_round_is_seen_by_the_audit(case: Case) -> None:
-    if (case.lua and not LUA) or (case.above and not STREAM):
+    needs_echo = " echo_" in case.body
+    if (case.lua and not LUA) or (needs_echo and not ECHO) or (case.above and not STREAM):
         pytest.skip("nginx has no such module")
     outcome = asked(case)
     assert outcome.stranger.status == case.status

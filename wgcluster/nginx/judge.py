@@ -26,6 +26,7 @@ from .rewrite import (
     page_for,
     rewrites,
 )
+from .subrequest import past_the_list
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict, redirected
 
@@ -93,21 +94,18 @@ class ServerJudge(Gate):
             return Verdict("guarded", "declared public, but a list is in effect here and denies")
         if verdict.kind == "leaks" and place.key and self.let_in(place, place.level, NO_TRAIL) is None:
             return verdict  # the list denies, and the answer to that is more than was declared public
-        mirrors = [m for m in place.level.mirrors if m.args[:1] != ("off",)]
-        if mirrors:
-            reason = f"public, and mirror {' '.join(mirrors[0].args)} sends each request on past every list"
-            return Verdict("leaks", reason, 'write "mirror off;" into this location', mirrors[0])
-        for level in (place.level, *map(place.level.enter, place.bodies())):
-            for fetch in level.fetches:
-                off = '""' if fetch.name.startswith("add_") else "off"
-                reason = f"public, and {fetch.name} fetches other locations past every list"
-                return Verdict("leaks", reason, f'write "{fetch.name} {off};" into this location', fetch)
+        if (fetched := past_the_list(place, self._is_public_uri)) is not None:
+            return fetched
         if (above := climbs(place)) is not None:
             path = place.key.pattern if place.key else ""
             reason = f'public, and "{path}../" reaches what lies beside its folder'
             return Verdict("leaks", reason, 'end both the location and its alias in "/", or neither', above)
         closed = f"; {verdict.reason}" if verdict.kind == "closed" else ""
         return Verdict("public", f"declared public{closed}")
+
+    def _is_public_uri(self, uri: str) -> bool:
+        there = self.target(uri)
+        return there is not None and self.is_public(there)
 
     # What happens to a request that has come to a place --------------------------------------------
 
