@@ -41,6 +41,7 @@ class Case:
     allow: tuple[str, ...] = (FRIEND,)
     stranger: str = "127.0.0.1"
     port: str = "@PORT@"  # that is asked
+    times: int = 1  # as often; the last answer counts
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def asked(case: Case) -> Outcome:
     headers = [with_ports(h) for h in case.headers if not h.startswith("Host: ")]
     at = int(with_ports(case.port))
     with running(config, ready=port, prepare=prepare, lua=case.lua) as nginx:
-        answer = nginx.ask(at, host, case.uri, method=case.method, headers=headers, source=case.stranger)
+        for _ in range(case.times):
+            answer = nginx.ask(at, host, case.uri, method=case.method, headers=headers, source=case.stranger)
         findings = audit(parse_dump(dump(nginx.folder)), [site])
         friend = nginx.ask(port, "s.test", case.uri, method=case.method, source=FRIEND)
     return Outcome(answer, friend, findings)

@@ -377,9 +377,49 @@ SUBREQUESTS = [
     subrequest("lua fetches nothing", 'content_by_lua_block { ngx.say("open") }', "public"),
 ]
 
+ZONE = "limit_req_zone $binary_remote_addr zone=z:1m rate=1r/m;"
+LIMITS = [
+    *(
+        leak(
+            f"too many requests, status {status or 503}, answered by {target}",
+            f"location / {{ limit_req zone=z; {f'limit_req_status {status};' if status else ''}"
+            f" error_page {status or 503} =200 {target}; {LIST} {PASS} }}"
+            f" location {target} {{ {'' if target == '@x' else 'internal;'} {PASS} }}",
+            "",
+            beside=ZONE,
+            times=2,
+        )
+        for status in (0, 429, 404, 502)
+        for target in ("@x", "/x")
+    ),
+    leak(
+        "too many requests, the status said by the server",
+        f"limit_req zone=z; limit_req_status 404; location / {{ error_page 404 =200 @x; {LIST} {PASS} }}"
+        f" location @x {{ {PASS} }}",
+        "",
+        beside=ZONE,
+        times=2,
+    ),
+    safe(
+        "too many requests, answered behind the list",
+        f"location / {{ limit_req zone=z; limit_req_status 404; error_page 404 =200 @x; {LIST} {PASS} }}"
+        f" location @x {{ {LIST} {PASS} }}",
+        403,
+        beside=ZONE,
+        times=2,
+    ),
+    safe(
+        "what is not there, answered by another service",  # limits have nothing to do with it
+        f"location / {{ limit_req zone=z; error_page 404 =200 @x; {LIST} {PASS} }} location @x {{ {PASS} }}",
+        503,
+        beside=ZONE,
+        times=2,
+    ),
+]
+
 
 @pytest.mark.parametrize(
-    "case", [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS], ids=lambda case: case.name
+    "case", [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS], ids=lambda case: case.name
 )
 def test_who_goes_round_is_seen_by_the_audit(case: Case) -> None:
     needs_echo = " echo_" in case.body

@@ -18,6 +18,7 @@ from .tree import Directive
 _LUA_ACCESS = ("access_by_lua", "access_by_lua_block", "access_by_lua_file")
 # What makes nginx fetch other locations into an answer or beside it: subrequests, which pass every list.
 _FETCHES = frozenset({"add_before_body", "add_after_body", "post_action", "ssi"})
+_LIMIT_STATUSES = ("limit_req_status", "limit_conn_status")
 Client = IPv4Address | IPv6Address | Literal["unix:"]  # as nginx sees who connects
 
 
@@ -38,6 +39,7 @@ class Level:
     lua_first: Directive | None = None  # access_by_lua_no_postpone: access_by_lua is asked before the list
     pages_recurse: bool = False  # recursive_error_pages
     limits: tuple[Directive, ...] = ()  # limit_req and limit_conn
+    limit_statuses: tuple[Directive, ...] = ()  # what they answer
     splits_slashes: Directive | None = None  # merge_slashes off
     sent: tuple[Directive, ...] = ()  # proxy_set_header
     bind: Directive | None = None  # proxy_bind
@@ -75,6 +77,10 @@ class Level:
             if "recursive_error_pages" in own
             else self.pages_recurse,
             limits=tuple(c for c in body if c.name in ("limit_req", "limit_conn")) or self.limits,
+            limit_statuses=(
+                *(own[name][-1] for name in _LIMIT_STATUSES if name in own),
+                *(d for d in self.limit_statuses if d.name not in own),
+            ),
             splits_slashes=_switched(own.get("merge_slashes"), self.splits_slashes, "off"),
             sent=tuple(own.get("proxy_set_header", ())) or self.sent,
             bind=own["proxy_bind"][-1] if "proxy_bind" in own else self.bind,

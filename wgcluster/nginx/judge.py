@@ -309,6 +309,8 @@ class ServerJudge(Gate):
             *listed, target = page.args or ("",)
             listed = [code for code in listed if code.isdigit()]
             late = _LATE - {"404"} if place.internal else _LATE
+            if place.level.limits:  # limits are of the phase before the list
+                late = late - {status for d in place.level.limit_statuses for status in d.args}
             if opened or (set(listed) - late) or codes & set(listed):
                 yield target, "page" if target.startswith("/") and "$" not in target else "moved"
         for body in (*place.bodies(), self.server.body):
