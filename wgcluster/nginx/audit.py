@@ -117,12 +117,12 @@ def judge_all(
                 verdict = bypasses.of_public(judge, place, hidden) or verdict
             judged.append(_judged(server, place, verdict))
             targets = targets_at(place, server, behind)
-            if verdict.kind != "public" and verdict.kind != "closed":
-                bypasses.hidden |= targets
-            elif verdict.kind == "public" and is_plain(
-                place
-            ):  # some kinds of files do not make a folder public
-                bypasses.shown |= targets
+            if verdict.kind in ("guarded", "leaks"):
+                bypasses.hidden.add(targets)
+            elif verdict.kind == "public" and is_plain(place):  # some kinds of files do not open a folder
+                for target in targets:
+                    if target.kind == "files":
+                        bypasses.shown.add(target.where)
     allowed = tuple({n: None for site in sites for n in site.allow})
     for server, level in blocks:
         if server not in guarded:

@@ -36,7 +36,7 @@ class Behind:
     there: dict[Endpoint, Socket] = field(default_factory=dict)
     unix: dict[str, Socket] = field(default_factory=dict)
     own: frozenset[Address] = frozenset()  # that are surely the host's own, beside the loopback
-    named_only: set[Directive] = field(default_factory=set)  # servers that are the default of no socket
+    sockets_of: dict[Directive, list[Socket]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tree: Sequence[Directive], own: Iterable[Address] = ()) -> Behind:
@@ -50,16 +50,17 @@ class Behind:
                 words = {d.args[0] for d in block.body if d.args and d.name != "include"}
                 behind.values[block.args[-1].lstrip("$")] = frozenset(words)
         behind.there, behind.unix = sockets(servers(tree)), unix_sockets(servers(tree))
-        opened = [*behind.there.values(), *behind.unix.values()]
-        behind.named_only = {s for socket in opened for s in socket.servers} - {s.first for s in opened}
+        for socket in (*behind.there.values(), *behind.unix.values()):
+            for server in socket.servers:
+                behind.sockets_of.setdefault(server, []).append(socket)
         listening = {e.address for e in behind.there if not e.address.is_unspecified}
         behind.own = frozenset(a for a in listening | set(own) if not a.is_loopback)
         return behind
 
     def answers(self, server: Directive, host: str) -> bool:
         """Does ``server`` answer for the host name ``host`` on any of its sockets?"""
-        mine = [s for s in (*self.there.values(), *self.unix.values()) if server in s.servers]
-        return not mine or any(socket.chosen(host) is server for socket in mine)
+        mine = self.sockets_of.get(server)
+        return mine is None or any(socket.chosen(host) is server for socket in mine)
 
     def one_spelling(self, address: str) -> str:
         """``address`` in the same letters however the host names itself."""
@@ -110,7 +111,8 @@ def values_at(place: Place, server: Directive, behind: Behind) -> dict[str, froz
     plain = [
         name for name in names_of(server) if name and not name.startswith(("~", ".")) and "*" not in name
     ]
-    if len(plain) == len(names_of(server)) and server in behind.named_only:
+    mine = behind.sockets_of.get(server)
+    if len(plain) == len(names_of(server)) and mine and all(s.first is not server for s in mine):
         values["host"] = frozenset(plain)
     for directive in _sets(place, server):  # which of them is in effect may hang on an "if"
         name = directive.args[0].lstrip("$")

@@ -9,9 +9,8 @@ from .behind import Behind, StreamServer
 from .judge import ServerJudge
 from .pcre import samples
 from .places import Place, resolve, served_by
-from .routing import Socket
 from .selfproxy import SelfProxies
-from .targets import Target, overlap, targets_at
+from .targets import Folders, Served, Target, targets_at
 from .tree import Directive
 from .verdict import Verdict
 
@@ -28,8 +27,8 @@ class Bypasses:
         self.behind = behind
         self.own = own
         self.levels = levels  # of each server
-        self.hidden: set[Target] = set()
-        self.shown: set[Target] = set()
+        self.hidden = Served()
+        self.shown = Folders()
 
     def of_public(
         self, judge: ServerJudge, place: Place, hidden: Mapping[Place, set[Target]]
@@ -48,9 +47,8 @@ class Bypasses:
         for place, verdict in judge.verdicts():
             if verdict.kind != "leaks" and not judge.serves_default(place):
                 continue
-            common = overlap(
+            common = self.hidden.shares(
                 targets_at(place, server, self.behind),
-                self.hidden,
                 self.shown,
                 lambda host: self.behind.answers(server, host),
             )
@@ -63,7 +61,7 @@ class Bypasses:
     def of_stream(self, stream: StreamServer) -> Verdict | None:
         """The leak of a stream server that lets anyone in."""
         passed = {Target("address", self.behind.one_spelling(a)) for a in stream.addresses}
-        common = overlap(passed, self.hidden)
+        common = self.hidden.shares(passed)
         if common is None:
             return self.own.by_stream(stream)
         reason = f"a stream server without the list passes on {common} of a guarded site"
@@ -81,7 +79,7 @@ class Bypasses:
             for path in _paths_of(other):
                 doubled = (f"{path[:i]}/{path[i:]}" for i, letter in enumerate(path) if letter == "/")
                 found = next((uri for uri in doubled if resolve(judge.outer, uri) is place), None)
-                if found is not None and overlap(mine, targets) is not None:
+                if found is not None and Served(targets).shares(mine) is not None:
                     reason = (
                         f"public, and with merge_slashes off {found} comes here instead of to {other.name}"
                     )
@@ -90,12 +88,9 @@ class Bypasses:
 
     def _splits_slashes(self, judge: ServerJudge) -> Directive | None:
         """The ``merge_slashes off`` in effect for it: paths are read before the host name is chosen."""
-        mine = [s for s in self._sockets() if judge.server in s.servers]
+        mine = self.behind.sockets_of.get(judge.server, ())
         reading = [judge.server if socket.tls else socket.first for socket in mine] or [judge.server]
         return next((off for s in reading if (off := self.levels[s].splits_slashes) is not None), None)
-
-    def _sockets(self) -> Iterable[Socket]:
-        return (*self.behind.there.values(), *self.behind.unix.values())
 
 
 def _paths_of(place: Place) -> Sequence[str]:

@@ -14,7 +14,7 @@ from .find import Key, covers, find_servers, is_wished, listens_of, locations, n
 from .judge import closing
 from .rewrite import has_list
 from .site import allow_list, list_path
-from .splice import Edit, apply, first_inside, removals, shifted
+from .splice import Edit, Shift, apply, first_inside, removals
 from .tree import Directive, parse
 
 ACME = "/.well-known/acme-challenge"
@@ -88,12 +88,7 @@ def _rivals(sites: Sequence[GuardedSite]) -> Iterator[Problem]:
 def _faults(text: str, removed: Sequence[Edit], file: str, problems: Iterable[Problem]) -> Iterator[Fault]:
     """The problems of the bare text with their places in the file as it is."""
 
-    def there(offset: int) -> int:
-        for edit in removed:
-            if offset >= edit.start:
-                offset += edit.end - edit.start
-        return offset
-
+    there = Shift(removed).back
     for start, end, message, remedy in sorted(dict.fromkeys(problems)):
         if start == end:  # about the file as a whole
             yield Fault(file, 0, 0, message, remedy=remedy)
@@ -110,6 +105,7 @@ def _leaks(
 ) -> Iterator[Problem]:
     """What would still leak in the spliced file's servers, at its place in the text without our lines."""
     lists = {list_file(site): allow_list(site) for site in sites}
+    shift = Shift(edits)
     for judged in judge_all(host, sites, lists):
         if judged.verdict.kind != "leaks" or host.get(judged.server.file) != outcome:
             continue
@@ -117,7 +113,7 @@ def _leaks(
         message = f'location "{judged.location}" would leak: {judged.verdict.reason}'
         if host.get(block.file) == outcome:
             end = block.opened if block.is_block else block.end
-            yield Problem(shifted(block.start, edits), shifted(end, edits), message, judged.verdict.remedy)
+            yield Problem(shift.back(block.start), shift.back(end), message, judged.verdict.remedy)
         else:
             yield Problem(0, 0, f"{_there(block, host)}: {message}", judged.verdict.remedy)
 

@@ -48,6 +48,7 @@ class SelfProxies:
     def __init__(self, guarded: Iterable[Guarded], behind: Behind) -> None:
         self.guarded = {one.judge.server: one for one in guarded if one.places}
         self.behind = behind
+        self._names = {name for server in self.guarded for name in names_of(server)}
         self._ports = {e.port for e, s in behind.there.items() if s.servers.keys() & self.guarded.keys()}
 
     def by_proxy(self, place: Place, server: Directive) -> Verdict | None:
@@ -122,7 +123,7 @@ class SelfProxies:
         host, _, port = address.rpartition(":")
         if not port.isdigit():
             return
-        if host in ("localhost", "") or self._is_name_of_guarded(host):  # in /etc/hosts it may stand so
+        if host in ("localhost", "") or host in self._names:  # in /etc/hosts it may stand so
             yield from ((ip, int(port)) for ip in _LOOPBACK)
             return
         try:
@@ -133,9 +134,6 @@ class SelfProxies:
             ip = _LOOPBACK[ip.version == 6]
         if ip.is_loopback or ip in self.behind.own:
             yield ip, int(port)
-
-    def _is_name_of_guarded(self, host: str) -> bool:
-        return any(host in names_of(server) for server in self.guarded)
 
     def _let_in(
         self,

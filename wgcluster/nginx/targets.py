@@ -76,37 +76,101 @@ def _script_folders(place: Place, server: Directive, values: Mapping[str, frozen
         yield ""
 
 
-def overlap(
-    targets: Iterable[Target],
-    hidden: Iterable[Target],
-    shown: Iterable[Target] = (),
-    may_name: Callable[[str], bool] = lambda host: True,
-) -> Target | None:
-    """The first of ``targets`` that serves something of ``hidden``; folders one in the other do.
+class Folders:
+    """A set of folders that is asked for those that hold, or lie in, another."""
 
-    What lies in a folder of ``shown`` is no secret. ``may_name``: can $host in a target be this name?
-    """
-    hidden, folders = sorted(hidden), [f"{t.where}/" for t in shown if t.kind == "files"]
-    for target in sorted(targets):
-        if target.kind == "files" and f"{target.where}/".startswith(tuple(folders)):
-            continue
-        for other in hidden:
-            if target.kind != other.kind:
+    def __init__(self) -> None:
+        self._plain: set[str] = set()
+        self._above: dict[str, str] = {}  # by each folder around: one of those in it
+        self._varied: dict[str, None] = {}  # with variables in them
+
+    def add(self, folder: str) -> None:
+        if "$" in folder:
+            self._varied[folder] = None
+        elif folder not in self._plain:
+            self._plain.add(folder)
+            for around in _around(folder):
+                self._above.setdefault(around, folder)
+
+    def hold(self, folder: str) -> bool:
+        """Does ``folder`` lie in one of them, or is it one?"""
+        return folder in self._plain or any(around in self._plain for around in _around(folder))
+
+    def meets(self, folder: str, may_name: Callable[[str], bool]) -> str | None:
+        """The first that is ``folder`` or lies in it or around it, in whatever its variables may say."""
+        if "$" in folder:
+            plain = (other for other in sorted(self._plain) if _nested(folder, other, may_name))
+            if (found := next(plain, None)) is not None:
+                return found
+        elif folder in self._plain:
+            return folder
+        elif folder in self._above:
+            return self._above[folder]
+        elif (found := next((a for a in _around(folder) if a in self._plain), None)) is not None:
+            return found
+        return next((other for other in self._varied if _nested(folder, other, may_name)), None)
+
+
+def _around(folder: str) -> Iterator[str]:
+    while folder not in ("/", ""):
+        folder = posixpath.dirname(folder)
+        yield folder
+
+
+class Served:
+    """What many places serve, for other places to be held against: each is found without a look at all."""
+
+    def __init__(self, targets: Iterable[Target] = ()) -> None:
+        self.folders = Folders()
+        self._scripts: dict[str, Folders] = {}  # by address: what is served from there
+        self._whole: set[str] = set()  # addresses that are not told apart by folders
+        self.add(targets)
+
+    def add(self, targets: Iterable[Target]) -> None:
+        for target in targets:
+            if target.kind == "files":
+                self.folders.add(target.where)
                 continue
-            if target.kind == "files" and _nested(target.where, other.where, may_name):
-                return other if "$" in target.where else target
-            same = target.kind == "address" and target.where == other.where
-            if target.kind == "address" and "$" in target.where and may_be(target.where, other.where):
-                return other._replace(where=f"{other.where}, which {target.where} may name,")
-            if same and (not (target.folder and other.folder) or _nested(target.folder, other.folder)):
-                return target
-    return None
+            self._scripts.setdefault(target.where, Folders()).add(target.folder)
+            if not target.folder:
+                self._whole.add(target.where)
+
+    def shares(
+        self,
+        targets: Iterable[Target],
+        shown: Folders | None = None,
+        may_name: Callable[[str], bool] = lambda host: True,
+    ) -> Target | None:
+        """The first of ``targets`` that serves something of these; folders one in the other do.
+
+        What lies in a folder of ``shown`` is no secret. ``may_name``: can $host in a target be this name?
+        """
+        for target in sorted(targets):
+            if target.kind == "address":
+                found = self._behind(target)
+            elif shown is not None and shown.hold(target.where):
+                continue
+            else:
+                folder = self.folders.meets(target.where, may_name)
+                named = folder if "$" in target.where else target.where
+                found = None if folder is None else Target("files", named or folder)
+            if found is not None:
+                return found
+        return None
+
+    def _behind(self, target: Target) -> Target | None:
+        there = self._scripts.get(target.where)
+        whole = target.where in self._whole or not target.folder
+        if there is not None and (whole or there.meets(target.folder, lambda host: True) is not None):
+            return target
+        if "$" not in target.where:
+            return None
+        named = next((where for where in sorted(self._scripts) if may_be(target.where, where)), None)
+        return None if named is None else Target("address", f"{named}, which {target.where} may name,")
 
 
-def _nested(one: str, other: str, may_name: Callable[[str], bool] = lambda host: True) -> bool:
+def _nested(one: str, other: str, may_name: Callable[[str], bool]) -> bool:
     """Is one folder in the other, or the same? Where a variable stands in ``one``: can it be?"""
-    if not one or not other:
-        return False
     for part, beside in zip(one.split("/"), other.split("/"), strict=False):
         if part == beside:
             continue
