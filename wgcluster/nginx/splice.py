@@ -59,6 +59,19 @@ class Shift:
         return start if inside < len(new) else end + inside - len(new)
 
 
+class Spliced(NamedTuple):
+    """A site file with the lines that guard it, and the way back to the text it was made from."""
+
+    text: str
+    origin: str
+    added: Shift  # to the text without any lines of ours
+    removed: Shift  # from ``origin``
+
+    def back(self, offset: int) -> int:
+        """Where in ``origin`` the character at ``offset`` stood, or what stands there now went in."""
+        return self.removed.back(self.added.back(offset))
+
+
 def first_inside(text: str, block: Directive, lines: Sequence[str]) -> Edit:
     """The edit that makes ``lines`` the first ones inside ``block``, each with our mark."""
     rest = _REST_OF_LINE.match(text, block.opened)
