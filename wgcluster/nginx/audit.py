@@ -17,6 +17,7 @@ from .judge import ServerJudge
 from .places import Place
 from .selfproxy import Guarded, SelfProxies
 from .site import allow_list, list_path
+from .splice import Spliced
 from .targets import targets_at
 from .tree import Directive
 from .verdict import Kind, Verdict
@@ -63,19 +64,27 @@ class Judged:
     blame: Directive
 
 
-def audit(files: Mapping[str, str], sites: Sequence[GuardedSite]) -> list[Finding]:
+def audit(
+    files: Mapping[str, str],
+    sites: Sequence[GuardedSite],
+    changed: Mapping[str, Spliced] | None = None,
+) -> list[Finding]:
     """Every location of every server of ``sites`` in the configuration that ``files`` make up together.
 
     ``files`` is what ``parse_dump`` gives for a host, or site files at hand by their path; a list of ours
     that is not among them counts as it would be written now. Other servers appear only where they leak what
-    a guarded one serves. A site that no server answers for is a finding, too: "leaks", line 0.
+    a guarded one serves. A site that no server answers for is a finding, too: "leaks", line 0. ``changed``:
+    which of ``files`` are not yet so; their lines are told as they are in the text they are made from.
 
     Raises NginxSyntaxError where nginx would refuse a file.
     """
     findings = []
     for judged in judge_all(files, sites):
         at, server, verdict = judged.blame, judged.server, judged.verdict
-        line = position(files[at.file], at.start)[0] if at.file in files else 0
+        if (spliced := (changed or {}).get(at.file)) is not None:
+            line = position(spliced.origin, spliced.back(at.start))[0]
+        else:
+            line = position(files[at.file], at.start)[0] if at.file in files else 0
         name = " ".join(names_of(server)) or "_"
         listen = ", ".join(listens_of(server))
         findings.append(
