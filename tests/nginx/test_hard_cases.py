@@ -421,6 +421,34 @@ CASES = [
         reason="rewritten to /open",
     ),
     Case(
+        "the 403 of a named location is answered by what is public",  # found by the fuzzed run
+        f'location / {{ try_files "" @list; }} location @list {{ {LIST} error_page 403 = @open; {PASS} }}'
+        f" location @open {{ {PASS} }}",
+        "/",
+        200,
+        "public",
+        "@open",
+        public=("@open",),
+    ),
+    Case(
+        "a forged address is believed where the server's rewrite lets nobody come",
+        f"rewrite ^ /moved last; location /moved {{ {LIST} {PASS} }} location / {{"
+        f" set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; {PASS} }}",
+        "/",
+        403,
+        "guarded",
+        headers=FORGED,
+    ),
+    Case(
+        "a code that the server returns under a condition, answered by the service",
+        f"error_page 418 =200 @open; if ($request_method = GET) {{ return 418; }}"
+        f" location / {{ {LIST} {PASS} }} location @open {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        "@open",
+    ),
+    Case(
         "limit_except with rules of its own",
         f"location / {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",
         "/",

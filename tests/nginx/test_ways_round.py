@@ -419,7 +419,9 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(
-    "case", [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS], ids=lambda case: case.name
+    "case",
+    [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS],
+    ids=lambda case: case.name,
 )
 def test_who_goes_round_is_seen_by_the_audit(case: Case) -> None:
     needs_echo = " echo_" in case.body

@@ -170,6 +170,28 @@ def admits(rules: Sequence[Directive], client: Client) -> bool:
     return True
 
 
+def common_client(
+    lists: Sequence[Sequence[Directive]], barred: Sequence[Network], families: Families
+) -> Client | None:
+    """A client in none of ``barred`` that all ``lists`` let in; None: there is none."""
+    words = [rule.args[0] for rules in lists for rule in rules if rule.args]
+    networks = [*barred, *(n for word in words if (n := _network(word)) is not None)]
+    # Between the ends of two networks all are treated alike, so one of each stretch will do.
+    clients: list[Client] = [IPv4Address(0), *([IPv6Address(0)] if families.v6 else [])]
+    for network in networks:
+        if families.v6 or network.version == 4:
+            clients.append(network[0])
+            if int(network[-1]) + 1 < 1 << network.max_prefixlen:
+                clients.append(network[-1] + 1)
+    if families.unix:
+        clients.append("unix:")
+    for client in clients:
+        out = client == "unix:" or not any(client in network for network in barred)
+        if out and all(admits(rules, client) for rules in lists):
+            return client
+    return None
+
+
 def trusts(trusted: Sequence[Directive], client: Client) -> bool:
     """May ``client`` say whose request it passes on (ngx_http_realip_module)?"""
     words = [d.args[0] for d in trusted if d.args]

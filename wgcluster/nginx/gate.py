@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..plan import GuardedSite
 from ..prefixes import Network
-from .access import Families, Level, forgeable, opening
+from .access import Families, Level, common_client, forgeable, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, places_of, resolve
 from .rewrite import always_returns, handed_on, has_list, moved
@@ -70,7 +70,7 @@ class Gate:
         """Why the access phase lets a client in that is not on the list; None: it does not."""
         allowed = self.allowed_at(place)
         opened = opening(level.rules, allowed, self.families)
-        if opened is not None:
+        if opened is not None and self._fits(level, seen, allowed):
             return self._open(place, opened)
         if (checker := level.any_will_do) is not None:
             reason = f"satisfy any: who passes {checker.name} need not pass the list"
@@ -81,7 +81,7 @@ class Gate:
             reason = f"access_by_lua_no_postpone: {lua[0].name} runs before the list and may answer"
             return Verdict("leaks", reason, "switch access_by_lua_no_postpone off", level.lua_first)
         # Where nobody at all may pass a forged address is no use.
-        useful = opening(level.rules, (), self.families) is not None
+        useful = opening(level.rules, (), self.families) is not None and self._fits(level, seen, ())
         if useful and (realip := forgeable(self._trusted(seen), allowed)) is not None:
             word = realip.args[0] if realip.args else ""
             reason = f"set_real_ip_from {word}: clients there may name any address as theirs"
@@ -90,6 +90,11 @@ class Gate:
                 remedy = 'name just the address of your proxy, and add it to "allow"'
             return Verdict("leaks", reason, remedy, realip)
         return None
+
+    def _fits(self, level: Level, seen: Trail, barred: Sequence[Network]) -> bool:
+        """Is there a client, none of ``barred``, that this list and those before it all let in?"""
+        lists = (*seen.passed, level.rules)
+        return not seen.passed or common_client(lists, barred, self.families) is not None
 
     def _trusted(self, seen: Trail) -> list[Directive]:
         """Whom the places that the request went through believe: an address once replaced stays replaced."""

@@ -8,7 +8,7 @@ another place, named ones too; subrequests (mirror, auth_request) skip the acces
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from ..plan import GuardedSite
@@ -30,11 +30,11 @@ from .subrequest import past_the_list
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict, redirected
 
-# Codes that no client can cause before the access list is asked: they come from the content.
-_LATE = frozenset({"401", "404", "502", "504"})
 _ASIDE = frozenset({"error_page", "auth_request", "mirror"})
 # Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.
 _EARLY = frozenset({"400", "405", "408", "414", "421", "494", "495", "496", "497", "501", "505"})
+# All that it says of its own until the list has been asked; another code is that of a "return" or a service.
+_OWN = _EARLY | {"301", "403", "411", "412", "413", "415", "500", "503"}
 
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:
@@ -153,6 +153,8 @@ class ServerJudge(Gate):
         if leak is None:
             return self._refused(place, seen)
         if (target := handed_on(place.directive.body)) is not None:
+            if place.level.any_will_do is None:
+                seen = seen._replace(passed=(*seen.passed, place.level.rules))
             return self._follow(target, seen, f"try_files goes on to {target}")
         return leak
 
@@ -258,11 +260,12 @@ class ServerJudge(Gate):
     def _find_reached(self) -> dict[Place, str]:
         """Those that a denied client's request can be sent on to: "page" by an error_page, else "moved"."""
         reached: dict[Place, str] = {}
-        if any(rewrites(d) in ("last", "break") for top in self.server.body for d in _with_if(top)):
+        if any(rewrites(d) in ("last", "break") for d in _with_ifs(self.server.body)):
             # A rewrite in the server makes a request an internal one.
             reached |= {place: "moved" for place in self.places if place.internal}
+        early = _EARLY | _returned_codes(_with_ifs(self.server.body))
         for page in self.level.error_pages:  # those of the server, whatever its locations have instead
-            there = self.target(page.args[-1]) if _EARLY & set(page.args[:-1]) else None
+            there = self.target(page.args[-1]) if early & set(page.args[:-1]) else None
             if there is not None and (there.named or there.internal):
                 reached[there] = "page" if page.args[-1].startswith("/") else "moved"
         work = [p for p in self.places if not p.named or p in reached]
@@ -276,7 +279,7 @@ class ServerJudge(Gate):
                 if there is None or there is place:
                     continue
                 before = (self.tainted.get(there, frozenset()), reached.get(there))
-                self.tainted[there] = before[0] | taint
+                self.tainted[there] = before[0] | (frozenset() if how == "server" else taint)
                 if (there.named or there.internal) and before[1] != "moved":
                     reached[there] = "page" if how == "page" else "moved"
                 if before != (self.tainted[there], reached.get(there)):  # it only ever grows
@@ -301,22 +304,22 @@ class ServerJudge(Gate):
                 reached[place], self._chosen[place] = "moved", by
 
     def _ways_on(self, place: Place) -> Iterable[tuple[str, str]]:
-        opened = self._meets(place, NO_TRAIL).kind in ("leaks", "public")
+        entered = self.let_in(place, place.level, NO_TRAIL) is not None
+        opened = entered or self._meets(place, NO_TRAIL).kind == "leaks"
         from_outside = not place.internal
-        codes = {c.args[0] for body in place.bodies() for c in body if c.name == "return" and c.args}
+        codes = _OWN | _returned_codes(d for body in place.bodies() for d in body)
         bodies = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
         for page in {d for pages in bodies for d in pages}:
             *listed, target = page.args or ("",)
-            listed = [code for code in listed if code.isdigit()]
-            late = _LATE - {"404"} if place.internal else _LATE
-            if place.level.limits:  # limits are of the phase before the list
-                late = late - {status for d in place.level.limit_statuses for status in d.args}
-            if opened or (set(listed) - late) or codes & set(listed):
+            early = codes | ({"404"} if place.internal else set())
+            if place.level.limits:  # of the phase before the list
+                early = early | {status for d in place.level.limit_statuses for status in d.args}
+            if opened or set(listed) & early:
                 yield target, "page" if target.startswith("/") and "$" not in target else "moved"
         for body in (*place.bodies(), self.server.body):
             for child in body:
                 if from_outside and child.name == "rewrite" and rewrites(child) == "last":
-                    yield child.args[1], "rewritten" if body is not self.server.body else "moved"
+                    yield child.args[1], "rewritten" if body is not self.server.body else "server"
                 elif opened and child.name == "try_files" and child.args:
                     yield child.args[-1], "moved"
 
@@ -326,6 +329,13 @@ def _lua(directive: Directive) -> Verdict:
     return Verdict("leaks", reason, "move it to access_by_lua, which runs after the list", directive)
 
 
-def _with_if(directive: Directive) -> Iterable[Directive]:
-    """The directive, or those in it if it is an ``if``."""
-    return directive.body if directive.name == "if" else (directive,)
+def _returned_codes(directives: Iterable[Directive]) -> set[str]:
+    return {d.args[0] for d in directives if d.name == "return" and d.args}
+
+
+def _with_ifs(body: Sequence[Directive]) -> Iterator[Directive]:
+    """The directives of a body and those in an ``if`` in it."""
+    for directive in body:
+        yield directive
+        if directive.name == "if":
+            yield from directive.body

@@ -170,6 +170,18 @@ def test_a_stream_server_passes_the_service_on() -> None:
         assert [(f.line, f.location) for f in found] == [(2, "(stream)")] * leaks
 
 
+def test_a_forged_address_has_to_be_on_every_list_of_the_way() -> None:  # found by the fuzzed run
+    text = (
+        "server { server_name a.test; set_real_ip_from 192.0.2.1;"
+        f' location / {{ {LIST} try_files "" @x; }}'
+        " location @x { allow %s; deny all; proxy_pass http://x; } }"
+    )
+    kinds = {f.location: f.kind for f in findings(text % "172.16.0.1", replace(SITE, public=()))}
+    assert kinds["/"] == "guarded"
+    kinds = {f.location: f.kind for f in findings(text % "10.0.0.7", replace(SITE, public=()))}
+    assert kinds["/"] == "leaks"
+
+
 def test_two_sites_of_one_server_may_each_let_in_others() -> None:
     others = replace(SITE, file="/t", locations=("/b",), public=(), allow=(ip_network("172.16.0.0/12"),))
     text = (
