@@ -417,10 +417,67 @@ LIMITS = [
     ),
 ]
 
+BREAK = "if ($request_method = GET) { break; }"
+BREAKS = [
+    leak(
+        "a return behind a break under a condition", f"location / {{ {BREAK} return 404; {PASS} }}", "no list"
+    ),
+    leak(
+        "a rewrite behind a break under a condition",
+        f"location / {{ {BREAK} rewrite ^ /x last; {PASS} }} location /x {{ {LIST} {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a return of the server behind a break under a condition",
+        f"{BREAK} return 404; location / {{ {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite of the server behind a break under a condition",
+        f"{BREAK} rewrite ^ /x last; location / {{ {PASS} }} location /x {{ {LIST} {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite that stays, behind a condition",
+        f"location / {{ if ($request_method = GET) {{ rewrite ^ /y break; }} return 404; {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite under a condition, and a return behind it",
+        f"location / {{ {LIST} if ($request_method = GET) {{ rewrite ^ /y last; }} return 404; }}"
+        f" location /y {{ {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite of the server under a condition, to what is internal",
+        "if ($request_method = GET) { rewrite ^ /y last; } return 404;"
+        f" location /y {{ internal; {PASS} }} location / {{ {LIST} {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite of some paths that stays",
+        f"location / {{ rewrite ^/index /y break; return 404; {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite of some paths in the server",
+        f"rewrite ^/index /y last; rewrite ^ /x last; location /y {{ {PASS} }}"
+        f" location /x {{ {LIST} {PASS} }} location / {{ {LIST} {PASS} }}",
+        "no list",
+    ),
+    safe(
+        "a rewrite of some paths to another place, and a return behind it",
+        f"location / {{ {LIST} {PASS} }}"
+        f" location /index {{ if ($request_method = GET) {{ rewrite ^ /x last; }} return 404; {PASS} }}",
+        403,
+    ),
+    safe("a break before the list", f"location / {{ {LIST} {BREAK} return 404; {PASS} }}", 403),
+]
+
 
 @pytest.mark.parametrize(
     "case",
-    [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS],
+    [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS, *BREAKS],
     ids=lambda case: case.name,
 )
 def test_who_goes_round_is_seen_by_the_audit(case: Case) -> None:

@@ -39,6 +39,7 @@ class Level:
     lua_first: Directive | None = None  # access_by_lua_no_postpone: access_by_lua is asked before the list
     pages_recurse: bool = False  # recursive_error_pages
     limits: tuple[Directive, ...] = ()  # limit_req and limit_conn
+    intercepts: tuple[Directive, ...] = ()  # proxy_intercept_errors and its like
     limit_statuses: tuple[Directive, ...] = ()  # what they answer
     splits_slashes: Directive | None = None  # merge_slashes off
     sent: tuple[Directive, ...] = ()  # proxy_set_header
@@ -77,6 +78,10 @@ class Level:
             if "recursive_error_pages" in own
             else self.pages_recurse,
             limits=tuple(c for c in body if c.name in ("limit_req", "limit_conn")) or self.limits,
+            intercepts=(
+                *(c for c in body if c.name.endswith("_intercept_errors")),
+                *(d for d in self.intercepts if d.name not in own),
+            ),
             limit_statuses=(
                 *(own[name][-1] for name in _LIMIT_STATUSES if name in own),
                 *(d for d in self.limit_statuses if d.name not in own),

@@ -27,7 +27,7 @@ class Gate:
         self.level = http.enter(server.body)
         self.outer = places_of(server, http)
         self.places = [p for top in self.outer for p in top.walk()]
-        self.server_move = moved(server.body)
+        self.server_move = moved(server.body, in_server=True)
         # set_real_ip_from of the places that a request may have come through before
         self.tainted: dict[Place, frozenset[Directive]] = {}
 
@@ -81,8 +81,8 @@ class Gate:
             reason = f"access_by_lua_no_postpone: {lua[0].name} runs before the list and may answer"
             return Verdict("leaks", reason, "switch access_by_lua_no_postpone off", level.lua_first)
         # Where nobody at all may pass a forged address is no use.
-        useful = opening(level.rules, (), self.families) is not None and self._fits(level, seen, ())
-        if useful and (realip := forgeable(self._trusted(seen), allowed)) is not None:
+        useful = opening(level.rules, (), self.families) is not None
+        if useful and (realip := self._forgeable(level, seen, allowed)) is not None:
             word = realip.args[0] if realip.args else ""
             reason = f"set_real_ip_from {word}: clients there may name any address as theirs"
             remedy = f'if only your proxy is at {word}, add {word} to "allow"; else name just its address'
@@ -90,6 +90,14 @@ class Gate:
                 remedy = 'name just the address of your proxy, and add it to "allow"'
             return Verdict("leaks", reason, remedy, realip)
         return None
+
+    def _forgeable(self, level: Level, seen: Trail, allowed: Sequence[Network]) -> Directive | None:
+        """Whose word a client may forge on its way here."""
+        trusted = self._trusted(seen)
+        later = forgeable([d for d in trusted if d not in self.level.trusted], allowed)
+        if later is not None or not self._fits(level, seen, ()):
+            return later  # lists before saw the client's own address, unless the server had it replaced
+        return forgeable(trusted, allowed)
 
     def _fits(self, level: Level, seen: Trail, barred: Sequence[Network]) -> bool:
         """Is there a client, none of ``barred``, that this list and those before it all let in?"""

@@ -21,6 +21,8 @@ _EARLY = frozenset({"400", "405", "408", "414", "421", "494", "495", "496", "497
 # All that it says of its own until the list has been asked; another code is that of a "return" or a service.
 _OWN = _EARLY | {"301", "403", "411", "412", "413", "415", "500", "503"}
 
+_GATEWAY = frozenset({"401", "502", "504"})  # of its own in front of a server behind
+
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:
     """Does the server only redirect or refuse, but for what is public (the port 80 of many sites)?
@@ -56,6 +58,8 @@ class ServerJudge(Phases):
         if self.server_move is not None and not place.named:
             verdict = self.follow(self.server_move, NO_TRAIL, f"the server rewrites to {self.server_move}")
             return self._public(place, verdict) if self.is_public(place) else verdict
+        if not place.named and (leak := self.sent_elsewhere(self.server.body, place, NO_TRAIL)) is not None:
+            return leak
         if place.named and place not in self._reached:
             return Verdict("guarded", "a named location that is only reached behind a list")
         if place.internal and (refused := self.refused(place, NO_TRAIL, "404")).kind == "leaks":
@@ -141,6 +145,10 @@ class ServerJudge(Phases):
         entered = self.let_in(place, place.level, NO_TRAIL) is not None
         opened = entered or self.meets(place, NO_TRAIL).kind == "leaks"
         from_outside = not place.internal
+        # What a server behind answers has no error_page unless nginx is told so.
+        intercepts = any(d.args == ("on",) for d in place.level.intercepts)
+        tries = bool(named_children(place.directive.body, "try_files"))
+        own_pages = intercepts or tries or not place.passes()
         codes = _OWN | _returned_codes(d for body in place.bodies() for d in body)
         bodies = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
         for page in {d for pages in bodies for d in pages}:
@@ -148,7 +156,7 @@ class ServerJudge(Phases):
             early = codes | ({"404"} if place.internal else set())
             if place.level.limits:  # of the phase before the list
                 early = early | {status for d in place.level.limit_statuses for status in d.args}
-            if opened or set(listed) & early:
+            if set(listed) & early or (opened and (own_pages or set(listed) & _GATEWAY)):
                 yield target, "page" if target.startswith("/") and "$" not in target else "moved"
         for body in (*place.bodies(), self.server.body):
             for child in body:

@@ -14,8 +14,19 @@ from ..plan import GuardedSite
 from ..prefixes import Network
 from .access import Level, opening, runs_lua_early
 from .gate import Gate
-from .places import Place, is_page
-from .rewrite import EVERYTHING, REDIRECTS, handed_on, has_list, moved, named_children, page_for, rewrites
+from .places import Place, is_page, may_match
+from .rewrite import (
+    EVERYTHING,
+    REDIRECTS,
+    escapes,
+    handed_on,
+    has_list,
+    may_move,
+    moved,
+    named_children,
+    page_for,
+    rewrites,
+)
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict, redirected
 
@@ -40,6 +51,8 @@ class Phases(Gate):
             body = place.directive.body
             if not seen.got and (leak := self._other_methods(place, seen)) is not None:
                 return leak
+            if (leak := self.sent_elsewhere(body, place, seen)) is not None:
+                return leak
             own = has_list(body)
             answer = self._answer(body, place.level, own, seen)
             if answer is not None:
@@ -49,6 +62,18 @@ class Phases(Gate):
         elif not self._serves(place):
             return self._nothing(place, seen)
         return self._asked(place, seen)
+
+    def sent_elsewhere(self, body: Sequence[Directive], place: Place, seen: Trail) -> Verdict | None:
+        """The leak through a rewrite of ``body`` that moves some of the requests for ``place``."""
+        for rewrite in may_move(body, in_server=not seen.places):
+            target = rewrite.args[1]
+            there = self.target(target, rewritten=bool(seen.places))
+            if there is None or self.is_open(there) or not may_match(rewrite.args[0], place):
+                continue
+            verdict = self.follow(target, seen, f"may be rewritten to {target}", rewritten=bool(seen.places))
+            if verdict.kind == "leaks":
+                return verdict
+        return None
 
     def _nothing(self, place: Place, seen: Trail) -> Verdict:
         """No location matches and no root is set: 403 or 404, unless an error_page answers."""
@@ -118,11 +143,14 @@ class Phases(Gate):
 
     def _answer(self, body: Sequence[Directive], level: Level, own_list: bool, seen: Trail) -> Verdict | None:
         """What the rewrite phase answers by itself; None: it lets the request go on, always or mostly."""
+        escaped = False  # some requests may have gone on
         for child in body:
             if child.name == "return":
-                return self._returned(child, level, own_list, seen)
+                verdict = self._returned(child, level, own_list, seen)
+                return None if escaped and verdict is not None and verdict.kind != "leaks" else verdict
             if child.name == "break" or (rewrites(child) == "break" and child.args[0] in EVERYTHING):
                 return None
+            escaped = escaped or escapes(child, in_server=body is self.server.body)
             if child.name == "if":
                 inner = self._answer(child.body, level.enter(child.body), own_list, seen)
                 if inner is not None and inner.kind == "leaks":
@@ -131,8 +159,10 @@ class Phases(Gate):
                 code = "301" if child.args[2:] == ("permanent",) else "302"
                 paged = self._paged(f"the {code} of rewrite {child.args[0]}", code, level, seen)
                 verdict = paged or redirected(child, child.args[1], own_list)
-                if verdict.kind == "leaks" or child.args[0] in EVERYTHING:
+                if verdict.kind == "leaks" or (child.args[0] in EVERYTHING and not escaped):
                     return verdict
+                if child.args[0] in EVERYTHING:
+                    return None
             elif runs_lua_early(child):
                 return _lua(child)
             elif child.name == "rewrite" and rewrites(child) == "last" and child.args[0] in EVERYTHING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from .rewrite import handed_on
 from .tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
+# What each match of a regex begins with: no letter that could be left out, and no branch beside it.
+_PLAIN_START = re.compile(r"\^([\w/-]*)(?![\w/-]*[*?{])(?!.*\|)")
 # Directives by which something else than a file or a server behind answers.
 _HANDLERS = frozenset({"return", "stub_status", "empty_gif", "echo", "echo_exec", "js_content", "perl"})
 
@@ -116,6 +119,15 @@ def _regex_hits(key: Key | None, uri: str) -> bool:
         and key.modifier in ("~", "~*")
         and hits(key.pattern, uri, caseless=key.modifier == "~*")
     )
+
+
+def may_match(regex: str, place: Place) -> bool:
+    """May the regex of a ``rewrite`` match a path that comes to ``place``? Told by how both begin."""
+    if place.key is None or place.key.modifier not in ("", "^~", "=") or not regex.startswith("^"):
+        return True
+    start = _PLAIN_START.match(regex)
+    lead = start[1] if start else ""
+    return lead.startswith(place.key.pattern) or place.key.pattern.startswith(lead)
 
 
 def is_page(place: Place, target: str) -> bool:

@@ -182,6 +182,14 @@ def test_a_forged_address_has_to_be_on_every_list_of_the_way() -> None:  # found
     assert kinds["/"] == "leaks"
 
 
+def test_an_address_forged_later_need_not_be_on_the_lists_before() -> None:  # found by the fuzzed run
+    text = (
+        "server { server_name a.test; location / { allow 172.16.0.1; deny all; try_files '' @x; }"
+        f" location @x {{ set_real_ip_from 172.16.0.0/12; {LIST} proxy_pass http://x; }} }}"
+    )
+    assert {f.location: f.kind for f in findings(text, replace(SITE, public=()))}["/"] == "leaks"
+
+
 def test_two_sites_of_one_server_may_each_let_in_others() -> None:
     others = replace(SITE, file="/t", locations=("/b",), public=(), allow=(ip_network("172.16.0.0/12"),))
     text = (
