@@ -431,6 +431,15 @@ CASES = [
         public=("@open",),
     ),
     Case(
+        "a list that lets in another stranger, whom the next refuses, and the page of its own 403",
+        f"location / {{ error_page 403 =200 @open; allow 127.0.0.3; {LIST} try_files '' @next; }}"
+        f" location @next {{ {LIST} {PASS} }} location @open {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="its 403 is answered by @open",
+    ),
+    Case(
         "a forged address is believed where the server's rewrite lets nobody come",
         f"rewrite ^ /moved last; location /moved {{ {LIST} {PASS} }} location / {{"
         f" set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; {PASS} }}",

@@ -100,9 +100,15 @@ class Phases(Gate):
         if leak is None:
             return self.refused(place, seen)
         if (target := handed_on(place.directive.body)) is not None:
+            passed = seen
             if place.level.any_will_do is None:
-                seen = seen._replace(passed=(*seen.passed, place.level.rules))
-            return self.follow(target, seen, f"try_files goes on to {target}")
+                passed = seen._replace(passed=(*seen.passed, place.level.rules))
+            verdict = self.follow(target, passed, f"try_files goes on to {target}")
+            some_are_denied = any(rule.name == "deny" for rule in place.level.rules)
+            if verdict.kind == "leaks" or not some_are_denied:
+                return verdict
+            refused = self.refused(place, seen)
+            return refused if refused.kind == "leaks" else verdict
         return leak
 
     def _other_methods(self, place: Place, seen: Trail) -> Verdict | None:
