@@ -440,6 +440,26 @@ CASES = [
         reason="its 403 is answered by @open",
     ),
     Case(
+        "the page of a 403 is declared public, and sends on to what is not",
+        f"location / {{ error_page 403 =200 @page; {LIST} {PASS} }} location @page {{ rewrite ^ /x last; }}"
+        f" location /x {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="its 403 is answered by @page",
+        public=("@page",),
+    ),
+    Case(
+        "the page of a 403 sends on to what is public",
+        f"location / {{ error_page 403 =200 @page; {LIST} {PASS} }} location @page {{ rewrite ^ /x last; }}"
+        f" location /x {{ {PASS} }}",
+        "/x",
+        200,
+        "public",
+        "/x",
+        public=("@page", "/x"),
+    ),
+    Case(
         "a forged address is believed where the server's rewrite lets nobody come",
         f"rewrite ^ /moved last; location /moved {{ {LIST} {PASS} }} location / {{"
         f" set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; {PASS} }}",

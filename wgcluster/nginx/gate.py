@@ -9,7 +9,7 @@ from ..prefixes import Network
 from .access import Families, Level, common_client, forgeable, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, places_of, resolve
-from .rewrite import always_returns, handed_on, has_list, moved
+from .rewrite import always_returns, handed_on, has_list, may_move, moved
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict
 
@@ -47,8 +47,19 @@ class Gate:
 
     def is_open(self, place: Place) -> bool:
         """Is what a stranger gets there just what was declared public?"""
-        opened = self.let_in(place, place.level, NO_TRAIL) is not None
-        return self.is_public(place) and opened and handed_on(place.directive.body) is None
+        seen: list[Place] = []
+        while self.is_public(place) and place not in seen:
+            seen.append(place)
+            body = place.directive.body
+            onward = moved(body)
+            if onward is None:
+                opened = self.let_in(place, place.level, NO_TRAIL) is not None
+                return opened and handed_on(body) is None and not any(may_move(body))
+            there = self.target(onward, rewritten=True)
+            if there is None:
+                return False
+            place = there
+        return False
 
     def allowed_at(self, place: Place) -> Sequence[Network]:
         """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""
