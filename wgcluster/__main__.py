@@ -69,6 +69,7 @@ def _parser() -> ArgumentParser:
         "files", nargs="+", type=Path, metavar="FILE", help='site files, or what "nginx -T" said'
     )
     audit.add_argument("--host", help="whose files these are; default: the only host with nginx_vpn_only")
+    audit.add_argument("--as-is", action="store_true", help="without the lines that the deploy will put in")
     audit.add_argument(
         "--server", action="append", metavar="NAME", help="a guarded server_name; no inventory is read then"
     )

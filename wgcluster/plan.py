@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_interface, ip_network
 from typing import Literal
 
 import numpy as np
@@ -59,6 +59,7 @@ class GuardedSite:
     allow: tuple[Network, ...] = ()  # the overlay first, then the operator's extras
     scope: Literal["location", "server"] = "location"
     acme_root: str | None = None  # webroot of a challenge location that has to be added
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()  # of its host in the overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,7 @@ class _Planner:
                     (*self.cluster.networks, *one.allow),
                     one.scope,
                     one.acme_root,
+                    host.addresses,
                 )
                 for one in host.nginx
             ),

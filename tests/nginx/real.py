@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-MODULES = Path("/usr/lib/nginx/modules")
+MODULES = Path(os.environ.get("WGCLUSTER_NGINX_MODULES", "/usr/lib/nginx/modules"))
 LUA = (MODULES / "ngx_http_lua_module.so").exists()
+ECHO = (MODULES / "ngx_http_echo_module.so").exists()
+STREAM = (MODULES / "ngx_stream_module.so").exists()
 
 # What nginx says when the text itself is wrong, not what a directive makes of its arguments.
 _SYNTAX = re.compile(
@@ -170,6 +172,9 @@ def running(
     folder.chmod(0o755)
     prepare(folder)
     lead = lua_modules() if lua else ""
+    for word, module in (("\nstream {", "ngx_stream_module"), (" echo_", "ngx_http_echo_module")):
+        if word in config:
+            lead += f"load_module {MODULES}/{module}.so;\n"
     (folder / "nginx.conf").write_text(
         f"{lead}daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log crit;\n"
         "events { worker_connections 2048; }\n" + config.replace("@FOLDER@", str(folder)),

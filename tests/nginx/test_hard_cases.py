@@ -5,41 +5,16 @@ A stranger comes from 127.0.0.1, a friend from 127.0.0.2, whom the list lets in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from tests.nginx.real import LUA, NGINX, Answer, free_ports, http_paths, opinion, running
-from tests.nginx.worlds import FORGED, PASSWORD, dump
-from wgcluster.nginx import NginxSyntaxError, audit, parse, parse_dump
-from wgcluster.plan import GuardedSite
+from tests.nginx.cases import ACME, LIST, PASS, Case, asked
+from tests.nginx.real import LUA, NGINX, opinion
+from tests.nginx.worlds import FORGED, PASSWORD
+from wgcluster.nginx import NginxSyntaxError, parse
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
-FRIEND = "127.0.0.2"
-LIST = "include @FOLDER@/list.conf;"
-PASS = "proxy_pass http://127.0.0.1:@BACK@;"
-ACME = "/.well-known/acme-challenge/"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One server; what a stranger gets for ``uri``, and the audit's class and reason for ``location``."""
-
-    name: str
-    body: str
-    uri: str
-    status: int
-    kind: str
-    location: str = "/"
-    reason: str = ""
-    headers: tuple[str, ...] = ()
-    public: tuple[str, ...] = ()
-    method: str = "GET"
-    beside: str = ""  # further text in the http block
-    lua: bool = False
-
 
 CASES = [
     Case("list alone", f"location / {{ {LIST} {PASS} }}", "/", 403, "guarded"),
@@ -446,6 +421,63 @@ CASES = [
         reason="rewritten to /open",
     ),
     Case(
+        "the 403 of a named location is answered by what is public",  # found by the fuzzed run
+        f'location / {{ try_files "" @list; }} location @list {{ {LIST} error_page 403 = @open; {PASS} }}'
+        f" location @open {{ {PASS} }}",
+        "/",
+        200,
+        "public",
+        "@open",
+        public=("@open",),
+    ),
+    Case(
+        "a list that lets in another stranger, whom the next refuses, and the page of its own 403",
+        f"location / {{ error_page 403 =200 @open; allow 127.0.0.3; {LIST} try_files '' @next; }}"
+        f" location @next {{ {LIST} {PASS} }} location @open {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="its 403 is answered by @open",
+    ),
+    Case(
+        "the page of a 403 is declared public, and sends on to what is not",
+        f"location / {{ error_page 403 =200 @page; {LIST} {PASS} }} location @page {{ rewrite ^ /x last; }}"
+        f" location /x {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="its 403 is answered by @page",
+        public=("@page",),
+    ),
+    Case(
+        "the page of a 403 sends on to what is public",
+        f"location / {{ error_page 403 =200 @page; {LIST} {PASS} }} location @page {{ rewrite ^ /x last; }}"
+        f" location /x {{ {PASS} }}",
+        "/x",
+        200,
+        "public",
+        "/x",
+        public=("@page", "/x"),
+    ),
+    Case(
+        "a forged address is believed where the server's rewrite lets nobody come",
+        f"rewrite ^ /moved last; location /moved {{ {LIST} {PASS} }} location / {{"
+        f" set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; {PASS} }}",
+        "/",
+        403,
+        "guarded",
+        headers=FORGED,
+    ),
+    Case(
+        "a code that the server returns under a condition, answered by the service",
+        f"error_page 418 =200 @open; if ($request_method = GET) {{ return 418; }}"
+        f" location / {{ {LIST} {PASS} }} location @open {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        "@open",
+    ),
+    Case(
         "limit_except with rules of its own",
         f"location / {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",
         "/",
@@ -530,40 +562,13 @@ CASES = [
 ]
 
 
-def furnish(folder: Path) -> None:
-    (folder / "list.conf").write_text(f"allow {FRIEND}/32;\ndeny all;\n")
-    (folder / "users").write_text("u:{PLAIN}p\n")
-    (folder / "files").mkdir()
-    (folder / "files" / "index.html").write_text("SECRET")
-    (folder / "files" / "sub").mkdir()
-    (folder / "files" / "sub" / "denied.html").write_text("for all")
-    (folder / "files" / "fetch.html").write_text('<!--# include virtual="/x" -->')
-    (folder / "files" / "denied.html").write_text("not for you")
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_stranger_gets_what_the_audit_says(case: Case) -> None:
     if case.lua and not LUA:
         pytest.skip("nginx has no lua module")
-    port, back = free_ports(2)
-    config = (
-        (
-            f"http {{\n{http_paths()}\nserver {{ listen 127.0.0.1:{back}; default_type text/plain;"
-            r" location ~ ^/to(?<to>.+)$ { add_header X-Accel-Redirect $to; return 200 sent; }"
-            f" location / {{ return 200 SECRET; }} }}\n{case.beside}\n"
-            f"server {{ listen 127.0.0.1:{port}; server_name s.test;\n{case.body}\n}}\n}}\n"
-        )
-        .replace("@BACK@", str(back))
-        .replace("@PORT@", str(port))
-    )
-    site = GuardedSite("s.conf", "s.test", ("/",), case.public, (ip_network(f"{FRIEND}/32"),))
-    host = next((h.split(": ")[1] for h in case.headers if h.startswith("Host: ")), "s.test")
-    headers = [h for h in case.headers if not h.startswith("Host: ")]
-    with running(config, ready=port, prepare=furnish, lua=case.lua) as nginx:
-        answer = nginx.ask(port, host, case.uri, method=case.method, headers=headers)
-        findings = audit(parse_dump(dump(nginx.folder)), [site])
-        friend: Answer = nginx.ask(port, "s.test", case.uri, method=case.method, source=FRIEND)
-    assert answer.status == case.status
+    outcome = asked(case)
+    friend, findings = outcome.friend, outcome.findings
+    assert outcome.stranger.status == case.status
     assert (
         friend.status == case.status if case.kind == "public" or case.status == 404 else friend.status != 403
     )

@@ -99,6 +99,16 @@ class Maker:
             (0.5, 'break; return 200 "SECRET never";'),
             (0.5, "set $a b;"),
             (0.4, "rewrite ^/nothing /else last;"),
+            (0.3, "if ($arg_y) { break; } return 404;"),
+            (0.4, f"if ($arg_y) {{ break; }} rewrite ^ /{top}/moved last;"),
+            (0.3, "if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404;"),
+            (0.4, f"if ($arg_y) {{ rewrite ^ /{top}/moved last; }}"),
+            # In a server they would make what is public something else.
+            (0.0 if mark == "SECRET-server" else 0.1, f"rewrite ^/{top}/ /other break; return 404;"),
+            (
+                0.0 if mark == "SECRET-server" else 0.3,
+                f"rewrite ^/{top}/ /other last; rewrite ^ /{top}/moved last;",
+            ),
         )
 
     def pages(self, none: float) -> str:

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgcluster.nginx import Directive, NginxError, NginxSyntaxError, guard, lex, parse, unguard
+from wgcluster.nginx.errors import position
 from wgcluster.nginx.find import locations, servers
-from wgcluster.nginx.splice import apply, first_inside
+from wgcluster.nginx.splice import Edit, Shift, apply, first_inside
+from wgcluster.nginx.targets import Folders
 from wgcluster.plan import GuardedSite
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))
@@ -149,3 +151,44 @@ def test_any_text_is_read_or_refused_and_never_crashes(text: str) -> None:
     if fault is not None:
         assert 1 <= fault.line <= text.count("\n") + 1
         assert fault.source.endswith("^")
+
+
+@given(st.text("a\n\r", max_size=40), st.data())
+def test_a_position_counts_the_line_ends_before_it(text: str, data: st.DataObject) -> None:
+    offset = data.draw(st.integers(0, len(text)))
+    line, column = position(text, offset)
+    assert line == text[:offset].count("\n") + 1
+    assert column == offset - (text[:offset].rfind("\n") + 1) + 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.text("xy", max_size=3)), max_size=6))
+def test_a_shift_leads_back_to_the_same_character(parts: list[tuple[int, int, str]]) -> None:
+    text, edits = "", []
+    for kept, dropped, new in parts:
+        text += "".join(chr(0x100 + len(text) + i) for i in range(kept + dropped))
+        edits.append(Edit(len(text) - dropped, len(text), new))
+    text += "end"
+    edited = apply(text, edits)
+    shift = Shift(edits)
+    for offset, letter in enumerate(edited):
+        assert letter in "xy" or text[shift.back(offset)] == letter
+
+
+FOLDER = st.lists(st.sampled_from(["a", "b", "$x", "$host"]), min_size=1, max_size=4).map(
+    lambda names: "/" + "/".join(names)
+)
+
+
+@given(st.lists(FOLDER, max_size=5), FOLDER)
+def test_folders_meet_as_each_alone_would(held: list[str], asked: str) -> None:
+    folders = Folders()
+    for folder in held:
+        folders.add(folder)
+
+    def meet(one: str, other: str) -> bool:
+        pairs = zip(one.split("/")[1:], other.split("/")[1:], strict=False)
+        return all(a == b or "$" in a + b for a, b in pairs)
+
+    assert (folders.meets(asked, lambda host: True) is not None) == any(meet(asked, f) for f in held)
+    around = any(f"{asked}/".startswith(f"{f}/") for f in held if "$" not in f)
+    assert folders.hold(asked) == around

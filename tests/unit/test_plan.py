@@ -201,6 +201,7 @@ def test_what_the_host_keys_say_is_carried_over() -> None:
             nets("10.0.0.0/24", "172.16.0.0/12"),
             "server",
             "/var/www",
+            (ip_address("10.0.0.1"),),
         ),
     )
     assert (plan.mtu, plan.port, plan.interface) == (1380, 51820, "wg")

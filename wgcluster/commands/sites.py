@@ -10,21 +10,30 @@ from pathlib import Path
 
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, read
-from wgcluster.nginx import audit, parse_dump
+from wgcluster.nginx import Deployed, Fault, Finding, as_deployed, audit, parse_dump
 from wgcluster.plan import GuardedSite
 
 _DUMP = "# configuration file "  # how "nginx -T" begins each file
 
 
 def nginx_audit(args: Namespace) -> int:
-    """``nginx-audit FILE…``: each location of the guarded servers; status 1 if one leaks."""
-    files = _read_files(args.files)
-    findings = audit(files, _sites(args))
+    """``nginx-audit FILE…``: each location of the guarded servers; status 1 if one leaks.
+
+    A site of the inventory is judged with the lines that the deploy puts in, since that is what will be.
+    """
+    files, sites = _read_files(args.files), _sites(args)
+    as_they_are = Deployed(files, {}, ())
+    will_be = as_they_are if args.server or args.as_is else as_deployed(files, sites)
+    findings = [*audit(will_be.files, sites, will_be.changed), *map(_refusal, will_be.refused)]
     leaks = [finding for finding in findings if finding.kind == "leaks"]
     if args.json:
         print_json([finding.as_dict() for finding in findings])
         return 1 if leaks else 0
     out = console()
+    for path in will_be.changed:
+        out.print(
+            f"{path}: not guarded yet, or not as the inventory says; judged as the deploy will leave it"
+        )
     rows = [
         (f"{one.file}:{one.line}" if one.line else one.file, one.server, one.listen, one.location, one.kind)
         for one in findings
@@ -40,6 +49,11 @@ def nginx_audit(args: Namespace) -> int:
     counts = Counter(finding.kind for finding in findings)
     out.print(", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())))
     return 1 if leaks else 0
+
+
+def _refusal(fault: Fault) -> Finding:
+    """Why the deploy would not guard a site, among the findings."""
+    return Finding(fault.file, fault.line, "", "", "(deploy)", "leaks", fault.message, fault.remedy)
 
 
 def _read_files(paths: Sequence[Path]) -> dict[str, str]:

@@ -4,6 +4,7 @@ Pure: text in, text out. Nothing here touches a file or a host.
 """
 
 from .audit import Finding, audit
+from .deployed import Deployed, as_deployed
 from .effective import effective, parse_dump
 from .errors import Fault, NginxError, NginxSyntaxError
 from .guard import guard
@@ -14,12 +15,14 @@ from .tree import Directive, parse
 
 __all__ = [
     "MARK",
+    "Deployed",
     "Directive",
     "Fault",
     "Finding",
     "NginxError",
     "NginxSyntaxError",
     "allow_list",
+    "as_deployed",
     "audit",
     "effective",
     "guard",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
+from typing import Literal
 
 from ..prefixes import Network
 from .tree import Directive
@@ -17,6 +18,8 @@ from .tree import Directive
 _LUA_ACCESS = ("access_by_lua", "access_by_lua_block", "access_by_lua_file")
 # What makes nginx fetch other locations into an answer or beside it: subrequests, which pass every list.
 _FETCHES = frozenset({"add_before_body", "add_after_body", "post_action", "ssi"})
+_LIMIT_STATUSES = ("limit_req_status", "limit_conn_status")
+Client = IPv4Address | IPv6Address | Literal["unix:"]  # as nginx sees who connects
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Level:
     satisfy: Directive | None = None
     auth: tuple[Directive, ...] = ()  # one per checker beside the list, those switched off left out
     trusted: tuple[Directive, ...] = ()  # set_real_ip_from
+    real_ip_header: str = "X-Real-IP"
     error_pages: tuple[Directive, ...] = ()
     root: Directive | None = None  # root or alias
     mirrors: tuple[Directive, ...] = ()
@@ -35,7 +39,12 @@ class Level:
     lua_first: Directive | None = None  # access_by_lua_no_postpone: access_by_lua is asked before the list
     pages_recurse: bool = False  # recursive_error_pages
     limits: tuple[Directive, ...] = ()  # limit_req and limit_conn
-    merges_slashes: bool = True
+    intercepts: tuple[Directive, ...] = ()  # proxy_intercept_errors and its like
+    limit_statuses: tuple[Directive, ...] = ()  # what they answer
+    splits_slashes: Directive | None = None  # merge_slashes off
+    sent: tuple[Directive, ...] = ()  # proxy_set_header
+    bind: Directive | None = None  # proxy_bind
+    script: str | None = None  # fastcgi_param SCRIPT_FILENAME
 
     def enter(self, body: Sequence[Directive]) -> Level:
         """The level of a block with this ``body`` inside this one."""
@@ -56,6 +65,9 @@ class Level:
             satisfy=own["satisfy"][-1] if "satisfy" in own else self.satisfy,
             auth=tuple(d for d in auth.values() if d.args[:1] != ("off",)),
             trusted=tuple(own.get("set_real_ip_from", ())) or self.trusted,
+            real_ip_header=own["real_ip_header"][-1].args[0]
+            if "real_ip_header" in own
+            else self.real_ip_header,
             error_pages=tuple(own.get("error_page", ())) or self.error_pages,
             root=roots[-1] if roots else self.root,
             mirrors=tuple(own.get("mirror", ())) or self.mirrors,
@@ -66,9 +78,18 @@ class Level:
             if "recursive_error_pages" in own
             else self.pages_recurse,
             limits=tuple(c for c in body if c.name in ("limit_req", "limit_conn")) or self.limits,
-            merges_slashes=own["merge_slashes"][-1].args == ("on",)
-            if "merge_slashes" in own
-            else self.merges_slashes,
+            intercepts=(
+                *(c for c in body if c.name.endswith("_intercept_errors")),
+                *(d for d in self.intercepts if d.name not in own),
+            ),
+            limit_statuses=(
+                *(own[name][-1] for name in _LIMIT_STATUSES if name in own),
+                *(d for d in self.limit_statuses if d.name not in own),
+            ),
+            splits_slashes=_switched(own.get("merge_slashes"), self.splits_slashes, "off"),
+            sent=tuple(own.get("proxy_set_header", ())) or self.sent,
+            bind=own["proxy_bind"][-1] if "proxy_bind" in own else self.bind,
+            script=_script(own["fastcgi_param"]) if "fastcgi_param" in own else self.script,
         )
 
     @property
@@ -85,8 +106,14 @@ def runs_lua_early(directive: Directive) -> bool:
     return runs and not directive.name.endswith("_no_postpone")
 
 
-def _switched(own: Sequence[Directive] | None, outer: Directive | None) -> Directive | None:
-    return (own[-1] if own[-1].args == ("on",) else None) if own else outer
+def _switched(own: Sequence[Directive] | None, outer: Directive | None, to: str = "on") -> Directive | None:
+    return (own[-1] if own[-1].args == (to,) else None) if own else outer
+
+
+def _script(params: Sequence[Directive]) -> str | None:
+    return next(
+        (d.args[1] for d in reversed(params) if d.args[:1] == ("SCRIPT_FILENAME",) and d.args[1:]), None
+    )
 
 
 def _checker(directive: Directive) -> str:
@@ -136,6 +163,45 @@ def opening(
         if not left:
             return None
     return "the list does not end in deny all"
+
+
+def admits(rules: Sequence[Directive], client: Client) -> bool:
+    """Does the list let ``client`` in (ngx_http_access_handler)?"""
+    for rule in rules:
+        word = rule.args[0] if rule.args else ""
+        network = _network(word)
+        if word in ("all", client) or (network is not None and client != "unix:" and client in network):
+            return rule.name == "allow"
+    return True
+
+
+def common_client(
+    lists: Sequence[Sequence[Directive]], barred: Sequence[Network], families: Families
+) -> Client | None:
+    """A client in none of ``barred`` that all ``lists`` let in; None: there is none."""
+    words = [rule.args[0] for rules in lists for rule in rules if rule.args]
+    networks = [*barred, *(n for word in words if (n := _network(word)) is not None)]
+    # Between the ends of two networks all are treated alike, so one of each stretch will do.
+    clients: list[Client] = [IPv4Address(0), *([IPv6Address(0)] if families.v6 else [])]
+    for network in networks:
+        if families.v6 or network.version == 4:
+            clients.append(network[0])
+            if int(network[-1]) + 1 < 1 << network.max_prefixlen:
+                clients.append(network[-1] + 1)
+    if families.unix:
+        clients.append("unix:")
+    for client in clients:
+        out = client == "unix:" or not any(client in network for network in barred)
+        if out and all(admits(rules, client) for rules in lists):
+            return client
+    return None
+
+
+def trusts(trusted: Sequence[Directive], client: Client) -> bool:
+    """May ``client`` say whose request it passes on (ngx_http_realip_module)?"""
+    words = [d.args[0] for d in trusted if d.args]
+    networks = [network for word in words if (network := _network(word)) is not None]
+    return client in words or (client != "unix:" and any(client in network for network in networks))
 
 
 def lets_in_only(rule: Directive, allowed: Sequence[Network]) -> bool:

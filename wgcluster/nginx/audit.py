@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..plan import GuardedSite
-from ..prefixes import Network
 from .access import Level
+from .behind import Behind, open_streams
+from .bypass import Bypasses, is_plain
 from .effective import effective
 from .errors import position
 from .find import find_servers, listens_of, names_of, servers
 from .judge import ServerJudge
-from .places import Place, served_by
+from .places import Place
+from .selfproxy import Guarded, SelfProxies
 from .site import allow_list, list_path
-from .targets import Behind, Target, overlap, stream_targets, targets_at
+from .splice import Spliced
+from .targets import targets_at
 from .tree import Directive
 from .verdict import Kind, Verdict
 
@@ -61,19 +64,27 @@ class Judged:
     blame: Directive
 
 
-def audit(files: Mapping[str, str], sites: Sequence[GuardedSite]) -> list[Finding]:
+def audit(
+    files: Mapping[str, str],
+    sites: Sequence[GuardedSite],
+    changed: Mapping[str, Spliced] | None = None,
+) -> list[Finding]:
     """Every location of every server of ``sites`` in the configuration that ``files`` make up together.
 
     ``files`` is what ``parse_dump`` gives for a host, or site files at hand by their path; a list of ours
     that is not among them counts as it would be written now. Other servers appear only where they leak what
-    a guarded one serves. A site that no server answers for is a finding, too: "leaks", line 0.
+    a guarded one serves. A site that no server answers for is a finding, too: "leaks", line 0. ``changed``:
+    which of ``files`` are not yet so; their lines are told as they are in the text they are made from.
 
     Raises NginxSyntaxError where nginx would refuse a file.
     """
     findings = []
     for judged in judge_all(files, sites):
         at, server, verdict = judged.blame, judged.server, judged.verdict
-        line = position(files[at.file], at.start)[0] if at.file in files else 0
+        if (spliced := (changed or {}).get(at.file)) is not None:
+            line = position(spliced.origin, spliced.back(at.start))[0]
+        else:
+            line = position(files[at.file], at.start)[0] if at.file in files else 0
         name = " ".join(names_of(server)) or "_"
         listen = ", ".join(listens_of(server))
         findings.append(
@@ -99,29 +110,36 @@ def judge_all(
     tree = effective_with_lists(files, sites, extra)
     blocks = server_blocks(tree)
     guarded = sites_of_servers(tree, sites)
-    behind = Behind.of(tree)
+    behind = Behind.of(tree, (address for site in sites for address in site.addresses))
+    judges = {s: ServerJudge(s, level, guarded[s]) for s, level in blocks if s in guarded}
+    verdicts = {server: judge.verdicts() for server, judge in judges.items()}
+    own = SelfProxies(
+        (Guarded(judge, [p for p, v in verdicts[s] if _is_hidden(p, v)]) for s, judge in judges.items()),
+        behind,
+    )
+    bypasses = Bypasses(behind, own, {server: level.enter(server.body) for server, level in blocks})
     judged: list[Judged] = []
-    hidden: set[Target] = set()
-    shown: set[Target] = set()
-    others: list[tuple[Directive, Level]] = []
-    for server, level in blocks:
-        mine = guarded.get(server)
-        if mine is None:
-            others.append((server, level))
-            continue
-        judge = ServerJudge(server, level, mine)
-        verdicts = judge.verdicts()
-        folders = {t for p, v in verdicts if _is_hidden(p, v) for t in targets_at(p, server, behind)}
-        for place, verdict in verdicts:
+    for server, judge in judges.items():
+        hidden = {p: targets_at(p, server, behind) for p, v in verdicts[server] if _is_hidden(p, v)}
+        for place, verdict in verdicts[server]:
             if verdict.kind == "public":
-                verdict = _shows_too_much(judge, place, folders) or verdict
+                verdict = bypasses.of_public(judge, place, hidden) or verdict
             judged.append(_judged(server, place, verdict))
-            if verdict.kind != "closed":
-                (shown if verdict.kind == "public" else hidden).update(targets_at(place, server, behind))
+            targets = targets_at(place, server, behind)
+            if verdict.kind in ("guarded", "leaks"):
+                bypasses.hidden.add(targets)
+            elif verdict.kind == "public" and is_plain(place):  # some kinds of files do not open a folder
+                for target in targets:
+                    if target.kind == "files":
+                        bypasses.shown.add(target.where)
     allowed = tuple({n: None for site in sites for n in site.allow})
-    for server, level in others:
-        judged += _beside(server, level, allowed, hidden, shown, behind)
-    judged += _streams(tree, allowed, hidden, behind)
+    for server, level in blocks:
+        if server not in guarded:
+            leaks = bypasses.of_other(ServerJudge(server, level, (), allowed))
+            judged += (_judged(server, place, verdict) for place, verdict in leaks)
+    for stream in open_streams(tree, allowed, behind):
+        if (leak := bypasses.of_stream(stream)) is not None:
+            judged.append(Judged(stream.directive, "(stream)", leak, stream.directive))
     return judged
 
 
@@ -175,52 +193,4 @@ def _judged(server: Directive, place: Place, verdict: Verdict) -> Judged:
 
 
 def _is_hidden(place: Place, verdict: Verdict) -> bool:
-    plain = place.key is None or place.key.modifier in ("", "^~", "=")
-    return verdict.kind == "guarded" and plain and not place.internal
-
-
-def _shows_too_much(judge: ServerJudge, place: Place, hidden: Iterable[Target]) -> Verdict | None:
-    """The leak of a public place whose folder holds what is guarded under another path."""
-    for target in sorted(hidden):
-        if target.kind == "files" and (uri := served_by(place, judge.outer, target.where)) is not None:
-            reason = f"public, and serves {target}, which are guarded elsewhere, under {uri}"
-            return Verdict("leaks", reason, "give it a folder of its own", place.level.root)
-    return None
-
-
-def _beside(
-    server: Directive,
-    level: Level,
-    allowed: Sequence[Network],
-    hidden: set[Target],
-    shown: set[Target],
-    behind: Behind,
-) -> list[Judged]:
-    """The leaks of a server that is nobody's site: it serves what a guarded one serves, to anyone."""
-    found = []
-    judge = ServerJudge(server, level, (), allowed)
-    for place, verdict in judge.verdicts():
-        if verdict.kind != "leaks":
-            continue
-        common = overlap(targets_at(place, server, behind), hidden, shown)
-        if common is not None:
-            reason = f"this server is not guarded and serves {common} of a guarded site"
-            remedy = "guard this server, too, or take its location out"
-            found.append(_judged(server, place, Verdict("leaks", reason, remedy)))
-    return found
-
-
-def _streams(
-    tree: Sequence[Directive],
-    allowed: Sequence[Network],
-    hidden: set[Target],
-    behind: Behind,
-) -> list[Judged]:
-    found = []
-    for server, targets in stream_targets(tree, allowed, behind):
-        common = overlap(targets, hidden)
-        if common is not None:
-            reason = f"a stream server without the list passes on {common} of a guarded site"
-            verdict = Verdict("leaks", reason, "guard it with allow and deny, or take it out")
-            found.append(Judged(server, "(stream)", verdict, server))
-    return found
+    return verdict.kind == "guarded" and not place.internal and not place.named

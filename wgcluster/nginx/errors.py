@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Bytes that are no UTF-8 come as surrogates, which no terminal takes; control characters it takes for orders.
 _UNPRINTABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f]")
@@ -46,7 +48,14 @@ class NginxSyntaxError(NginxError):
 
 def position(text: str, offset: int) -> tuple[int, int]:
     """Line and column of ``offset``, both from 1. nginx ends a line at LF alone."""
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+    line = bisect_left(_line_ends(text), offset)
+    return line + 1, offset - text.rfind("\n", 0, offset)
+
+
+@lru_cache(maxsize=8)
+def _line_ends(text: str) -> list[int]:
+    """Where they are, kept for the many findings that there may be in one file."""
+    return [found.start() for found in re.finditer("\n", text)]
 
 
 def fault_at(text: str, start: int, end: int, message: str, *, file: str = "", remedy: str = "") -> Fault:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from .judge import ServerJudge
 from .pcre import pattern
 from .places import PASSES, Place, resolve
-from .rewrite import EVERYTHING, handed_on, moved, named_children, page_for, rewrites
+from .rewrite import EVERYTHING, escapes, handed_on, moved, named_children, page_for, rewrites
 from .tree import Directive
 
 Expected = Literal["denied", "closed", "served"]
@@ -121,10 +121,11 @@ def _with_ifs(body: Sequence[Directive]) -> Iterator[Directive]:
 
 def _moved(body: Sequence[Directive], uri: str, *, in_server: bool) -> str | Unknown | None:
     """The URI with which a location is looked for again after ``body``; None: none is."""
-    changed, again = uri, False
+    changed, again, may_end = uri, False, False
     for child in body:
         if child.name in ("break", "return"):
             break
+        may_end = may_end or (child.name == "if" and escapes(child, in_server=in_server))
         if child.name == "if":
             inner = [d for d in child.body if rewrites(d) in ("last", "break")]
             if any((p := pattern(d.args[0])) is None or p.search(changed) for d in inner):
@@ -140,6 +141,8 @@ def _moved(body: Sequence[Directive], uri: str, *, in_server: bool) -> str | Unk
             target = _replaced(child.args[1], match, changed)
             if target is None:
                 return Unknown(f"a variable says where rewrite {child.args[0]} sends it")
+            if may_end:
+                return Unknown("an if may end the rewriting before it sends it on")
             changed, again = target.partition("?")[0], True
             if len(child.args) > 2:
                 if how == "break" and not in_server:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ..plan import GuardedSite
 from ..prefixes import Network
-from .access import Families, Level, forgeable, opening
+from .access import Families, Level, common_client, forgeable, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, places_of, resolve
-from .rewrite import always_returns, handed_on, has_list, moved
+from .rewrite import always_returns, handed_on, has_list, may_move, moved
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict
 
@@ -27,7 +27,7 @@ class Gate:
         self.level = http.enter(server.body)
         self.outer = places_of(server, http)
         self.places = [p for top in self.outer for p in top.walk()]
-        self.server_move = moved(server.body)
+        self.server_move = moved(server.body, in_server=True)
         # set_real_ip_from of the places that a request may have come through before
         self.tainted: dict[Place, frozenset[Directive]] = {}
 
@@ -47,8 +47,19 @@ class Gate:
 
     def is_open(self, place: Place) -> bool:
         """Is what a stranger gets there just what was declared public?"""
-        opened = self.let_in(place, place.level, NO_TRAIL) is not None
-        return self.is_public(place) and opened and handed_on(place.directive.body) is None
+        seen: list[Place] = []
+        while self.is_public(place) and place not in seen:
+            seen.append(place)
+            body = place.directive.body
+            onward = moved(body)
+            if onward is None:
+                opened = self.let_in(place, place.level, NO_TRAIL) is not None
+                return opened and handed_on(body) is None and not any(may_move(body))
+            there = self.target(onward, rewritten=True)
+            if there is None:
+                return False
+            place = there
+        return False
 
     def allowed_at(self, place: Place) -> Sequence[Network]:
         """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""
@@ -70,7 +81,7 @@ class Gate:
         """Why the access phase lets a client in that is not on the list; None: it does not."""
         allowed = self.allowed_at(place)
         opened = opening(level.rules, allowed, self.families)
-        if opened is not None:
+        if opened is not None and self._fits(level, seen, allowed):
             return self._open(place, opened)
         if (checker := level.any_will_do) is not None:
             reason = f"satisfy any: who passes {checker.name} need not pass the list"
@@ -82,7 +93,7 @@ class Gate:
             return Verdict("leaks", reason, "switch access_by_lua_no_postpone off", level.lua_first)
         # Where nobody at all may pass a forged address is no use.
         useful = opening(level.rules, (), self.families) is not None
-        if useful and (realip := forgeable(self._trusted(seen), allowed)) is not None:
+        if useful and (realip := self._forgeable(level, seen, allowed)) is not None:
             word = realip.args[0] if realip.args else ""
             reason = f"set_real_ip_from {word}: clients there may name any address as theirs"
             remedy = f'if only your proxy is at {word}, add {word} to "allow"; else name just its address'
@@ -90,6 +101,19 @@ class Gate:
                 remedy = 'name just the address of your proxy, and add it to "allow"'
             return Verdict("leaks", reason, remedy, realip)
         return None
+
+    def _forgeable(self, level: Level, seen: Trail, allowed: Sequence[Network]) -> Directive | None:
+        """Whose word a client may forge on its way here."""
+        trusted = self._trusted(seen)
+        later = forgeable([d for d in trusted if d not in self.level.trusted], allowed)
+        if later is not None or not self._fits(level, seen, ()):
+            return later  # lists before saw the client's own address, unless the server had it replaced
+        return forgeable(trusted, allowed)
+
+    def _fits(self, level: Level, seen: Trail, barred: Sequence[Network]) -> bool:
+        """Is there a client, none of ``barred``, that this list and those before it all let in?"""
+        lists = (*seen.passed, level.rules)
+        return not seen.passed or common_client(lists, barred, self.families) is not None
 
     def _trusted(self, seen: Trail) -> list[Directive]:
         """Whom the places that the request went through believe: an address once replaced stays replaced."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from .access import Level
 from .find import Key, location_key
 from .pcre import hits
+from .rewrite import handed_on
 from .tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
+# What each match of a regex begins with: no letter that could be left out, and no branch beside it.
+_PLAIN_START = re.compile(r"\^([\w/-]*)(?![\w/-]*[*?{])(?!.*\|)")
+# Directives by which something else than a file or a server behind answers.
+_HANDLERS = frozenset({"return", "stub_status", "empty_gif", "echo", "echo_exec", "js_content", "perl"})
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +48,12 @@ class Place:
         yield self
         for child in self.children:
             yield from child.walk()
+
+    def outward(self) -> Iterator[Place]:
+        """It and the locations around it, the outermost last."""
+        yield self
+        if self.parent is not None:
+            yield from self.parent.outward()
 
     def bodies(self) -> Iterator[Sequence[Directive]]:
         """Its own body, then those of each ``if`` and ``limit_except`` in it: all that a request can use."""
@@ -109,12 +121,28 @@ def _regex_hits(key: Key | None, uri: str) -> bool:
     )
 
 
+def may_match(regex: str, place: Place) -> bool:
+    """May the regex of a ``rewrite`` match a path that comes to ``place``? Told by how both begin."""
+    if place.key is None or place.key.modifier not in ("", "^~", "=") or not regex.startswith("^"):
+        return True
+    start = _PLAIN_START.match(regex)
+    lead = start[1] if start else ""
+    return lead.startswith(place.key.pattern) or place.key.pattern.startswith(lead)
+
+
 def is_page(place: Place, target: str) -> bool:
     """Is ``target``, a URI written out, just a file at ``place``: an error page and no way to the service?"""
     active = PASSES | {"return", "rewrite", "try_files", "add_before_body", "add_after_body", "ssi"}
     names = {d.name for body in place.bodies() for d in body}
     names |= {d.name for d in place.level.fetches}
     return target.startswith("/") and "$" not in target and not names & active
+
+
+def answers_itself(place: Place) -> bool:
+    """Is what is served here no file: does a handler of its own answer, or is it always handed on?"""
+    names = {d.name for d in place.directive.body}
+    by_lua = any(name.startswith("content_by_lua") for name in names)
+    return bool(names & _HANDLERS) or by_lua or handed_on(place.directive.body) is not None
 
 
 def sends_on(place: Place) -> bool:

@@ -99,7 +99,8 @@ def probes(
                     unprobed[asked.unprobed(None, reason)] = None
                     continue
                 # A path is read before the host name is, so by the rules of the default server.
-                asked.merges_slashes = levels[server if socket.tls else socket.first].merges_slashes
+                reading = levels[server if socket.tls else socket.first]
+                asked.merges_slashes = reading.splits_slashes is None
                 for place in judge.places:
                     for item in asked.about(place, Endpoint(address, port), socket, host):
                         if isinstance(item, Probe):

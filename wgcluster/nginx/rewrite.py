@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from .tree import Directive
@@ -32,14 +32,42 @@ def rewrites(directive: Directive) -> Literal["", "answer", "break", "last"]:
     return "break" if flag == "break" else "last"
 
 
-def moved(body: Sequence[Directive]) -> str | None:
+def escapes(directive: Directive, *, in_server: bool = False) -> bool:
+    """May it, under a condition, end the rewriting here, so that what stands behind it is not asked?
+
+    In a server ``last`` does as ``break``; in a location it leads to another one.
+    """
+    ends = ("break", "last") if in_server else ("break",)
+    inside = directive.body if directive.name == "if" else (directive,)
+    return any(d.args[2] in ends if d.name == "rewrite" and d.args[2:] else d.name == "break" for d in inside)
+
+
+def moved(body: Sequence[Directive], *, in_server: bool = False) -> str | None:
     """Where every request is rewritten to, if it is."""
     for child in body:
-        if child.name in ("break", "return") or rewrites(child) == "break":
-            return None
         if rewrites(child) == "last" and child.args[0] in EVERYTHING:
             return child.args[1]
+        if child.name == "return" or escapes(child, in_server=in_server):
+            return None
     return None
+
+
+def may_move(body: Sequence[Directive], *, in_server: bool = False) -> Iterator[Directive]:
+    """The rewrites by which some requests, but not all, go on somewhere else that is written out."""
+    escaped = False
+    for child in body:
+        if child.name in ("return", "break"):
+            return
+        everything = rewrites(child) == "last" and child.args[0] in EVERYTHING
+        if everything and not escaped:
+            return
+        for directive in child.body if child.name == "if" else (child,):
+            leads_on = rewrites(directive) == "last" or (in_server and rewrites(directive) == "break")
+            if leads_on and not directive.args[1].startswith(("$", "/$")):
+                yield directive
+        if everything:
+            return
+        escaped = escaped or escapes(child, in_server=in_server)
 
 
 def always_returns(body: Sequence[Directive]) -> bool:
@@ -47,7 +75,7 @@ def always_returns(body: Sequence[Directive]) -> bool:
     for child in body:
         if child.name == "return":
             return True
-        if child.name == "break" or (rewrites(child) == "break" and child.args[0] in EVERYTHING):
+        if escapes(child):
             return False
     return False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Endpoint(NamedTuple):
 class Socket:
     """An address and port with the servers that share it; what one ``listen`` says of it holds for all."""
 
-    servers: list[Directive] = field(default_factory=list)
+    servers: dict[Directive, None] = field(default_factory=dict)  # in their order
     default: Directive | None = None
     tls: bool = False
     proxy_protocol: bool = False
@@ -35,7 +35,7 @@ class Socket:
     @property
     def first(self) -> Directive:
         """The server for all names that are nobody's."""
-        return self.default or self.servers[0]
+        return self.default or next(iter(self.servers))
 
     def chosen(self, host: str) -> Directive:
         """The server for the host name ``host`` (ngx_http_find_virtual_server)."""
@@ -51,21 +51,36 @@ class Socket:
 def sockets(servers: Iterable[Directive]) -> dict[Endpoint, Socket]:
     """All TCP sockets that nginx opens for ``servers``; those of unix paths and host names are left out."""
     found: dict[Endpoint, Socket] = {}
-    for server in servers:
-        listens = [c.args for c in server.body if c.name == "listen" and c.args] or [("80",)]
-        whole = any(c.name == "ssl" and c.args == ("on",) for c in server.body)
-        for where, *flags in listens:
-            if "quic" in flags:
-                continue
-            for endpoint in _endpoints(where, flags):
-                socket = found.setdefault(endpoint, Socket())
-                if server not in socket.servers:
-                    socket.servers.append(server)
-                if socket.default is None and {"default_server", "default"} & set(flags):
-                    socket.default = server
-                socket.tls = socket.tls or whole or "ssl" in flags
-                socket.proxy_protocol = socket.proxy_protocol or "proxy_protocol" in flags
+    for server, where, flags in _listens(servers):
+        for endpoint in _endpoints(where, flags):
+            _add(found.setdefault(endpoint, Socket()), server, flags)
     return found
+
+
+def unix_sockets(servers: Iterable[Directive]) -> dict[str, Socket]:
+    """The sockets at unix paths, by "unix:PATH"."""
+    found: dict[str, Socket] = {}
+    for server, where, flags in _listens(servers):
+        if where.startswith("unix:"):
+            _add(found.setdefault(where, Socket()), server, flags)
+    return found
+
+
+def _listens(servers: Iterable[Directive]) -> Iterator[tuple[Directive, str, Sequence[str]]]:
+    """Each ``listen`` of TCP with its server, its address and what it says besides."""
+    for server in servers:
+        for where, *flags in [c.args for c in server.body if c.name == "listen" and c.args] or [("80",)]:
+            if "quic" not in flags:
+                yield server, where, flags
+
+
+def _add(socket: Socket, server: Directive, flags: Sequence[str]) -> None:
+    whole = any(c.name == "ssl" and c.args == ("on",) for c in server.body)
+    socket.servers[server] = None
+    if socket.default is None and {"default_server", "default"} & set(flags):
+        socket.default = server
+    socket.tls = socket.tls or whole or "ssl" in flags
+    socket.proxy_protocol = socket.proxy_protocol or "proxy_protocol" in flags
 
 
 def _endpoints(where: str, flags: Sequence[str]) -> list[Endpoint]:

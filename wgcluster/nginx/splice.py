@@ -9,6 +9,7 @@ by the mark and taken out byte for byte. What has no mark of ours is never touch
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -37,13 +38,38 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
     return "".join([*parts, text[at:]])
 
 
-def shifted(offset: int, edits: Iterable[Edit]) -> int:
-    """Where the character at ``offset`` of the edited text stood before the edits."""
-    for start, end, new in sorted(edits, key=lambda e: (e.start, e.end)):
-        if offset < start + len(new):
-            return min(offset, start) if offset < start else start
-        offset += (end - start) - len(new)
-    return offset
+class Shift:
+    """From offsets in the edited text to those in the text before the edits, which must not overlap."""
+
+    def __init__(self, edits: Iterable[Edit]) -> None:
+        self._edits = sorted(edits, key=lambda e: (e.start, e.end))
+        self._starts: list[int] = []  # of each edit in the edited text
+        grown = 0
+        for start, end, new in self._edits:
+            self._starts.append(start + grown)
+            grown += len(new) - (end - start)
+
+    def back(self, offset: int) -> int:
+        """Where the character at ``offset`` stood; one of a new text stood where that went in."""
+        number = bisect_right(self._starts, offset) - 1
+        if number < 0:
+            return offset
+        start, end, new = self._edits[number]
+        inside = offset - self._starts[number]
+        return start if inside < len(new) else end + inside - len(new)
+
+
+class Spliced(NamedTuple):
+    """A site file with the lines that guard it, and the way back to the text it was made from."""
+
+    text: str
+    origin: str
+    added: Shift  # to the text without any lines of ours
+    removed: Shift  # from ``origin``
+
+    def back(self, offset: int) -> int:
+        """Where in ``origin`` the character at ``offset`` stood, or what stands there now went in."""
+        return self.removed.back(self.added.back(offset))
 
 
 def first_inside(text: str, block: Directive, lines: Sequence[str]) -> Edit:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ..prefixes import Network
-from .access import Families, Level, opening
-from .find import listens_of
-from .places import Place
+from .behind import Behind, hops, may_be, values_at, written_out
+from .places import Place, answers_itself
 from .tree import Directive
 
-_PORTS = {"http": "80", "https": "443", "grpc": "80", "grpcs": "443"}
-_URL = re.compile(
-    r"(?:(?P<scheme>https?|grpcs?)://)?(?P<host>unix:[^:]+|\[[^\]]*\]|[^/:?]+)(?::(?P<port>\d+))?",
-    re.IGNORECASE,
-)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-# Connected to, each of them is the loopback.
-_HERE = frozenset({"localhost", "[::1]", "0.0.0.0", "[::]"})  # noqa: S104
-_MAX_URLS = 1000  # what variables may make of one URL; beyond that it counts as one that a client chooses
+# What the compiled-in default root and relative ones lie in: Debian's --prefix.
+_PREFIX = "/usr/share/nginx"
 
 
 class Target(NamedTuple):
@@ -39,155 +27,158 @@ class Target(NamedTuple):
         return f"{self.where} with the files in {self.folder}" if self.folder else self.where
 
 
-@dataclass(slots=True)
-class Behind:
-    """What is named in one place and used in others: upstreams by name (lower case), variables by name."""
-
-    upstreams: dict[str, frozenset[str]] = field(default_factory=dict)
-    values: dict[str, frozenset[str]] = field(default_factory=dict)  # all that a map may give
-
-    @classmethod
-    def of(cls, tree: Sequence[Directive]) -> Behind:
-        behind = cls(values={"scheme": frozenset({"http", "https"})})
-        for block in (d for top in tree for d in (top, *top.body)):
-            if block.name == "upstream" and block.args:
-                members = [d.args[0] for d in block.body if d.name == "server" and d.args]
-                behind.upstreams[block.args[0].lower()] = frozenset(_address(m, "80") for m in members)
-            elif block.name in ("map", "geo", "split_clients") and block.is_block and block.args:
-                words = {d.args[0] for d in block.body if d.args and d.name != "include"}
-                behind.values[block.args[-1].lstrip("$")] = frozenset(words)
-        return behind
-
-
-def _address(host: str, port: str) -> str:
-    """One spelling for one address; a name other than localhost stays a name."""
-    match = _URL.match(host)
-    if match is None:
-        return host
-    name, port = match["host"], match["port"] or port
-    if name.startswith("unix:"):
-        return name
-    name = name if "$" in name else name.lower()
-    return f"{'127.0.0.1' if name in _HERE else name}:{port}"
-
-
 def targets_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
     """What a request that is let in at ``place`` is served from."""
-    folder = (
-        posixpath.normpath(place.level.root.args[0]) if place.level.root and place.level.root.args else ""
-    )
-    passes = place.passes()
-    if not passes:
-        return {Target("files", _served_folder(place, folder))} if folder else set()
-    values = {**behind.values}
-    for directive in _sets(place, server):  # which of them is in effect may hang on an "if"
-        name = directive.args[0].lstrip("$")
-        values[name] = values.get(name, frozenset()) | {directive.args[1]}
+    values = values_at(place, server, behind)
+    if not place.passes():
+        if place.level.root is None and answers_itself(place):
+            return set()
+        return {Target("files", folder) for folder in written_out(_served_folder(place), values)}
     found = set()
-    for directive in passes:
-        for url in _written_out(directive.args[0], values) if directive.args else ():
-            for address in _addresses(url, behind):
-                # Sites share one PHP socket; what they serve through it is told apart by their folders.
-                found.add(Target("address", address, folder if directive.name == "fastcgi_pass" else ""))
+    for hop in hops(place, server, behind):
+        address = behind.one_spelling(hop.address)
+        # Sites share one PHP socket; what they serve through it is told apart by their folders.
+        shared = hop.directive.name == "fastcgi_pass"
+        folders = _script_folders(place, server, values) if shared else ("",)
+        found |= {Target("address", address, folder) for folder in folders}
     return found
 
 
-def _served_folder(place: Place, folder: str) -> str:
+def folder_of(place: Place) -> str:
+    """The ``root`` or ``alias`` in effect; relative ones, and nginx's default, lie in its prefix."""
+    root = place.level.root.args[0] if place.level.root and place.level.root.args else "html"
+    return root if root.startswith("$") else posixpath.normpath(posixpath.join(_PREFIX, root))
+
+
+def _served_folder(place: Place) -> str:
     """With ``root`` the location's own path comes behind it; with ``alias`` and for regexes it does not."""
+    folder, root = folder_of(place), place.level.root
     plain = place.key is not None and place.key.modifier in ("", "^~", "=")
-    if not plain or place.key is None or place.level.root is None or place.level.root.name == "alias":
+    if not plain or place.key is None or (root is not None and root.name == "alias"):
         return folder
     return posixpath.normpath(f"{folder}/{place.key.pattern}")
 
 
-def _sets(place: Place, server: Directive) -> Iterator[Directive]:
-    around: Place | None = place
-    while around is not None:
-        for body in around.bodies():
-            yield from (d for d in body if d.name == "set" and len(d.args) == 2)
-        around = around.parent
-    for top in server.body:
-        for directive in top.body if top.name == "if" else (top,):
-            if directive.name == "set" and len(directive.args) == 2:
-                yield directive
+def _script_folders(place: Place, server: Directive, values: Mapping[str, frozenset[str]]) -> Iterator[str]:
+    """Where PHP's scripts lie; "": the service is not PHP, and its socket alone tells which it is."""
+    script = place.level.script
+    if script is None:  # it may stand in a file that is not at hand
+        around = [server.body, *(body for p in place.outward() for body in p.bodies())]
+        unread = any(d.name == "include" for body in around for d in body)
+        script = "$document_root" if unread else ""
+    for written in written_out(script, values) if script else ():
+        lead, dollar, _ = written.partition("$")
+        if dollar and not lead:  # $document_root$fastcgi_script_name
+            yield from written_out(folder_of(place), values)
+        else:
+            yield posixpath.normpath(lead if dollar else posixpath.dirname(lead))
+    if not script:
+        yield ""
 
 
-def _written_out(url: str, values: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """``url`` with all that its variables may stand for; those that a client may choose stay in it."""
-    done: set[str] = set()
-    work = [(url, frozenset[str]())]
-    while work:
-        text, used = work.pop()
-        known = [v for v in _VARIABLE.finditer(text) if (v[1] or v[2]) in values.keys() - used]
-        if not known:
-            done.add(text)
-            continue
-        name = known[0][1] or known[0][2]
-        for value in values[name]:
-            put_in = _VARIABLE.sub(lambda v: value if (v[1] or v[2]) == name else v[0], text)  # noqa: B023
-            work.append((put_in, used | {name}))
-        if len(work) + len(done) > _MAX_URLS:
-            return frozenset({url})
-    return frozenset(done)
+class Folders:
+    """A set of folders that is asked for those that hold, or lie in, another."""
+
+    def __init__(self) -> None:
+        self._plain: set[str] = set()
+        self._above: dict[str, str] = {}  # by each folder around: one of those in it
+        self._varied: dict[str, None] = {}  # with variables in them
+
+    def add(self, folder: str) -> None:
+        if "$" in folder:
+            self._varied[folder] = None
+        elif folder not in self._plain:
+            self._plain.add(folder)
+            for around in _around(folder):
+                self._above.setdefault(around, folder)
+
+    def hold(self, folder: str) -> bool:
+        """Does ``folder`` lie in one of them, or is it one?"""
+        return folder in self._plain or any(around in self._plain for around in _around(folder))
+
+    def meets(self, folder: str, may_name: Callable[[str], bool]) -> str | None:
+        """The first that is ``folder`` or lies in it or around it, in whatever its variables may say."""
+        if "$" in folder:
+            plain = (other for other in sorted(self._plain) if _nested(folder, other, may_name))
+            if (found := next(plain, None)) is not None:
+                return found
+        elif folder in self._plain:
+            return folder
+        elif folder in self._above:
+            return self._above[folder]
+        elif (found := next((a for a in _around(folder) if a in self._plain), None)) is not None:
+            return found
+        return next((other for other in self._varied if _nested(folder, other, may_name)), None)
 
 
-def _addresses(url: str, behind: Behind) -> frozenset[str]:
-    match = _URL.match(url)
-    if match is None or url.startswith("$"):
-        return frozenset({url})
-    if match["port"] is None and match["host"].lower() in behind.upstreams:
-        return behind.upstreams[match["host"].lower()]
-    if "$" not in match["host"]:
-        return frozenset({_address(url, _PORTS.get((match["scheme"] or "").lower(), ""))})
-    chosen = match["host"] + (f":{match['port']}" if match["port"] else "")
-    members = (all_of for name, all_of in behind.upstreams.items() if _may_be(chosen, name))
-    return frozenset({chosen, *chain.from_iterable(members)})
+def _around(folder: str) -> Iterator[str]:
+    while folder not in ("/", ""):
+        folder = posixpath.dirname(folder)
+        yield folder
 
 
-def _may_be(chosen: str, address: str) -> bool:
-    """Could a client make ``chosen``, which has variables in it, say ``address``?"""
-    parts = re.split(r"\$(?:\{\w+\}|\w+)", chosen)
-    return re.fullmatch(".*".join(map(re.escape, parts)), address, re.IGNORECASE) is not None
+class Served:
+    """What many places serve, for other places to be held against: each is found without a look at all."""
 
+    def __init__(self, targets: Iterable[Target] = ()) -> None:
+        self.folders = Folders()
+        self._scripts: dict[str, Folders] = {}  # by address: what is served from there
+        self._whole: set[str] = set()  # addresses that are not told apart by folders
+        self.add(targets)
 
-def overlap(
-    targets: Iterable[Target], hidden: Iterable[Target], shown: Iterable[Target] = ()
-) -> Target | None:
-    """The first of ``targets`` that serves something of ``hidden``; folders one in the other do.
-
-    What lies in a folder of ``shown`` is no secret.
-    """
-    hidden, folders = sorted(hidden), [f"{t.where}/" for t in shown if t.kind == "files"]
-    for target in sorted(targets):
-        if target.kind == "files" and f"{target.where}/".startswith(tuple(folders)):
-            continue
-        for other in hidden:
-            if target.kind != other.kind:
+    def add(self, targets: Iterable[Target]) -> None:
+        for target in targets:
+            if target.kind == "files":
+                self.folders.add(target.where)
                 continue
-            if target.kind == "files" and _nested(target.where, other.where):
-                return target
-            same = target.kind == "address" and target.where == other.where
-            if target.kind == "address" and "$" in target.where and _may_be(target.where, other.where):
-                return other._replace(where=f"{other.where}, which {target.where} may name,")
-            if same and (target.folder == other.folder or _nested(target.folder, other.folder)):
-                return target
-    return None
+            self._scripts.setdefault(target.where, Folders()).add(target.folder)
+            if not target.folder:
+                self._whole.add(target.where)
+
+    def shares(
+        self,
+        targets: Iterable[Target],
+        shown: Folders | None = None,
+        may_name: Callable[[str], bool] = lambda host: True,
+    ) -> Target | None:
+        """The first of ``targets`` that serves something of these; folders one in the other do.
+
+        What lies in a folder of ``shown`` is no secret. ``may_name``: can $host in a target be this name?
+        """
+        for target in sorted(targets):
+            if target.kind == "address":
+                found = self._behind(target)
+            elif shown is not None and shown.hold(target.where):
+                continue
+            else:
+                folder = self.folders.meets(target.where, may_name)
+                named = folder if "$" in target.where else target.where
+                found = None if folder is None else Target("files", named or folder)
+            if found is not None:
+                return found
+        return None
+
+    def _behind(self, target: Target) -> Target | None:
+        there = self._scripts.get(target.where)
+        whole = target.where in self._whole or not target.folder
+        if there is not None and (whole or there.meets(target.folder, lambda host: True) is not None):
+            return target
+        if "$" not in target.where:
+            return None
+        named = next((where for where in sorted(self._scripts) if may_be(target.where, where)), None)
+        return None if named is None else Target("address", f"{named}, which {target.where} may name,")
 
 
-def _nested(one: str, other: str) -> bool:
-    """Is one folder in the other, or the same?"""
-    return bool(one and other) and (f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"))
-
-
-def stream_targets(
-    tree: Sequence[Directive], allowed: Sequence[Network], behind: Behind
-) -> Iterator[tuple[Directive, set[Target]]]:
-    """Each stream server that lets anyone in (ngx_stream_access_module), with what it passes on to."""
-    for stream in (d for d in tree if d.name == "stream"):
-        outer = Level().enter(stream.body)
-        for server in (d for d in stream.body if d.name == "server" and d.is_block):
-            rules = outer.enter(server.body).rules
-            if opening(rules, allowed, Families.of(listens_of(server))) is not None:
-                urls = [d.args[0] for d in server.body if d.name == "proxy_pass" and d.args]
-                written = (text for url in urls for text in _written_out(url, behind.values))
-                yield server, {Target("address", a) for url in written for a in _addresses(url, behind)}
+def _nested(one: str, other: str, may_name: Callable[[str], bool]) -> bool:
+    """Is one folder in the other, or the same? Where a variable stands in ``one``: can it be?"""
+    for part, beside in zip(one.split("/"), other.split("/"), strict=False):
+        if part == beside:
+            continue
+        if "$" not in part:
+            if "$" not in beside or not may_be(beside, part):
+                return False
+            continue
+        named_by_client = part in ("$host", "${host}") and "$" not in beside
+        if not may_be(part, beside) or (named_by_client and not may_name(beside)):
+            return False
+    return True

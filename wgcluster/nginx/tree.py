@@ -28,6 +28,10 @@ ARGUMENTS = {
     "server_name": (1, -1), "ssl_verify_client": (1, 1), "try_files": (2, -1), "upstream": (1, 1),
 }  # fmt: skip
 
+BOM = "\ufeff"
+# Beside blocks: with what a file may begin that is no list for a map.
+_BEGINS = frozenset({*ARGUMENTS, "error_log", "load_module", "pid", "user", "worker_processes"})
+
 
 @dataclass(slots=True, eq=False)
 class Directive:
@@ -77,6 +81,8 @@ def parse(text: str, file: str = "") -> tuple[Directive, ...]:
                 words[0].value, tuple(w.value for w in words[1:]), words[0].start, token.end, file=file
             )
             inside = open_blocks[-1].name if open_blocks else ""
+            if not directive.start and directive.name.startswith(BOM):
+                _check_mark(text, directive, kind, file)
             _check_form(text, directive, words[0], kind, inside, file)
             words = []
             bodies[-1].append(directive)
@@ -98,6 +104,15 @@ def parse(text: str, file: str = "") -> tuple[Directive, ...]:
         message = f'unexpected end of file, expecting "}}": "{block.name}" is never closed'
         raise NginxSyntaxError([fault_at(text, block.start, block.opened, message, file=file)])
     return tuple(bodies[0])
+
+
+def _check_mark(text: str, directive: Directive, kind: str, file: str) -> None:
+    """Refuse a byte order mark, which nginx reads as a letter of the first word; a map's key may have it."""
+    name = directive.name.removeprefix(BOM)
+    if kind == "{" or name.startswith("#") or name in _BEGINS:
+        message = f'the file begins with a byte order mark (BOM), which nginx takes for a letter of "{name}"'
+        remedy = "save it as UTF-8 without BOM"
+        raise NginxSyntaxError([fault_at(text, 0, len(directive.name), message, file=file, remedy=remedy)])
 
 
 def _check_form(text: str, directive: Directive, word: Token, kind: str, inside: str, file: str) -> None:

@@ -26,10 +26,12 @@ class Trail(NamedTuple):
     places: tuple[Place, ...] = ()
     got: bool = False  # it has become a GET
     paged: bool = False  # no further error_page is asked
+    passed: tuple[tuple[Directive, ...], ...] = ()  # lists that have let it in
 
     def by_page(self, target: str, level: Level) -> Trail:
         """On to ``target``: a URI makes the request a GET, a named location leaves it as it is."""
-        return Trail(self.places, self.got or target.startswith("/"), not level.pages_recurse)
+        got = self.got or target.startswith("/")
+        return self._replace(got=got, paged=not level.pages_recurse)
 
 
 NO_TRAIL = Trail()

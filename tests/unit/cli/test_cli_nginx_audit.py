@@ -21,7 +21,8 @@ server {
     location /.well-known/acme-challenge { root /var/www; }
 }
 """
-LEAKING = GUARDED.replace("        deny all;\n", "")
+PLAIN = GUARDED.replace("        allow 10.0.0.0/24;\n        deny all;\n", "")
+LEAKING = GUARDED.replace("        deny all;\n", '        return 200 "hello";\n')
 
 
 def test_an_audit_of_a_guarded_site(cluster: Cluster) -> None:
@@ -37,15 +38,38 @@ def test_an_audit_of_a_leak(cluster: Cluster) -> None:
     file.write_text(LEAKING)
     result = cluster.run("nginx-audit", str(file))
     assert result.status == 1
-    assert f"{file}:4: git.example.org / leaks: " in result.out
+    assert f"{file}:6: git.example.org / leaks: " in result.out
     found = cluster.run("nginx-audit", str(file), "--json")
     assert found.status == 1
     assert [(one["line"], one["location"], one["class"]) for one in found.json] == [
-        (4, "/", "leaks"),
-        (8, "/.well-known/acme-challenge", "public"),
+        (6, "/", "leaks"),
+        (9, "/.well-known/acme-challenge", "public"),
     ]
     keys = {"file", "line", "server", "listen", "location", "class", "reason"}
     assert all(keys <= one.keys() for one in found.json)
+
+
+def test_a_site_of_the_inventory_is_judged_as_the_deploy_will_leave_it(cluster: Cluster) -> None:
+    file = cluster.folder / "git.conf"
+    file.write_text(PLAIN)
+    result = cluster.run("nginx-audit", str(file))
+    assert (result.status, result.err) == (0, "")
+    assert "judged as the deploy will leave it" in result.out
+    found = cluster.run("nginx-audit", str(file), "--json").json
+    assert [(one["line"], one["class"]) for one in found] == [(4, "guarded"), (7, "public")]
+    as_is = cluster.run("nginx-audit", str(file), "--as-is")
+    assert as_is.status == 1
+    assert "/ leaks: no list is in effect" in as_is.out
+
+
+def test_what_the_deploy_would_refuse_is_a_finding(cluster: Cluster) -> None:
+    file = cluster.folder / "git.conf"
+    file.write_text(PLAIN.replace("location / {", "location /git {"))
+    found = cluster.run("nginx-audit", str(file), "--json")
+    assert found.status == 1
+    (refusal,) = [one for one in found.json if one["location"] == "(deploy)"]
+    assert refusal["reason"].startswith('no location "/" in this server')
+    assert refusal["line"] == 1
 
 
 def test_an_audit_of_what_nginx_says(cluster: Cluster) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from wgcluster.nginx import Directive, parse
-from wgcluster.nginx.access import Families, Level, forgeable, opening
+from wgcluster.nginx.access import Families, Level, admits, common_client, forgeable, opening
 
 ALLOWED = (
     ip_network("10.0.0.0/24"),
@@ -93,7 +93,7 @@ def test_levels_hand_down_what_the_inner_one_does_not_say() -> None:
     assert [d.args for d in inner.error_pages] == [("403", "/x")]
     assert inner.root is not None
     assert inner.root.args == ("/b",)
-    assert (http.merges_slashes, inner.merges_slashes) == (True, False)
+    assert (http.splits_slashes, inner.splits_slashes is not None) == (None, True)
     assert (server.pages_recurse, inner.pages_recurse) == (False, True)
     assert len(inner.limits) == 1
 
@@ -101,3 +101,35 @@ def test_levels_hand_down_what_the_inner_one_does_not_say() -> None:
 def test_an_if_hands_its_own_down_to_nobody() -> None:
     (location,) = parse("location / { if ($a) { satisfy any; } deny all; }")
     assert Level().enter(location.body).satisfy is None
+
+
+LISTS = [
+    (("allow 10.0.0.1; deny all;", "allow 10.0.0.2; deny all;"), None),
+    (("allow 10.0.0.0/30; deny all;", "deny 10.0.0.0/31; allow 10.0.0.2; deny all;"), "10.0.0.2"),
+    (("allow 192.0.2.0/24; deny all;", "deny 192.0.2.0/25; allow all;"), "192.0.2.128"),
+    (("allow 172.16.0.0/12; deny all;",), None),  # all of them are barred
+    (("allow 172.16.0.0/12; deny all;", "allow all;"), None),
+    (("allow 172.0.0.0/8; deny all;",), "172.32.0.0"),
+    (("deny 0.0.0.0/1; allow all;", "deny 128.0.0.0/1; allow all;"), None),
+]
+
+
+@pytest.mark.parametrize(("lists", "client"), LISTS)
+def test_a_client_whom_several_lists_let_in(lists: tuple[str, ...], client: str | None) -> None:
+    found = common_client([parse(text) for text in lists], [ip_network("172.16.0.0/12")], Families(v6=False))
+    assert found == (ip_address(client) if client else None)
+
+
+@pytest.mark.parametrize(
+    ("listed", "client", "admitted"),
+    [
+        ("allow 10.0.0.0/8; deny all;", "10.1.1.1", True),
+        ("allow 10.0.0.0/8; deny all;", "::1", False),
+        ("allow 10.0.0.0/8; deny all;", "unix:", False),
+        ("allow unix:; deny all;", "unix:", True),
+        ("deny all; allow all;", "10.1.1.1", False),
+        ("deny 10.0.0.1;", "10.1.1.1", True),
+    ],
+)
+def test_whom_a_list_lets_in(listed: str, client: str, admitted: bool) -> None:
+    assert admits(parse(listed), "unix:" if client == "unix:" else ip_address(client)) == admitted

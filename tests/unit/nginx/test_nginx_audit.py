@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -113,12 +113,50 @@ def test_files_of_a_guarded_site_in_another_server(beside: str, leaks: bool) -> 
 
 
 def test_php_sites_share_a_socket_and_are_told_apart_by_their_folder() -> None:
-    php = "fastcgi_pass unix:/run/php.sock;"
+    php = "fastcgi_pass unix:/run/php.sock; fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;"
     inside = f"root /srv/a; location / {{ {LIST} }} location ~ php {{ {LIST} {php} }}"
     mine = f"server {{ server_name a.test; {inside} }}"
     other = f"server {{ root /srv/%s; location ~ php {{ {php} }} }}"
     assert not [f for f in findings(mine + other % "b") if f.kind == "leaks" and f.location == "~ php"]
     assert [f for f in findings(mine + other % "a") if f.kind == "leaks" and f.location == "~ php"]
+
+
+SCRIPTS = [
+    ("fastcgi_param SCRIPT_FILENAME /srv/a/index.php;", True),
+    ("fastcgi_param SCRIPT_FILENAME /srv/a$fastcgi_script_name;", True),
+    ("set $app /srv/a; fastcgi_param SCRIPT_FILENAME $app$fastcgi_script_name;", True),
+    ("root /srv/b; fastcgi_param SCRIPT_FILENAME /srv/a$fastcgi_script_name;", True),
+    ("root /srv/a; fastcgi_param SCRIPT_FILENAME /srv/b$fastcgi_script_name;", False),
+    ("root /srv/b; include fastcgi.conf;", False),  # not at hand: then it is the folder that tells
+    ("root /srv/b;", True),  # no script, so no PHP: the socket is the service
+]
+
+
+@pytest.mark.parametrize(("beside", "leaks"), SCRIPTS)
+def test_php_scripts_need_not_lie_in_the_root(beside: str, leaks: bool) -> None:
+    php = "fastcgi_pass unix:/run/php.sock;"
+    script = "fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;"
+    mine = f"server {{ server_name a.test; root /srv/a; location / {{ {LIST} {script} {php} }} }}"
+    found = findings(mine + f"server {{ location / {{ {beside} {php} }} }}", replace(SITE, public=()))
+    assert [f.kind for f in found if "this server" in f.reason] == ["leaks"] * leaks
+
+
+OWN = ip_address("10.0.0.2")
+OWN_ADDRESS = [
+    ("proxy_pass http://10.0.0.2;", "and its list lets in 10.0.0.2"),  # nginx itself
+    ("proxy_pass http://10.0.0.2:3000;", "serves 127.0.0.1:3000"),  # the service
+    ("proxy_pass http://10.0.0.3:3000;", ""),  # that of another host
+    ("proxy_pass http://10.0.0.3;", ""),
+    ("proxy_pass http://10.0.0.2:8080;", ""),
+]
+
+
+@pytest.mark.parametrize(("beside", "reason"), OWN_ADDRESS)
+def test_a_host_reaches_itself_by_its_overlay_address(beside: str, reason: str) -> None:
+    site = replace(SITE, public=(), addresses=(OWN,))
+    text = f"{APP} server {{ server_name a.test; location / {{ {LIST} proxy_pass http://app; }} }}"
+    found = findings(f"{text} server {{ listen 81; location / {{ {beside} }} }}", site)
+    assert [reason in f.reason for f in found if f.kind == "leaks"] == [True] * bool(reason)
 
 
 def test_a_stream_server_passes_the_service_on() -> None:
@@ -130,6 +168,26 @@ def test_a_stream_server_passes_the_service_on() -> None:
         files = {"/n": f"events {{}} http {{ {text} }}\nstream {{ server {{ listen 9; {inside} }} }}"}
         found = [f for f in audit(files, [SITE]) if f.kind == "leaks"]
         assert [(f.line, f.location) for f in found] == [(2, "(stream)")] * leaks
+
+
+def test_a_forged_address_has_to_be_on_every_list_of_the_way() -> None:  # found by the fuzzed run
+    text = (
+        "server { server_name a.test; set_real_ip_from 192.0.2.1;"
+        f' location / {{ {LIST} try_files "" @x; }}'
+        " location @x { allow %s; deny all; proxy_pass http://x; } }"
+    )
+    kinds = {f.location: f.kind for f in findings(text % "172.16.0.1", replace(SITE, public=()))}
+    assert kinds["/"] == "guarded"
+    kinds = {f.location: f.kind for f in findings(text % "10.0.0.7", replace(SITE, public=()))}
+    assert kinds["/"] == "leaks"
+
+
+def test_an_address_forged_later_need_not_be_on_the_lists_before() -> None:  # found by the fuzzed run
+    text = (
+        "server { server_name a.test; location / { allow 172.16.0.1; deny all; try_files '' @x; }"
+        f" location @x {{ set_real_ip_from 172.16.0.0/12; {LIST} proxy_pass http://x; }} }}"
+    )
+    assert {f.location: f.kind for f in findings(text, replace(SITE, public=()))}["/"] == "leaks"
 
 
 def test_two_sites_of_one_server_may_each_let_in_others() -> None:

@@ -79,3 +79,19 @@ def test_bytes_that_are_no_utf8_and_control_characters_can_be_printed() -> None:
 
 def test_a_fault_without_a_place() -> None:
     assert str(Fault("f", 0, 0, "not there", remedy="make it")) == "f: not there\n    remedy: make it"
+
+
+@pytest.mark.parametrize(
+    "text", ["server { listen 80; }", "# a comment\nserver {\n}", "include x;", "user x;"]
+)
+def test_a_byte_order_mark_is_named(text: str) -> None:
+    with pytest.raises(NginxSyntaxError) as caught:
+        parse(f"\ufeff{text}", "/s")
+    (fault,) = caught.value.faults
+    assert (fault.line, fault.column) == (1, 1)
+    assert "byte order mark" in fault.message
+    assert "without" in fault.remedy
+
+
+def test_a_list_that_a_map_includes_may_begin_with_one() -> None:
+    assert parse("\ufeffkey value;")

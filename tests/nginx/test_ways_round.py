@@ -1,0 +1,495 @@
+"""Ways to guarded content that go round its location: by other servers, sockets, spellings, subrequests.
+
+Each is asked of a real nginx. A stranger who gets the content has to be a leak of the audit's, and one who
+does not is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.nginx.cases import FRIEND, LIST, PASS, Case, asked
+from tests.nginx.real import ECHO, LUA, NGINX, STREAM
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+HERE = ("127.0.0.1", FRIEND)  # the host itself may pass, too; strangers come from 127.0.0.3 then
+GUARDED = f"location / {{ {LIST} {PASS} }}"
+FILES = f"location / {{ {LIST} root @FOLDER@/files; }}"
+OWN = "server { listen 127.0.0.1:@OTHER@; location / { "
+X_REAL_IP = f"X-Real-IP: {FRIEND}"
+
+
+def leak(name: str, body: str, reason: str, **more: object) -> Case:
+    return Case(name, body, "/index.html", 200, "leaks", reason=reason, **more)  # type: ignore[arg-type]
+
+
+def safe(name: str, body: str, status: int, **more: object) -> Case:
+    return Case(name, body, "/index.html", status, "guarded", **more)  # type: ignore[arg-type]
+
+
+def here(make: Callable[..., Case], name: str, inside: str, *rest: object, **more: object) -> Case:
+    """Another server that passes on to the guarded one; the host itself is on the list."""
+    settings = {"allow": HERE, "stranger": "127.0.0.3", "port": "@OTHER@", "beside": f"{OWN}{inside} }} }}"}
+    return make(name, more.pop("body", GUARDED), *rest, **{**settings, **more})
+
+
+SELF = "where s.test answers, and its list lets in"
+TRUSTED = f"set_real_ip_from unix:; listen unix:@FOLDER@/s; {GUARDED}"
+TO_S = "proxy_set_header Host s.test; proxy_pass http://127.0.0.1:@PORT@;"
+TO_SOCKET = "proxy_set_header Host s.test; proxy_pass http://unix:@FOLDER@/s;"
+SELF_PROXIES = [
+    here(leak, "a server passes on to the guarded one", TO_S, SELF),
+    here(
+        leak,
+        "the client says to which",
+        "proxy_set_header Host $host; proxy_pass http://localhost:@PORT@;",
+        SELF,
+    ),
+    here(leak, "as its default server", "proxy_pass http://127.0.0.1:@PORT@;", SELF),
+    here(
+        leak,
+        "by an upstream",
+        "proxy_pass http://me;",
+        SELF,
+        above="",
+        beside="upstream me { server 127.0.0.1:@PORT@; }" + OWN + "proxy_pass http://me; } }",
+    ),
+    here(
+        leak,
+        "by a variable",
+        "proxy_pass http://$http_to;",
+        SELF,
+        headers=("To: 127.0.0.1:@PORT@",),
+        body=FILES,
+    ),
+    here(
+        leak,
+        "from an address of its own choice",
+        f"proxy_bind {FRIEND}; {TO_S}",
+        SELF,
+        allow=(FRIEND,),
+    ),
+    here(safe, "and the host itself is not on the list", TO_S, 403, allow=(FRIEND,)),
+    here(
+        safe,
+        "and another server answers there",
+        "proxy_pass http://127.0.0.1:@PORT@;",
+        404,
+        beside=f"server {{ listen 127.0.0.1:@PORT@ default_server; return 404; }}"
+        f"{OWN}proxy_pass http://127.0.0.1:@PORT@; }} }}",
+    ),
+    here(safe, "and that is behind a list of its own", f"{LIST} {TO_S}", 403),
+    here(
+        safe,
+        "and says who asks, and is believed",
+        f"proxy_set_header X-Real-IP $remote_addr; {TO_S}",
+        403,
+        body=f"set_real_ip_from 127.0.0.1; {GUARDED}",
+    ),
+    here(
+        leak,
+        "and lets the client say who asks",
+        f"proxy_set_header X-Real-IP $http_x_real_ip; {TO_S}",
+        "believes the X-Real-IP",
+        body=f"set_real_ip_from 127.0.0.1; {GUARDED}",
+        headers=(X_REAL_IP,),
+    ),
+    Case(
+        "a public place passes on to its own server",
+        f"{GUARDED} location /pub/ {{ {TO_S.replace('@PORT@;', '@PORT@/;')} }}",
+        "/pub/x",
+        200,
+        "leaks",
+        "/pub/",
+        SELF,
+        public=("/pub/",),
+        allow=HERE,
+        stranger="127.0.0.3",
+    ),
+    here(
+        leak,
+        "a unix socket is believed, and a server passes on to it",
+        TO_SOCKET,
+        "believes the X-Real-IP",
+        body=TRUSTED,
+        headers=(X_REAL_IP,),
+        allow=(FRIEND,),
+    ),
+    here(
+        safe,
+        "a unix socket is believed, and who passes on to it says who asks",
+        f"proxy_set_header X-Real-IP $remote_addr; {TO_SOCKET}",
+        403,
+        body=TRUSTED,
+        headers=(X_REAL_IP,),
+        allow=(FRIEND,),
+    ),
+    here(
+        safe,
+        "a unix socket that is not believed",
+        TO_SOCKET,
+        403,
+        body=f"listen unix:@FOLDER@/s; {GUARDED}",
+        headers=(X_REAL_IP,),
+        allow=(FRIEND,),
+    ),
+]
+
+STREAMS = [
+    here(
+        leak,
+        "a stream server passes on to the guarded one",
+        "",
+        SELF,
+        beside="",
+        above="\nstream { server { listen 127.0.0.1:@OTHER@; proxy_pass 127.0.0.1:@PORT@; } }",
+    ),
+    here(
+        leak,
+        "a stream server passes on to a socket that is believed",
+        "",
+        "believes the X-Real-IP",
+        beside="",
+        body=TRUSTED,
+        allow=(FRIEND,),
+        headers=(X_REAL_IP,),
+        above="\nstream { server { listen 127.0.0.1:@OTHER@; proxy_pass unix:@FOLDER@/s; } }",
+    ),
+    here(
+        safe,
+        "a stream server says who asks",
+        "",
+        403,
+        beside="",
+        body="listen unix:@FOLDER@/s proxy_protocol; set_real_ip_from unix:; real_ip_header proxy_protocol; "
+        + GUARDED,
+        allow=(FRIEND,),
+        above="\nstream { server { listen 127.0.0.1:@OTHER@; proxy_protocol on;"
+        " proxy_pass unix:@FOLDER@/s; } }",
+    ),
+]
+
+NOT_GUARDED = "this server is not guarded and serves the files"
+FOLDERS = [
+    leak(
+        "a folder named by the client",
+        f"location / {{ {LIST} root @FOLDER@/files/s.test; }}",
+        NOT_GUARDED,
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; root @FOLDER@/files/$host; }",
+    ),
+    leak(
+        "a folder named by the client, the guarded one, too",
+        f"location / {{ {LIST} root @FOLDER@/files/$host; }}",
+        NOT_GUARDED,
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; root @FOLDER@/files/$host; }",
+    ),
+    leak(
+        "a folder named by the server",
+        f"location / {{ {LIST} root @FOLDER@/files/$server_name; }}",
+        NOT_GUARDED,
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; server_name x; root @FOLDER@/files/s.test; }",
+    ),
+    safe(
+        "a folder named by the client, who cannot name this one",
+        f"location / {{ {LIST} root @FOLDER@/files/s.test; }}",
+        404,
+        headers=("Host: other.test",),
+        beside="server { listen 127.0.0.1:@PORT@ default_server; root @FOLDER@/files/$host; }",
+    ),
+    leak(
+        "a folder chosen by a part of the name",
+        f"location / {{ {LIST} root @FOLDER@/files/s.test; }}",
+        NOT_GUARDED,
+        port="@OTHER@",
+        beside=r"server { listen 127.0.0.1:@OTHER@; server_name ~^(?<a>\w+)\.test$;"
+        " root @FOLDER@/files/$a.test; }",
+    ),
+    leak(
+        "the same folder",
+        FILES,
+        NOT_GUARDED,
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; root @FOLDER@/files; }",
+    ),
+    leak(
+        "the same folder, some kinds of files of which are public",
+        rf"root @FOLDER@/files; location / {{ {LIST} }} location ~ \.css$ {{ }}",
+        NOT_GUARDED,
+        public=(r"~ \.css$",),
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; root @FOLDER@/files; }",
+    ),
+    leak(
+        "two servers without a folder",
+        f"location / {{ {LIST} }}",
+        NOT_GUARDED,
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; }",
+    ),
+    leak(
+        "two servers without a folder, with locations",
+        f"location / {{ {LIST} }}",
+        NOT_GUARDED,
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; location / { } }",
+    ),
+    leak(
+        "a folder in nginx's own",
+        f"location / {{ {LIST} root html; }}",
+        NOT_GUARDED,
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; }",
+    ),
+    safe(
+        "a server without a folder, that only refuses",
+        f"location / {{ {LIST} }}",
+        404,
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; return 404; }",
+    ),
+    Case(
+        "a server without a folder",
+        f"location / {{ {LIST} root @FOLDER@/files; }}",
+        "/denied.html",
+        404,
+        "guarded",
+        port="@OTHER@",
+        beside="server { listen 127.0.0.1:@OTHER@; }",
+    ),
+]
+
+OFF = "merge_slashes off;"
+SLASHES = [
+    Case(
+        "slashes that are not merged, before files",
+        f"{OFF} root @FOLDER@/files; location / {{ }} location /sub {{ {LIST} }}",
+        "//sub/secret.html",
+        200,
+        "leaks",
+        "/",
+        "merge_slashes",
+        public=("/",),
+    ),
+    Case(
+        "slashes that are not merged, before a service",
+        f"{OFF} location / {{ {PASS} }} location /admin {{ {LIST} {PASS} }}",
+        "//admin",
+        200,
+        "leaks",
+        "/",
+        "merge_slashes",
+        public=("/",),
+    ),
+    Case(
+        "slashes that are not merged, inside of a path",
+        f"{OFF} location / {{ {LIST} {PASS} }} location /a/ {{ {PASS} }}"
+        f" location /a/admin {{ {LIST} {PASS} }}",
+        "/a//admin",
+        200,
+        "leaks",
+        "/a/",
+        "merge_slashes",
+        public=("/a/",),
+    ),
+    Case(
+        "slashes that the default server does not merge",
+        f"location / {{ {PASS} }} location /admin {{ {LIST} {PASS} }}",
+        "//admin",
+        200,
+        "leaks",
+        "/",
+        "merge_slashes",
+        public=("/",),
+        beside=f"server {{ listen 127.0.0.1:@PORT@ default_server; {OFF} return 404; }}",
+    ),
+    Case(
+        "slashes that are not merged, before another service",
+        f"{OFF} location / {{ root @FOLDER@/files; }} location /admin {{ {LIST} {PASS} }}",
+        "//admin",
+        404,
+        "public",
+        "/",
+        public=("/",),
+    ),
+    Case(
+        "slashes that are merged",
+        f"location / {{ {PASS} }} location /admin {{ {LIST} {PASS} }}",
+        "//admin",
+        403,
+        "public",
+        "/",
+        public=("/",),
+    ),
+    Case(
+        "slashes that are not merged, before a list",
+        f"{OFF} {LIST} location / {{ {PASS} }} location /admin {{ {PASS} }}"
+        f" location /pub {{ allow all; {PASS} }}",
+        "//admin",
+        403,
+        "guarded",
+        "/",
+        public=("/pub",),
+    ),
+]
+
+CAPTURE = 'content_by_lua_block { ngx.print(ngx.location.capture("%s").body) }'
+
+
+def subrequest(name: str, inside: str, kind: str, **more: object) -> Case:
+    body = f"{GUARDED} location /open {{ return 200 open; }} location = /pub {{ {inside} }}"
+    reason = "fetches" if kind == "leaks" else ""
+    settings = {"public": ("= /pub", "/open"), "lua": True, **more}
+    return Case(name, body, "/pub", 200, kind, "= /pub", reason, **settings)  # type: ignore[arg-type]
+
+
+SUBREQUESTS = [
+    subrequest("lua fetches what is guarded", CAPTURE % "/x", "leaks"),
+    subrequest(
+        "lua fetches several",
+        'content_by_lua_block { local a = ngx.location.capture_multi { {"/open"}, {"/x"} } ngx.print(a.body)'
+        ' ngx.print(ngx.location.capture("/x").body) }',
+        "leaks",
+    ),
+    subrequest(
+        "lua fetches what the client names",
+        'content_by_lua_block { ngx.print(ngx.location.capture(ngx.var.http_to or "/").body) }',
+        "leaks",
+        headers=("To: /x",),
+    ),
+    subrequest(
+        "lua fetches in the access phase",
+        'access_by_lua_block { ngx.print(ngx.location.capture("/x").body) ngx.exit(200) }',
+        "leaks",
+    ),
+    subrequest(
+        "lua in a quoted word",
+        "content_by_lua 'ngx.print(ngx.location.capture(\"/x\").body)';",
+        "leaks",
+    ),
+    subrequest("echo fetches what is guarded", "echo_location /x;", "leaks"),
+    subrequest("echo fetches what is public", "echo_subrequest GET /open;", "public"),
+    subrequest("lua fetches what is public", CAPTURE % "/open", "public"),
+    subrequest("lua fetches nothing", 'content_by_lua_block { ngx.say("open") }', "public"),
+]
+
+ZONE = "limit_req_zone $binary_remote_addr zone=z:1m rate=1r/m;"
+LIMITS = [
+    *(
+        leak(
+            f"too many requests, status {status or 503}, answered by {target}",
+            f"location / {{ limit_req zone=z; {f'limit_req_status {status};' if status else ''}"
+            f" error_page {status or 503} =200 {target}; {LIST} {PASS} }}"
+            f" location {target} {{ {'' if target == '@x' else 'internal;'} {PASS} }}",
+            "",
+            beside=ZONE,
+            times=2,
+        )
+        for status in (0, 429, 404, 502)
+        for target in ("@x", "/x")
+    ),
+    leak(
+        "too many requests, the status said by the server",
+        f"limit_req zone=z; limit_req_status 404; location / {{ error_page 404 =200 @x; {LIST} {PASS} }}"
+        f" location @x {{ {PASS} }}",
+        "",
+        beside=ZONE,
+        times=2,
+    ),
+    safe(
+        "too many requests, answered behind the list",
+        f"location / {{ limit_req zone=z; limit_req_status 404; error_page 404 =200 @x; {LIST} {PASS} }}"
+        f" location @x {{ {LIST} {PASS} }}",
+        403,
+        beside=ZONE,
+        times=2,
+    ),
+    safe(
+        "what is not there, answered by another service",  # limits have nothing to do with it
+        f"location / {{ limit_req zone=z; error_page 404 =200 @x; {LIST} {PASS} }} location @x {{ {PASS} }}",
+        503,
+        beside=ZONE,
+        times=2,
+    ),
+]
+
+BREAK = "if ($request_method = GET) { break; }"
+BREAKS = [
+    leak(
+        "a return behind a break under a condition", f"location / {{ {BREAK} return 404; {PASS} }}", "no list"
+    ),
+    leak(
+        "a rewrite behind a break under a condition",
+        f"location / {{ {BREAK} rewrite ^ /x last; {PASS} }} location /x {{ {LIST} {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a return of the server behind a break under a condition",
+        f"{BREAK} return 404; location / {{ {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite of the server behind a break under a condition",
+        f"{BREAK} rewrite ^ /x last; location / {{ {PASS} }} location /x {{ {LIST} {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite that stays, behind a condition",
+        f"location / {{ if ($request_method = GET) {{ rewrite ^ /y break; }} return 404; {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite under a condition, and a return behind it",
+        f"location / {{ {LIST} if ($request_method = GET) {{ rewrite ^ /y last; }} return 404; }}"
+        f" location /y {{ {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite of the server under a condition, to what is internal",
+        "if ($request_method = GET) { rewrite ^ /y last; } return 404;"
+        f" location /y {{ internal; {PASS} }} location / {{ {LIST} {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite of some paths that stays",
+        f"location / {{ rewrite ^/index /y break; return 404; {PASS} }}",
+        "no list",
+    ),
+    leak(
+        "a rewrite of some paths in the server",
+        f"rewrite ^/index /y last; rewrite ^ /x last; location /y {{ {PASS} }}"
+        f" location /x {{ {LIST} {PASS} }} location / {{ {LIST} {PASS} }}",
+        "no list",
+    ),
+    safe(
+        "a rewrite of some paths to another place, and a return behind it",
+        f"location / {{ {LIST} {PASS} }}"
+        f" location /index {{ if ($request_method = GET) {{ rewrite ^ /x last; }} return 404; {PASS} }}",
+        403,
+    ),
+    safe("a break before the list", f"location / {{ {LIST} {BREAK} return 404; {PASS} }}", 403),
+]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS, *BREAKS],
+    ids=lambda case: case.name,
+)
+def test_who_goes_round_is_seen_by_the_audit(case: Case) -> None:
+    needs_echo = " echo_" in case.body
+    if (case.lua and not LUA) or (needs_echo and not ECHO) or (case.above and not STREAM):
+        pytest.skip("nginx has no such module")
+    outcome = asked(case)
+    assert outcome.stranger.status == case.status
+    assert ("SECRET" in outcome.stranger.body) == (case.kind == "leaks")
+    leaks = [f for f in outcome.findings if f.kind == "leaks"]
+    if case.kind == "leaks":
+        assert [f for f in leaks if case.reason in f.reason and f.remedy], outcome.findings
+    else:
+        assert not leaks
+        assert case.kind in [f.kind for f in outcome.findings if f.location == case.location]

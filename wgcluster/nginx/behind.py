@@ -1,0 +1,196 @@
+"""Where requests are passed on to: upstreams, variables in URLs, and the sockets that nginx itself opens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from itertools import chain
+from typing import NamedTuple
+
+from ..prefixes import Network
+from .access import Families, Level, opening
+from .find import listens_of, names_of, servers
+from .places import Place
+from .routing import Address, Endpoint, Socket, sockets, unix_sockets
+from .tree import Directive
+
+_PORTS = {"http": "80", "https": "443", "grpc": "80", "grpcs": "443"}
+_URL = re.compile(
+    r"(?:(?P<scheme>https?|grpcs?)://)?(?P<host>unix:[^:]+|\[[^\]]*\]|[^/:?]+)(?::(?P<port>\d+))?",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+# Connected to, each of them is the loopback.
+_HERE = frozenset({"localhost", "[::1]", "0.0.0.0", "[::]"})  # noqa: S104
+_MAX_URLS = 1000  # what variables may make of one URL; beyond that it counts as one that a client chooses
+
+
+@dataclass(slots=True)
+class Behind:
+    """What is named in one place and used in others, and where nginx itself listens."""
+
+    upstreams: dict[str, frozenset[str]] = field(default_factory=dict)  # by name, in lower case
+    values: dict[str, frozenset[str]] = field(default_factory=dict)  # of variables: all that a map may give
+    there: dict[Endpoint, Socket] = field(default_factory=dict)
+    unix: dict[str, Socket] = field(default_factory=dict)
+    own: frozenset[Address] = frozenset()  # that are surely the host's own, beside the loopback
+    sockets_of: dict[Directive, list[Socket]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tree: Sequence[Directive], own: Iterable[Address] = ()) -> Behind:
+        """Of the whole configuration; ``own``: addresses of the host, besides those that it listens on."""
+        behind = cls(values={"scheme": frozenset({"http", "https"})})
+        for block in (d for top in tree for d in (top, *top.body)):
+            if block.name == "upstream" and block.args:
+                members = [d.args[0] for d in block.body if d.name == "server" and d.args]
+                behind.upstreams[block.args[0].lower()] = frozenset(_address(m, "80") for m in members)
+            elif block.name in ("map", "geo", "split_clients") and block.is_block and block.args:
+                words = {d.args[0] for d in block.body if d.args and d.name != "include"}
+                behind.values[block.args[-1].lstrip("$")] = frozenset(words)
+        behind.there, behind.unix = sockets(servers(tree)), unix_sockets(servers(tree))
+        for socket in (*behind.there.values(), *behind.unix.values()):
+            for server in socket.servers:
+                behind.sockets_of.setdefault(server, []).append(socket)
+        listening = {e.address for e in behind.there if not e.address.is_unspecified}
+        behind.own = frozenset(a for a in listening | set(own) if not a.is_loopback)
+        return behind
+
+    def answers(self, server: Directive, host: str) -> bool:
+        """Does ``server`` answer for the host name ``host`` on any of its sockets?"""
+        mine = self.sockets_of.get(server)
+        return mine is None or any(socket.chosen(host) is server for socket in mine)
+
+    def one_spelling(self, address: str) -> str:
+        """``address`` in the same letters however the host names itself."""
+        host, colon, port = address.rpartition(":")
+        if address.startswith("unix:") or not (host in _HERE or _ip(host) in self.own):
+            return address
+        return f"127.0.0.1{colon}{port}"
+
+
+def _address(host: str, port: str) -> str:
+    """HOST:PORT in lower case; a name stays a name."""
+    match = _URL.match(host)
+    if match is None:
+        return host
+    name, port = match["host"], match["port"] or port
+    if name.startswith("unix:"):
+        return name
+    return f"{name if '$' in name else name.lower()}:{port}"
+
+
+def _ip(host: str) -> Address | None:
+    try:
+        return ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
+class Hop(NamedTuple):
+    """Where a place passes a request on: the directive, its URL with the variables put in, the address."""
+
+    directive: Directive
+    url: str
+    address: str  # "127.0.0.1:80", "unix:/run/s"; with variables where the client may choose
+
+
+def hops(place: Place, server: Directive, behind: Behind) -> Iterator[Hop]:
+    """All the ways on from ``place``."""
+    values = values_at(place, server, behind)
+    for directive in place.passes():
+        for url in written_out(directive.args[0], values) if directive.args else ():
+            for address in addresses(url, behind):
+                yield Hop(directive, url, address)
+
+
+def values_at(place: Place, server: Directive, behind: Behind) -> dict[str, frozenset[str]]:
+    """What the variables may hold there, as far as the configuration tells."""
+    values = {**behind.values, "server_name": frozenset(names_of(server)[:1])}
+    plain = [
+        name for name in names_of(server) if name and not name.startswith(("~", ".")) and "*" not in name
+    ]
+    mine = behind.sockets_of.get(server)
+    if len(plain) == len(names_of(server)) and mine and all(s.first is not server for s in mine):
+        values["host"] = frozenset(plain)
+    for directive in _sets(place, server):  # which of them is in effect may hang on an "if"
+        name = directive.args[0].lstrip("$")
+        values[name] = values.get(name, frozenset()) | {directive.args[1]}
+    return values
+
+
+def _sets(place: Place, server: Directive) -> Iterator[Directive]:
+    for around in place.outward():
+        for body in around.bodies():
+            yield from (d for d in body if d.name == "set" and len(d.args) == 2)
+    for top in server.body:
+        for directive in top.body if top.name == "if" else (top,):
+            if directive.name == "set" and len(directive.args) == 2:
+                yield directive
+
+
+def written_out(url: str, values: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """``url`` with all that its variables may stand for; those that a client may choose stay in it."""
+    done: set[str] = set()
+    work = [(url, frozenset[str]())]
+    while work:
+        text, used = work.pop()
+        known = [v for v in _VARIABLE.finditer(text) if (v[1] or v[2]) in values.keys() - used]
+        if not known:
+            done.add(text)
+            continue
+        name = known[0][1] or known[0][2]
+        for value in values[name]:
+            put_in = _VARIABLE.sub(lambda v: value if (v[1] or v[2]) == name else v[0], text)  # noqa: B023
+            work.append((put_in, used | {name}))
+        if len(work) + len(done) > _MAX_URLS:
+            return frozenset({url})
+    return frozenset(done)
+
+
+def addresses(url: str, behind: Behind) -> frozenset[str]:
+    """What ``url`` of a ``proxy_pass`` and its like connects to, by upstreams too."""
+    match = _URL.match(url)
+    if match is None or url.startswith("$"):
+        return frozenset({url})
+    if match["port"] is None and match["host"].lower() in behind.upstreams:
+        return behind.upstreams[match["host"].lower()]
+    if "$" not in match["host"]:
+        return frozenset({_address(url, _PORTS.get((match["scheme"] or "").lower(), ""))})
+    chosen = match["host"] + (f":{match['port']}" if match["port"] else "")
+    members = (all_of for name, all_of in behind.upstreams.items() if may_be(chosen, name))
+    return frozenset({chosen, *chain.from_iterable(members)})
+
+
+def may_be(chosen: str, address: str) -> bool:
+    """Could a client make ``chosen``, which has variables in it, say ``address``?"""
+    parts = re.split(r"\$(?:\{\w+\}|\w+)", chosen)
+    return re.fullmatch(".*".join(map(re.escape, parts)), address, re.IGNORECASE) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamServer:
+    """A stream server that lets anyone in, with what it passes on to."""
+
+    directive: Directive
+    addresses: frozenset[str]
+    proxy_line: bool  # it says who asks in a PROXY line
+    transparent: bool  # it connects from the client's own address
+
+
+def open_streams(
+    tree: Sequence[Directive], allowed: Sequence[Network], behind: Behind
+) -> Iterator[StreamServer]:
+    """Each of them; the list is that of ngx_stream_access_module."""
+    for stream in (d for d in tree if d.name == "stream"):
+        outer = Level().enter(stream.body)
+        for server in (d for d in stream.body if d.name == "server" and d.is_block):
+            rules = outer.enter(server.body).rules
+            if opening(rules, allowed, Families.of(listens_of(server))) is not None:
+                urls = [d.args[0] for d in server.body if d.name == "proxy_pass" and d.args]
+                written = (text for url in urls for text in written_out(url, behind.values))
+                found = frozenset(a for url in written for a in addresses(url, behind))
+                said = {d.name: d.args for body in (stream.body, server.body) for d in body}
+                line = said.get("proxy_protocol") == ("on",)
+                yield StreamServer(server, found, line, "transparent" in said.get("proxy_bind", ()))

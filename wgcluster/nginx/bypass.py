@@ -1,0 +1,111 @@
+"""Ways to what is guarded that bypass its location: other servers, other folders, other spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from .access import Level
+from .behind import Behind, StreamServer
+from .judge import ServerJudge
+from .pcre import samples
+from .places import Place, resolve, served_by
+from .selfproxy import SelfProxies
+from .targets import Folders, Served, Target, targets_at
+from .tree import Directive
+from .verdict import Verdict
+
+
+def is_plain(place: Place) -> bool:
+    """Is its location named by the beginning of a path?"""
+    return place.key is None or place.key.modifier in ("", "^~", "=")
+
+
+class Bypasses:
+    """What is guarded on a host, for others to be held against."""
+
+    def __init__(self, behind: Behind, own: SelfProxies, levels: Mapping[Directive, Level]) -> None:
+        self.behind = behind
+        self.own = own
+        self.levels = levels  # of each server
+        self.hidden = Served()
+        self.shown = Folders()
+
+    def of_public(
+        self, judge: ServerJudge, place: Place, hidden: Mapping[Place, set[Target]]
+    ) -> Verdict | None:
+        """The leak of a place declared public; ``hidden``: the guarded places of its server."""
+        plain = {p: found for p, found in hidden.items() if is_plain(p)}
+        return (
+            _shows_too_much(judge, place, {t for found in plain.values() for t in found})
+            or self._unmerged(judge, place, hidden)
+            or self.own.by_proxy(place, judge.server)
+        )
+
+    def of_other(self, judge: ServerJudge) -> Iterator[tuple[Place, Verdict]]:
+        """The leaks of a server that is nobody's site: it serves what a guarded one serves, to anyone."""
+        server = judge.server
+        for place, verdict in judge.verdicts():
+            if verdict.kind != "leaks" and not judge.serves_default(place):
+                continue
+            common = self.hidden.shares(
+                targets_at(place, server, self.behind),
+                self.shown,
+                lambda host: self.behind.answers(server, host),
+            )
+            if common is not None:
+                reason = f"this server is not guarded and serves {common} of a guarded site"
+                yield place, Verdict("leaks", reason, "guard this server, too, or take its location out")
+            elif (leak := self.own.by_proxy(place, server)) is not None:
+                yield place, leak
+
+    def of_stream(self, stream: StreamServer) -> Verdict | None:
+        """The leak of a stream server that lets anyone in."""
+        passed = {Target("address", self.behind.one_spelling(a)) for a in stream.addresses}
+        common = self.hidden.shares(passed)
+        if common is None:
+            return self.own.by_stream(stream)
+        reason = f"a stream server without the list passes on {common} of a guarded site"
+        return Verdict("leaks", reason, "guard it with allow and deny, or take it out")
+
+    def _unmerged(
+        self, judge: ServerJudge, place: Place, hidden: Mapping[Place, set[Target]]
+    ) -> Verdict | None:
+        """The leak of a public place to which "//admin" goes, and what serves it takes that for "/admin"."""
+        off = self._splits_slashes(judge)
+        if off is None:
+            return None
+        mine = targets_at(place, judge.server, self.behind)
+        for other, targets in hidden.items():
+            for path in _paths_of(other):
+                doubled = (f"{path[:i]}/{path[i:]}" for i, letter in enumerate(path) if letter == "/")
+                found = next((uri for uri in doubled if resolve(judge.outer, uri) is place), None)
+                if found is not None and Served(targets).shares(mine) is not None:
+                    reason = (
+                        f"public, and with merge_slashes off {found} comes here instead of to {other.name}"
+                    )
+                    return Verdict("leaks", reason, 'take "merge_slashes off;" out', off)
+        return None
+
+    def _splits_slashes(self, judge: ServerJudge) -> Directive | None:
+        """The ``merge_slashes off`` in effect for it: paths are read before the host name is chosen."""
+        mine = self.behind.sockets_of.get(judge.server, ())
+        reading = [judge.server if socket.tls else socket.first for socket in mine] or [judge.server]
+        return next((off for s in reading if (off := self.levels[s].splits_slashes) is not None), None)
+
+
+def _paths_of(place: Place) -> Sequence[str]:
+    """Paths for which its server chooses ``place``, or may."""
+    if place.key is None or place.named:
+        return ()
+    if is_plain(place):
+        return (place.key.pattern,)
+    return [path for path in samples(place.key.pattern) if path.startswith("/")]
+
+
+def _shows_too_much(judge: ServerJudge, place: Place, hidden: Iterable[Target]) -> Verdict | None:
+    """The leak of a public place whose folder holds what is guarded under another path."""
+    for target in sorted(hidden):
+        if target.kind == "files" and (uri := served_by(place, judge.outer, target.where)) is not None:
+            reason = f"public, and serves {target}, which are guarded elsewhere, under {uri}"
+            return Verdict("leaks", reason, "give it a folder of its own", place.level.root)
+    return None

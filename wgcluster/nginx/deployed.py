@@ -1,0 +1,61 @@
+"""Files at hand as the deploy will leave them: what an operator wants judged who has named a site."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from ..plan import GuardedSite
+from .errors import Fault, NginxError
+from .find import find_servers
+from .guard import splice
+from .site import allow_list, list_path
+from .splice import Spliced
+from .tree import parse
+
+
+class Deployed(NamedTuple):
+    """All files, those among them that will change, and why one cannot be guarded."""
+
+    files: dict[str, str]
+    changed: dict[str, Spliced]
+    refused: tuple[Fault, ...]
+
+
+def as_deployed(files: Mapping[str, str], sites: Sequence[GuardedSite]) -> Deployed:
+    """``files``, by path, with the lines that guard ``sites``; lists of ours as they will be written.
+
+    A file that cannot be guarded stays as it is. Raises NginxSyntaxError where nginx would refuse one.
+    """
+    trees = {path: parse(text, path) for path, text in files.items()}
+    named: dict[str, list[GuardedSite]] = {}
+    for site in sites:
+        there = [path for path in files if find_servers(trees[path], site.server_name)]
+        path = _file_of(site, files, there)
+        if path is not None:
+            named.setdefault(path, []).append(site)
+    lists = {list_path(site): allow_list(site) for site in sites}
+    after = {path: lists.get(path, text) for path, text in files.items()}
+    changed: dict[str, Spliced] = {}
+    refused: list[Fault] = []
+    for path, of_file in named.items():
+        try:
+            spliced = splice(files[path], of_file, files=files)
+        except NginxError as error:
+            refused += [replace(fault, file=path) for fault in error.faults]
+        else:
+            after[path] = spliced.text
+            if spliced.text != files[path]:
+                changed[path] = spliced
+    return Deployed(after, changed, tuple(refused))
+
+
+def _file_of(site: GuardedSite, files: Mapping[str, str], there: Sequence[str]) -> str | None:
+    """The file at hand that is the site's: by its path, by its name, else the only one with the server."""
+    if site.file in files:
+        return site.file
+    same = [path for path in files if posixpath.basename(path) == posixpath.basename(site.file)]
+    found = [path for path in same if path in there] or same or list(there)
+    return found[0] if len(found) == 1 else None
