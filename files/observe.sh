@@ -10,7 +10,7 @@ export PATH LC_ALL
 newline='
 '
 
-section() { echo "@ $*"; }
+section() { printf '@ %s\n' "$*"; }
 indented() { sed 's/^/ /'; }
 encoded() { echo " $(base64 -w 0)"; }
 # What others wrote, as a comment of a rule, may be in any encoding, and pyinfra reads UTF-8 alone.
@@ -35,9 +35,12 @@ files() {
     done
     [ -n "$there" ] || return
     # shellcheck disable=SC2086 # none of them has a blank
-    { modes=$(stat -L -c '%a %U:%G' $there) && digests=$(sha256sum $there) && targets=$(realpath $there); } || exit
+    # a group may have a blank in its name; sha256sum escapes a line whose path has a backslash
+    { modes=$(stat -L -c '%a/%U:%G' $there | tr ' ' _) && digests=$(sha256sum $there) \
+        && targets=$(realpath $there); } || exit
     for path in $there; do
-        section "file $path file ${modes%%"$newline"*} ${digests%% *} ${targets%%"$newline"*}"
+        mode=${modes%%"$newline"*} digest=${digests%% *}
+        section "file $path file ${mode%%/*} ${mode#*/} ${digest#\\} ${targets%%"$newline"*}"
         modes=${modes#*"$newline"} digests=${digests#*"$newline"} targets=${targets#*"$newline"}
         if [ "$path" = "$config" ]; then masked "$path" | encoded; else encoded <"$path"; fi
     done
@@ -95,12 +98,12 @@ if [ -e "/sys/class/net/$interface" ]; then
         section dump
         # public key, port; then each peer: public key, PSK or not, endpoint, allowed IPs, handshake, keepalive
         printf '%s\n' "$dumped" | awk -F'\t' -v OFS='\t' -v own="$interface" '
-            $1 == own && NF == 5 { print " " $3, $4 }
-            $1 == own && NF > 5 { print " " $2, ($3 == "(none)" ? "-" : "psk"), $4, $5, $6, $9 }'
+            $1 "" == own "" && NF == 5 { print " " $3, $4 }
+            $1 "" == own "" && NF > 5 { print " " $2, ($3 == "(none)" ? "-" : "psk"), $4, $5, $6, $9 }'
         section preshared
         # what "wg show INTERFACE preshared-keys | sort | sha256sum" prints
         digest=$(printf '%s\n' "$dumped" | awk -F'\t' -v OFS='\t' -v own="$interface" \
-            '$1 == own && NF > 5 { print $2, $3 }' | sort | sha256sum)
+            '$1 "" == own "" && NF > 5 { print $2, $3 }' | sort | sha256sum)
         echo " ${digest%% *}"
     fi
 fi
@@ -108,7 +111,7 @@ fi
 if command -v wg >/dev/null; then
     section interfaces
     # of the others: name, public key, port
-    printf '%s\n' "$dumped" | awk -F'\t' -v own="$interface" 'NF == 5 && $1 != own { print " " $1, $3, $4 }'
+    printf '%s\n' "$dumped" | awk -F'\t' -v own="$interface" 'NF == 5 && $1 "" != own "" { print " " $1, $3, $4 }'
 fi
 
 section addresses
@@ -128,13 +131,10 @@ for key in $(printf 'net/ipv6/conf/%s/accept_ra ' $advertised) \
 done
 
 # The backend that "iptables" stands for, then the other one where it holds a table.
-# Its -save names the backend in a comment, except where it has nothing to save.
+# Its -save says so too, with what it was built into since 1.8.8: other versions are asked.
 backend() {
-    case $comment in
-    '') case $("$1" -V 2>/dev/null) in *nf_tables*) echo nft ;; *) echo legacy ;; esac ;;
-    *nf_tables*) echo nft ;;
-    *) echo legacy ;;
-    esac
+    case $comment in *"(nf_tables)"*) echo nft; return ;; esac
+    case $("$1" -V 2>/dev/null) in *nf_tables*) echo nft ;; *) echo legacy ;; esac
 }
 for family in 4 6; do
     if [ "$family" = 4 ]; then name=iptables; loaded=/proc/net/ip_tables_names
@@ -183,7 +183,8 @@ if [ "$dump" = 1 ] && command -v nginx >/dev/null; then
     echo " $read"
     section nginx-links
     paths=$(echo "$read" | base64 -d | sed -n 's/^# configuration file \(.*\):$/\1/p')
-    targets=$(printf '%s\n' "$paths" | tr '\n' '\0' | xargs -0 realpath 2>/dev/null) || targets=$paths
+    targets=$(printf '%s\n' "$paths" | tr '\n' '\0' | xargs -0 realpath 2>/dev/null) ||
+        targets=$(printf '%s\n' "$paths" | while read -r path; do realpath "$path" 2>/dev/null || echo "$path"; done)
     while read -r path; do
         target=${targets%%"$newline"*} targets=${targets#*"$newline"}
         [ "$target" = "$path" ] || echo " $path $target"

@@ -1,6 +1,7 @@
-# Brings the live peers of an interface to its config file without a restart. Sent as one command with these
-# set: interface, public_key and peers (what the file must hold), some (not empty: only those in "only" are set),
-# only, gone, stale, anew, missing, surplus (one a line).
+# Brings the live peers of an interface to its config file without a restart. Sent as one command with these set:
+# interface, public_key and peers (what the file must hold); which peers are set: only ("*": every one; empty with
+# whole=1: the interface's own key and port as well); one a line: gone, unshared and unkept (these lose what they
+# have of a preshared key, of a keepalive), anew (they begin without their session), missing and surplus (routes).
 # Never "wg syncconf <(wg-quick strip …)": where strip fails, that clears the key and every peer.
 set -e
 umask 077
@@ -13,25 +14,29 @@ if [ "$found" != "$public_key" ] || [ "$(grep -c '^\[Peer\]' "$stripped")" != "$
     echo "/etc/wireguard/$interface.conf does not hold the planned key and $peers peers: nothing was synced" >&2
     exit 1
 fi
-printf '%s\n' "$anew" "$gone" | while read -r key; do
-    [ -z "$key" ] || wg set "$interface" peer "$key" remove
-done
-# A sync sets every peer anew, and the port: wireguard-go opens its sockets again, and what comes meanwhile is lost.
-if [ -n "$some" ]; then
-    awk -v only=" $(printf '%s' "$only" | tr '\n' ' ') " '
-        /^\[/ { if (wanted) printf "%s", text; text = ""; wanted = 0 }
+# Sets the peers of these public keys. A name that does not resolve fails before anything is set.
+add() {
+    [ -n "$1" ] || return 0
+    printf '%s\n' "$1" | awk '
+        NR == FNR { wanted[$0]; next }
+        /^\[/ { if (show) printf "%s", text; text = ""; show = 0; peer = $0 == "[Peer]" }
         { text = text $0 "\n" }
-        $1 == "PublicKey" && index(only, " " $3 " ") { wanted = 1 }
-        END { if (wanted) printf "%s", text }' "$stripped" >"$stripped.some"
-    [ ! -s "$stripped.some" ] || wg addconf "$interface" "$stripped.some"
-else
-    wg syncconf "$interface" "$stripped"
-fi
-# What left the file stays live with wireguard-tools before 2025-05: a preshared key, a keepalive.
-printf '%s\n' "$stale" | while read -r change; do
-    # shellcheck disable=SC2086
-    [ -z "$change" ] || wg set "$interface" $change
-done
+        peer && $1 == "PublicKey" && ($3 in wanted || "*" in wanted) { show = 1 }
+        END { if (show) printf "%s", text }' - "$stripped" >"$stripped.some"
+    wg addconf "$interface" "$stripped.some"
+}
+# shellcheck disable=SC2086 # words on purpose
+each() { printf '%s\n' "$1" | while read -r key; do [ -z "$key" ] || wg set "$interface" peer "$key" $2; done; }
+# A sync sets every peer anew, and the port: wireguard-go opens its sockets again, and what comes meanwhile is lost.
+if [ "$whole" = 1 ]; then wg syncconf "$interface" "$stripped"; else add "$only"; fi
+each "$gone" remove
+# What left the file stays live with wireguard-tools before 2025-05.
+each "$unshared" "preshared-key /dev/null"
+each "$unkept" "persistent-keepalive 0"
+# Set once more before they are taken away: then they can be put back, too.
+add "$anew"
+each "$anew" remove
+add "$anew"
 printf '%s\n' "$missing" | while read -r network; do
     case $network in
     '') ;;

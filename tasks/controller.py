@@ -6,6 +6,7 @@ import os
 import sys
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import ModuleType
 
 import gevent
@@ -28,6 +29,7 @@ from wgcluster.prove import prove
 from wgcluster.rows import cluster_name
 from wgcluster.seal import Seal
 from wgcluster.secret import Secret
+from wgcluster.sessions import Touched, dialled
 
 
 @dataclass
@@ -43,14 +45,23 @@ class Run:
     lock: BoundedSemaphore = field(default_factory=BoundedSemaphore)
     refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
     verified: dict[str, list[Check]] | None = None  # by host; None: not yet
-    started: set[str] = field(default_factory=set)  # names of hosts whose interface this run has started
-    synced: set[str] = field(default_factory=set)  # names of hosts whose peers this run has changed
+    touched: Touched = field(default_factory=Touched)
     sync_wanted: set[str] = field(default_factory=set)  # hosts whose file got other endpoints
     said: set[tuple[str, str]] = field(default_factory=set)
 
     def part_of(self, host: Host) -> HostPlan:
         """What this host gets."""
         return self.plan.host(cluster_name(host))
+
+    @cached_property
+    def dials(self) -> dict[str, frozenset[str]]:
+        """The names of the peers that each host can dial."""
+        return dialled(self.plan)
+
+    def active(self, state: State) -> set[str]:
+        """Names of the hosts that take part in this run and have not failed."""
+        hosts = state.inventory.get_active_hosts()
+        return {cluster_name(host) for host in hosts if host not in state.failed_hosts}
 
     def preshared_keys(self, host: HostPlan) -> dict[str, Secret]:
         """The preshared keys of a host's links by their names."""

@@ -17,7 +17,9 @@ from tasks import paths
 from tasks.controller import Run
 from tasks.operations import Commands, carry_out, reasons, show_diff, upload
 from wgcluster import drift, wgconf
+from wgcluster.observed import LivePeer
 from wgcluster.plan import HostPlan, Peer
+from wgcluster.sessions import begun_by
 
 SYNC = Path(__file__).parent.parent / "files" / "sync.sh"
 
@@ -85,7 +87,8 @@ def service(run: Run) -> Commands:
         commands.append(StringCommand(start))
     yield from carry_out(run, commands)
     if start:  # done by now: where a change is only predicted, nothing comes as far as this
-        run.started.add(part.name)
+        run.touched.started.add(part.name)
+        run.sync_wanted.discard(host.name)
 
 
 @operation()
@@ -96,8 +99,9 @@ def peers(run: Run) -> Commands:
     if not changes:
         return
     run.say(host, "sync, without a restart: " + "; ".join(changes))
-    yield _sync(run, ())
-    run.synced.add(part.name)
+    command, names = _sync(run)
+    yield command
+    run.touched.peers[part.name] = names
     run.sync_wanted.discard(host.name)
     run.forget(host)
     if left := _changes(run):
@@ -120,10 +124,14 @@ def _changes(run: Run) -> list[str]:
 
 
 class NewSessions(FactBase[str]):
-    """Runs a script that makes new sessions. They are no state of the host's, so making them is no change."""
+    """Runs a script that makes new sessions, and gives what it complains of.
+
+    They are no state of the host's, so making them is no change; nor is a run to stop over them: WireGuard
+    makes them by itself some seconds later.
+    """
 
     def command(self, script: str) -> str:
-        return script
+        return f"(\n{script}\n) 2>&1 >/dev/null; true"
 
     @staticmethod
     def default() -> str:
@@ -135,79 +143,68 @@ class NewSessions(FactBase[str]):
 
 @operation()
 def reach_again(run: Run) -> Commands:
-    """New sessions over the links that this run has made or cut, at once and from one side.
-
-    An interface that comes up has forgotten its sessions, but its peers have not: they go on sending into the
-    old one, for 15 s if they wait for an answer and for two minutes if they do not (whitepaper, 6.2). Over a
-    new link the first hello may have come before the other side knew of it, and two that say hello at the
-    same moment answer neither: each is said again after 5 s (Rekey-Timeout, 6.1), on every hop of a way.
-    """
+    """New sessions over the links that this run has made or cut, at once and from one side."""
     part = run.part_of(host)
-    changed = run.started | run.synced
-    begins = [
-        peer
-        for peer in part.peers
-        if peer.endpoint is not None and {part.name, peer.name} & changed and _begins(run, part, peer)
-    ]
-    if not begins:
-        return
-    link = run.look(host).link
-    live = link.peers if link is not None else {}
-    again = [
-        peer
-        for peer in begins
-        if {part.name, peer.name} & run.started
-        or peer.public_key not in live
-        or not live[peer.public_key].handshake
-    ]
-    if again:
-        targets = sorted(str(run.plan.host(peer.name).addresses[0].ip) for peer in again)
-        pings = " ".join(f"ping -c 1 -W 1 {target} >/dev/null 2>&1 &" for target in targets)
-        script = _sync(run, [peer.public_key for peer in again]).get_raw_value()
-        host.get_fact(NewSessions, script=script)
-        host.get_fact(NewSessions, script=f"{pings} wait")
+    if names := set(begun_by(part.name, run.dials, run.touched, run.active(host.state))):
+        run.forget(host)  # others may have reached it meanwhile
+        link = run.look(host).link
+        live = link.peers if link is not None else {}
+        silent = [
+            peer
+            for peer in part.peers
+            if peer.name in names
+            and ({part.name, peer.name} & run.touched.started or not _heard_of(live.get(peer.public_key)))
+        ]
+        if silent:
+            _begin(run, silent)
     yield from ()
 
 
-def _begins(run: Run, part: HostPlan, peer: Peer) -> bool:
-    """Of two that can dial each other one begins, rather one that was started: it has nothing to lose."""
-    other = run.plan.host(peer.name)
-    if not any(own.name == part.name and own.endpoint for own in other.peers):
-        return True
-    return (part.name not in run.started, part.name) < (other.name not in run.started, other.name)
+def _heard_of(live: LivePeer | None) -> bool:
+    return live is not None and live.handshake > 0
 
 
-def _sync(run: Run, anew: Sequence[str]) -> StringCommand:
-    """Sync with the file; peers in ``anew``, by public key, begin without their old session."""
+def _begin(run: Run, silent: Sequence[Peer]) -> None:
     part = run.part_of(host)
-    observed = run.look(host)
-    live = observed.link.peers if observed.link is not None else {}
-    stale: list[str] = []
-    for peer in part.peers:
-        there = live.get(peer.public_key)
-        if there is not None and there.preshared_key and peer.preshared_key is None:
-            stale += [f"peer {peer.public_key} preshared-key /dev/null"]
-        if there is not None and there.keepalive and peer.keepalive is None:
-            stale += [f"peer {peer.public_key} persistent-keepalive 0"]
+    script = _script(part, anew="\n".join(peer.public_key for peer in silent))
+    if wrong := host.get_fact(NewSessions, script=script):
+        names = ", ".join(peer.name for peer in silent)
+        run.say(host, f"no new session with {names}, it may take some seconds: {wrong}")
+    targets = " ".join(str(run.plan.host(peer.name).addresses[0].ip) for peer in silent)
+    host.get_fact(NewSessions, script=f"printf '%s\\n' {targets} | xargs -n 1 -P 32 ping -n -q -c 1 -W 1")
+
+
+def _sync(run: Run) -> tuple[StringCommand, frozenset[str]]:
+    """The command that syncs with the file, and the names of the peers it sets."""
+    part = run.part_of(host)
+    link = run.look(host).link
+    assert link is not None  # it would be started
     some = None
-    if observed.link is not None and host.name not in run.sync_wanted:
-        some = drift.peers_to_set(part, observed.link, observed.clock, _preshared_keys(run))
+    if host.name not in run.sync_wanted:
+        some = drift.peers_to_set(part, link, run.look(host).clock, _preshared_keys(run))
     only, gone = some or ([], [])
-    routes = drift.routes(part, observed.link.routes if observed.link is not None else ())
-    values = {
-        "interface": part.interface,
-        "public_key": part.public_key,
-        "peers": str(len(part.peers)),
-        "some": "" if some is None else "1",
-        "only": "\n".join([*only, *anew]),
-        "gone": "\n".join(gone),
-        "stale": "\n".join(stale),
-        "anew": "\n".join(anew),
-        "missing": "\n".join(map(str, routes.missing)),
-        "surplus": "\n".join(routes.surplus),
-    }
+    set_now = frozenset(p.name for p in part.peers if some is None or p.public_key in only)
+    unshared, unkept = drift.left_behind(part, link)
+    routes = drift.routes(part, link.routes)
+    script = _script(
+        part,
+        whole="1" if some is None else "",
+        only="*" if len(only) == len(part.peers) else "\n".join(only),
+        gone="\n".join(gone),
+        unshared="\n".join(unshared),
+        unkept="\n".join(unkept),
+        missing="\n".join(map(str, routes.missing)),
+        surplus="\n".join(routes.surplus),
+    )
+    return StringCommand(script), set_now
+
+
+def _script(part: HostPlan, **given: str) -> str:
+    names = ("whole", "only", "gone", "unshared", "unkept", "anew", "missing", "surplus")
+    values = {"interface": part.interface, "public_key": part.public_key, "peers": str(len(part.peers))}
+    values |= dict.fromkeys(names, "") | given
     head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
-    return StringCommand(f"{head}\n{SYNC.read_text()}")
+    return f"{head}\n{SYNC.read_text()}"
 
 
 @deploy("WireGuard")

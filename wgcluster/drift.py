@@ -103,6 +103,17 @@ def peers_to_set(
     return differ, gone
 
 
+def left_behind(host: HostPlan, link: Link) -> tuple[list[str], list[str]]:
+    """Public keys of the peers whose preshared key is to go, and of those whose keepalive is.
+
+    "wg" before 2025-05 leaves both at a peer whose section no longer names them.
+    """
+    there = [(peer, link.peers[peer.public_key]) for peer in host.peers if peer.public_key in link.peers]
+    unshared = [peer.public_key for peer, live in there if live.preshared_key and peer.preshared_key is None]
+    unkept = [peer.public_key for peer, live in there if live.keepalive and peer.keepalive is None]
+    return unshared, unkept
+
+
 def _differences(peer: Peer, live: LivePeer, clock: int) -> Iterator[str]:
     wanted = frozenset(map(str, peer.allowed_ips))
     if wanted != live.allowed_ips:

@@ -93,7 +93,7 @@ class Observed:
     user: int = 0  # as whom it was looked at
     tools: frozenset[str] = frozenset()
     module: Literal["loaded", "available", "missing"] = "missing"
-    container: bool = False
+    container: bool = False  # asked only where the module is missing
     directory: tuple[str, str] = ("", "")  # mode and owner of /etc/wireguard
     files: dict[str, File] = field(default_factory=dict)
     units: dict[str, Unit] = field(default_factory=dict)
@@ -224,7 +224,7 @@ def parse(output: Sequence[str]) -> Observed:
 def _file(words: Sequence[str], lines: Sequence[str]) -> File:
     match words[0]:
         case "file":
-            return File("file", words[1], words[2], words[3], words[4], _decoded(lines))
+            return File("file", words[1], words[2], words[3], " ".join(words[4:]), _decoded(lines))
         case "dangling":
             return File("dangling")
         case "other":

@@ -92,6 +92,8 @@ class FakeHost:
         return True, [], []
 
     def _change(self, command: str, stdin: str) -> None:
+        if match := re.fullmatch(r"\(\n(.*)\n\) 2>&1 >/dev/null; true", command, re.DOTALL):
+            command = match[1]
         if self.fails and self.fails in command:
             raise Failed("Input/output error")
         if (head := without(command, "sync.sh")) is not None:
@@ -239,15 +241,20 @@ class FakeHost:
         count = sum(name == "Peer" for name, _ in found)
         if link is None or public_key(key) != values["public_key"] or count != int(values["peers"]):
             raise Failed("nothing was synced")
-        for peer in (values["anew"] + "\n" + values["gone"]).split():
-            link.remove_peer(peer)
-        if values["some"]:
-            link.add(text, values["only"].split())
-        else:
+        if values["whole"]:
             link.sync(text)
-        for line in filter(None, values["stale"].splitlines()):
-            _, peer, option, value = line.split()
-            link.set_peer(peer, option, value)
+        else:
+            every = [one["PublicKey"][0] for name, one in found if name == "Peer"]
+            link.add(text, every if values["only"] == "*" else values["only"].split())
+        for peer in values["gone"].split():
+            link.remove_peer(peer)
+        for peer in values["unshared"].split():
+            link.set_peer(peer, "preshared-key", "/dev/null")
+        for peer in values["unkept"].split():
+            link.set_peer(peer, "persistent-keepalive", "0")
+        for peer in values["anew"].split():
+            link.remove_peer(peer)
+        link.add(text, values["anew"].split())
         for line in filter(None, values["missing"].splitlines()):
             if ip_network(line) not in link.routes:
                 link.routes.append(ip_network(line))
@@ -317,7 +324,7 @@ _ANSWERS: list[tuple[str, Callable[[FakeHost, re.Match[str], str], None]]] = [
         FakeHost._remove_boot_unit,
     ),
     (r"rmdir --ignore-fail-on-non-empty (?P<paths>.+)", FakeHost._remove_folders),
-    (r"(?:ping -c 1 -W 1 \S+ >/dev/null 2>&1 & )+wait(?:; true)?", FakeHost._ping),
+    (r"printf '%s\\n' [0-9a-f.: ]+ \| xargs -n 1 -P 32 ping -n -q -c 1 -W 1", FakeHost._ping),
     (r"(?:echo|printf \S+) (?P<words>.*) >&2; exit 1", FakeHost._fail),
 ]
 

@@ -121,11 +121,8 @@ class Machine:
             "interface": new.interface,
             "public_key": new.public_key,
             "peers": str(len(parsed.peers)),
-            "some": "",
-            "only": "",
-            "gone": "",
-            "stale": "",
-            "anew": "",
+            "whole": "1",
+            **dict.fromkeys(("only", "gone", "unshared", "unkept", "anew"), ""),
             "missing": "\n".join(map(str, after - before)),
             "surplus": "\n".join(map(str, before - after)),
         }

@@ -237,3 +237,26 @@ def test_looking_makes_no_table() -> None:
         before = namespace.run("sh", "-c", names)
         observe(namespace, "dash")
         assert namespace.run("sh", "-c", names) == before
+
+
+@pytest.mark.parametrize("first", BACKENDS)
+def test_a_save_that_does_not_name_its_backend_is_not_taken_for_the_other(first: str, tmp_path: Path) -> None:
+    """iptables before 1.8.8: its comment says neither, the version does."""
+    for name in ("iptables", "ip6tables"):
+        program = shutil.which(f"{name}-{first}", path="/usr/sbin:/sbin:/usr/local/sbin")
+        (tmp_path / name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+        (tmp_path / f"{name}-save").write_text(f"#!/bin/sh\n{program}-save \"$@\" | sed 's/ (nf_tables)//'\n")
+        for made in (name, f"{name}-save"):
+            (tmp_path / made).chmod(0o755)
+    second = BACKENDS[1 - BACKENDS.index(first)]
+    with namespaces("old") as (namespace,):
+        for family in FAMILIES:
+            for backend in BACKENDS:
+                Filter(namespace, family, backend).load(filter_table("-A INPUT -p tcp -j DROP"))
+        _, seen = observe(namespace, "dash", path=str(tmp_path))
+        assert [(saved.tool, saved.primary) for saved in seen.rules] == [
+            ("iptables", True),
+            (f"iptables-{second}", False),
+            ("ip6tables", True),
+            (f"ip6tables-{second}", False),
+        ]

@@ -14,6 +14,7 @@ from wgcluster.drift import (
     endpoint_changes,
     hooks,
     in_place,
+    left_behind,
     peer_changes,
     peers_to_set,
     preshared_digest,
@@ -168,6 +169,13 @@ def test_only_the_peers_that_differ_are_set() -> None:
     assert given(LINK, replace(HOST, peers=HOST.peers[1:])) == ([], [CLOUD])
     other = replace(LINK, peers={**LIVE, OWN: LIVE[CLOUD]}, preshared_digest=digest("whatever"))
     assert given(other) == ([CLOUD], [OWN])
+
+
+def test_what_wg_leaves_behind_is_named() -> None:
+    assert left_behind(HOST, LINK) == ([], [])
+    bare = replace(HOST, peers=(replace(HOST.peers[0], preshared_key=None, keepalive=None), *HOST.peers[1:]))
+    assert left_behind(bare, LINK) == ([CLOUD], [CLOUD])
+    assert left_behind(bare, replace(LINK, peers={})) == ([], [])
 
 
 def test_a_peer_that_is_to_go_has_its_name_if_it_is_known() -> None:

@@ -106,7 +106,7 @@ ANSWER = """\
  wg
  iptables
 @ module
- available
+ missing
  container
 @ directory 700 root:root
 @ unit wg-quick@wg.service enabled / active
@@ -162,7 +162,7 @@ def nginx(answer: bytes) -> Observed:
 def test_every_section() -> None:
     seen = nginx(b"\n0\n")
     assert seen.tools == {"wg", "iptables"}
-    assert (seen.module, seen.container, seen.directory) == ("available", True, ("700", "root:root"))
+    assert (seen.module, seen.container, seen.directory) == ("missing", True, ("700", "root:root"))
     assert seen.unit("wg-quick@wg.service") == Unit(True, True)
     assert seen.unit("nginx.service") == seen.unit("ufw.service") == Unit()
     assert seen.ufw

@@ -1,0 +1,54 @@
+"""Of two hosts whose link a run has made or cut, exactly one begins the session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import pytest
+
+from tests.unit.small_clusters import article, planned
+from wgcluster.sessions import Touched, begun_by, dialled
+
+# a and b can dial each other and d; c, behind NAT, dials them; nobody dials c
+DIALS = {"a": "bd", "b": "ad", "c": "ab", "d": ""}
+ALL = "abcd"
+
+
+def begun(touched: Touched, active: str = ALL) -> set[str]:
+    dials = {host: frozenset(peers) for host, peers in DIALS.items()}
+    return {f"{host}{peer}" for host in active for peer in begun_by(host, dials, touched, active)}
+
+
+@pytest.mark.parametrize(
+    ("started", "peers", "active", "pairs"),
+    [
+        ("", {}, ALL, ""),  # a run that changes nothing begins nothing
+        (ALL, {}, ALL, "ab ad bd ca cb"),  # the first run: each link once
+        ("b", {}, ALL, "ba bd cb"),  # who was started begins; c, whom nobody dials, begins anew
+        ("d", {}, ALL, "ad bd"),
+        ("", {"a": "b"}, ALL, "ab"),  # the one link, from one side
+        ("", {"b": "a"}, ALL, "ab"),
+        ("", {"a": "c"}, ALL, "ca"),
+        ("", {"a": "b", "b": "a"}, "b", "ba"),  # a is left out, or has failed
+        ("a", {}, "bcd", "ba ca"),
+    ],
+)
+def test_who_begins(started: str, peers: Mapping[str, str], active: str, pairs: str) -> None:
+    touched = Touched(set(started), {host: frozenset(names) for host, names in peers.items()})
+    assert begun(touched, active) == set(pairs.split())
+
+
+@pytest.mark.parametrize("started", ["".join(s) for n in range(5) for s in combinations(ALL, n)])
+def test_no_link_is_begun_from_both_sides(started: str) -> None:
+    found = begun(Touched(set(started), {"a": frozenset("b"), "b": frozenset("a")}))
+    assert not [pair for pair in found if pair[::-1] in found]
+
+
+def test_whom_the_hosts_of_a_plan_can_dial() -> None:
+    made = planned(article())
+    found = dialled(made)
+    assert found.keys() == {host.name for host in made.hosts}
+    for host in made.hosts:
+        for peer in host.peers:
+            assert (peer.name in found[host.name]) == (peer.endpoint is not None)
