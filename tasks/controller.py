@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
@@ -18,7 +17,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from tasks import paths
-from tasks.declaration import declaration
+from tasks.declaration import Key, declaration, unlock
 from tasks.facts import HostState
 from wgcluster.checks import Check
 from wgcluster.keystore import KeystoreError, Registry
@@ -27,7 +26,6 @@ from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Plan, PlanError, make_plan
 from wgcluster.prove import prove
 from wgcluster.rows import cluster_name
-from wgcluster.seal import Seal
 from wgcluster.secret import Secret
 from wgcluster.sessions import Touched, dialled
 
@@ -38,9 +36,7 @@ class Run:
 
     plan: Plan
     registry: Registry
-    key: Future[Seal] | None = (
-        None  # of the registry, perhaps still being derived; None: no secrets are needed
-    )
+    key: Key | None = None  # of the registry; None: no secrets are needed
     seen: dict[tuple[str, object], Observed] = field(default_factory=dict)  # by host and stage
     lock: BoundedSemaphore = field(default_factory=BoundedSemaphore)
     refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
@@ -72,7 +68,7 @@ class Run:
         """Wait for the registry's key and open every entry with it. KeystoreError."""
         if self.key is None:
             return
-        self.registry.unlock_with(self.key.result())
+        unlock(self.registry, self.key)
         new = self.registry.ensure_links(
             peer.preshared_key
             for host in self.plan.hosts
@@ -169,7 +165,7 @@ def _make_run(state: State, secrets: bool) -> Run:
     declared = declaration(state, secrets)
     cluster, registry, key = declared.cluster, declared.registry, declared.key
     if key is not None and {host.name for host in cluster.hosts} - registry.public_keys().keys():
-        registry.unlock_with(key.result())
+        unlock(registry, key)
         new = registry.ensure_hosts(host.name for host in cluster.hosts)
         _tell_new(f"New keys for {', '.join(new)}", registry)
     plan = make_plan(cluster, registry.public_keys(), registry.client_keys())

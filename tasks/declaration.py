@@ -21,13 +21,17 @@ from wgcluster.keystore import KeystoreError, Registry, passphrase
 from wgcluster.model import ModelError, read_cluster
 from wgcluster.rows import rows_of
 from wgcluster.seal import Seal
+from wgcluster.secret import Secret
+
+# Perhaps still being derived. An error is given back: gevent prints the traceback of what a worker raises.
+Key = Future[Seal | KeystoreError]
 
 
 @dataclass(frozen=True)
 class Declaration:
     cluster: Cluster
     registry: Registry
-    key: Future[Seal] | None  # of the registry, perhaps still being derived; None: no secrets are needed
+    key: Key | None  # of the registry; None: no secrets are needed
 
 
 _declarations: dict[int, Declaration | str] = {}  # by state; a text: what is wrong with it
@@ -62,4 +66,19 @@ def _read(state: State, secrets: bool) -> Declaration:
     if not secrets:
         return Declaration(cluster, registry, None)
     secret = passphrase(registry.path, confirm=not registry.path.exists())
-    return Declaration(cluster, registry, ThreadPoolExecutor(1).submit(registry.derive, secret))
+    return Declaration(cluster, registry, ThreadPoolExecutor(1).submit(_derived, registry, secret))
+
+
+def _derived(registry: Registry, secret: Secret) -> Seal | KeystoreError:
+    try:
+        return registry.derive(secret)
+    except KeystoreError as error:
+        return error
+
+
+def unlock(registry: Registry, key: Key) -> None:
+    """Wait for the key and unlock the registry with it. KeystoreError."""
+    derived = key.result()
+    if isinstance(derived, KeystoreError):
+        raise derived
+    registry.unlock_with(derived)

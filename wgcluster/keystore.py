@@ -54,10 +54,19 @@ class Registry:
             raise KeystoreError([f"{path}: is torn, it is no UTF-8; restore it from a copy"]) from None
 
     def derive(self, passphrase: Secret) -> Seal:
-        """The key for ``unlock_with``. Takes the time that Scrypt is to take, and no lock of Python's."""
+        """The key for ``unlock_with``. Takes the time that Scrypt is to take, and no lock of Python's.
+
+        Raises:
+            KeystoreError: there is not the memory that Scrypt is to take.
+        """
         old = self._made_with
         salt = old.salt if old else keyfile.encode(secrets.token_bytes(keyfile.SALT))
-        return Seal(passphrase, salt, old.n if old else COST)
+        cost = old.n if old else COST
+        try:
+            return Seal(passphrase, salt, cost)
+        except MemoryError:
+            need = f"its key takes {cost // 1024} MiB of free memory"  # 128 r N bytes, RFC 7914, 2
+            raise KeystoreError([f"{self.path}: {need}; run this where there is as much"]) from None
 
     def unlock_with(self, seal: Seal) -> None:
         """Open the entries with a key of ``derive``; on an empty registry it becomes that of all to come.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,3 +158,25 @@ def test_private_keys_are_clamped_as_wg_does() -> None:
         key = new_private_key()
         assert key[0] & 7 == 0
         assert key[31] & 192 == 64
+
+
+def test_too_little_memory_is_said(tmp_path: Path) -> None:
+    program = """
+import resource
+from pathlib import Path
+from wgcluster.keystore import KeystoreError, Registry, Secret
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
+try:
+    Registry.load(Path("keys.yml")).unlock(Secret("four words"))
+except KeystoreError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == (
+        "keys.yml: its key takes 128 MiB of free memory; run this where there is as much\n"
+    ), done.stderr
