@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
+from typing import TypeVar
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -28,6 +30,8 @@ from wgcluster.prove import prove
 from wgcluster.rows import cluster_name
 from wgcluster.secret import Secret
 from wgcluster.sessions import Touched, dialled
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -189,12 +193,12 @@ def _prove(plan: Plan) -> None:
         raise PyinfraError(f"The plan does not hold, {count}, nothing was changed:\n{faults}")
 
 
-def look_at_all(state: State, run: Run) -> dict[Host, Observed]:
-    """Every host of this run as it is, read from all at the same time; those that fail are left out."""
+def of_all(state: State, ask: Callable[[Host], Answer]) -> dict[Host, Answer]:
+    """What ``ask`` gives for every host of this run, all at the same time; those that fail are left out."""
 
-    def look(host: Host) -> Observed:
+    def look(host: Host) -> Answer:
         with ctx_state.use(state), ctx_host.use(host):
-            return run.look(host)
+            return ask(host)
 
     active = sorted(state.inventory.get_active_hosts(), key=lambda host: host.name)
     greenlets = {host: gevent.spawn(look, host) for host in active}

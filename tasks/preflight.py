@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks import nginx, paths
-from tasks.controller import Run, look_at_all
+from tasks.controller import Run, of_all
 from tasks.firewall import lockout
 from tasks.packages import INSTALL, missing
 from wgcluster.keystore import KeystoreError
@@ -27,7 +27,7 @@ def preflight(state: State, run: Run) -> None:
     """
     with run.lock:
         if run.refused is None:
-            seen = look_at_all(state, run)
+            seen = of_all(state, run.look)
             faults = [f"  {part.name}: {fault}" for part, fault in _faults(run, seen)]
             count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} on the hosts, nothing was changed:"
             try:

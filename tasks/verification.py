@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
-import gevent
 from pyinfra import host as current
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
@@ -16,10 +15,9 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
-from pyinfra.context import ctx_host, ctx_state
 
 from tasks import paths
-from tasks.controller import Run
+from tasks.controller import Run, of_all
 from tasks.operations import Commands
 from wgcluster.boot import BootFiles
 from wgcluster.checks import Check, checks, ping_targets, table
@@ -66,21 +64,9 @@ def verify(state: State, run: Run) -> None:
         if run.verified is not None:
             return
 
-        def look(host: Host) -> list[Check]:
-            with ctx_state.use(state), ctx_host.use(host):
-                return _checks(run, host)
-
-        active = sorted(state.inventory.get_active_hosts(), key=lambda host: host.name)
-        greenlets = {host: gevent.spawn(look, host) for host in active}
-        gevent.joinall(list(greenlets.values()))
-        run.verified = {
-            host.name: greenlet.get()
-            for host, greenlet in greenlets.items()
-            if host not in state.failed_hosts
-        }
-        rows = {
-            run.part_of(host).name: run.verified[host.name] for host in active if host.name in run.verified
-        }
+        found = of_all(state, lambda host: _checks(run, host))
+        run.verified = {host.name: checked for host, checked in found.items()}
+        rows = {run.part_of(host).name: checked for host, checked in found.items()}
         logger.info("")
         for line in table(rows).splitlines():
             logger.info(line)

@@ -154,10 +154,10 @@ def _check_subnets(networks: Sequence[Network], hosts: Sequence[Host]) -> Iterat
 
 
 def strange_expectations(
-    shared: SharedKeys, hosts: Sequence[Host], clients: Sequence[Client]
+    entries: Sequence[str], hosts: Sequence[Host], clients: Sequence[Client]
 ) -> Iterator[Fault]:
-    """Each entry of ``wg_expect`` that names nobody."""
+    """Each of ``entries`` of ``wg_expect`` that is none, or names nobody."""
     names = {host.name for host in hosts} | {client.name for client in clients}
     names |= {str(subnet) for host in hosts for subnet in host.subnets}
-    for text, wrong in misfits(shared.wg_expect, names):
+    for text, wrong in misfits(entries, names):
         yield Fault("", "wg_expect", text, wrong)

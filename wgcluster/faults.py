@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-_MOST = 10  # names in a row
+from wgcluster.words import some
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,10 @@ def told_once(faults: Iterable[Fault], hosts: Collection[str]) -> list[Fault]:
 def _together(names: Sequence[str], hosts: Collection[str]) -> str:
     if len(names) > 1 and set(names) == set(hosts):
         return "all hosts"
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return f"{', '.join(names[:_MOST])}{more}"
+    return some(names)
 
 
 def near(word: str, names: Collection[str]) -> str:
     """A hint to append to a fault: the nearest of ``names``, or some of those there are."""
     close = difflib.get_close_matches(word, names, 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(names)[:_MOST])}"
+    return f"; did you mean {close[0]}?" if close else f"; there are {some(sorted(names))}"

@@ -16,6 +16,7 @@ from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, KeystoreError, Li
 from wgcluster.model import Client
 from wgcluster.seal import Seal, new_private_key, public_key_of
 from wgcluster.secret import Secret, passphrase, passphrase_source
+from wgcluster.words import some
 
 __all__ = ["KeystoreError", "Registry", "Secret", "passphrase"]
 
@@ -244,7 +245,7 @@ class Registry:
 
     def _has(self, kind: str, name: str, entries: Collection[str]) -> None:
         if name not in entries:
-            there = ", ".join(sorted(entries)[:10]) or "none"
+            there = some(sorted(entries)) or "none"
             raise KeystoreError([f"{self.path}: has no key of {kind} {name}; there are: {there}"])
 
     def _unlocked(self) -> Seal:

@@ -14,6 +14,7 @@ from wgcluster.cluster import Client, Cluster, Endpoint, Host, OpenPort, VpnOnly
 from wgcluster.consistency import inconsistencies, strange_expectations
 from wgcluster.faults import Fault, ModelError, told_once
 from wgcluster.schema import Address
+from wgcluster.words import some
 
 __all__ = [
     "OURS",
@@ -90,7 +91,9 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] | None = None) -
     faults += [f for f in inconsistencies(shared, hosts, clients or ()) if not _follows(f, wrong)]
     faults += [_stray(row, known) for row in strays]
     if faults and clients is not None:  # by itself it is told with what else keeps a cluster from its plan
-        faults += [f for f in strange_expectations(shared, hosts, clients) if not _follows(f, wrong)]
+        faults += [
+            f for f in strange_expectations(shared.wg_expect, hosts, clients) if not _follows(f, wrong)
+        ]
     if faults:
         raise ModelError(told_once(faults, {row.cluster_name for row in known}))
     return Cluster(
@@ -153,7 +156,7 @@ def _stray(row: Row, known: Sequence[Row]) -> Fault:
     shorter = {other.default_name: other.name for other in known}
     close = same or difflib.get_close_matches(row.name, names, 1)
     close = close or [shorter[one] for one in difflib.get_close_matches(row.default_name, shorter, 1)]
-    meant = f"names as in the inventory: {close[0]}?" if close else f"there are {', '.join(names[:10])}"
+    meant = f"names as in the inventory: {close[0]}?" if close else f"there are {some(names)}"
     why = f"is required; if {row.name} stands in a group alone, pyinfra has made a new host of it: {meant}"
     return Fault(row.name, "wg_address", None, why)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from wgcluster.expect import misfits
+from wgcluster.consistency import strange_expectations
 from wgcluster.model import Cluster, Fault, Host
 from wgcluster.words import some
 
@@ -25,7 +25,7 @@ def refusals(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
     yield from _check_clients(cluster, gateways)
     yield from _check_degree(cluster)
     yield from _check_families(cluster)
-    yield from _check_expectations(cluster)
+    yield from strange_expectations(cluster.expect, cluster.hosts, cluster.clients)
 
 
 def _check_clients(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
@@ -66,10 +66,3 @@ def _check_families(cluster: Cluster) -> Iterator[Fault]:
                     f"no host has an IPv{subnet.version} address in the overlay to reach it from;"
                     f" give wg_networks an IPv{subnet.version} prefix",
                 )
-
-
-def _check_expectations(cluster: Cluster) -> Iterator[Fault]:
-    names = {host.name for host in cluster.hosts} | {client.name for client in cluster.clients}
-    names |= {str(subnet) for host in cluster.hosts for subnet in host.subnets}
-    for text, wrong in misfits(cluster.expect, names):
-        yield Fault("", "wg_expect", text, wrong)

@@ -15,6 +15,7 @@ from wgcluster.keystore import Registry, passphrase
 from wgcluster.model import Cluster, Row, read_cluster
 from wgcluster.plan import HostPlan, Plan, make_plan
 from wgcluster.rows import load_rows
+from wgcluster.words import some
 
 
 class CommandError(ValueError):
@@ -88,10 +89,7 @@ def no_such(kind: str, name: str, names: Sequence[str], meant: str | None = None
     """What to raise where none of ``names`` is ``name``: asks for ``meant``, or else for the nearest."""
     near = [meant] if meant else difflib.get_close_matches(name, names, 1)
     question = f"did you mean {near[0]}? There" if near else "there"
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return CommandError(
-        f"no {kind} is called {name}; {question} are: {', '.join(names[:10]) or 'none'}{more}"
-    )
+    return CommandError(f"no {kind} is called {name}; {question} are: {some(names) or 'none'}")
 
 
 def secret_names(plan: Plan) -> set[str]:
