@@ -450,6 +450,16 @@ CASES = [
         public=("@page",),
     ),
     Case(
+        "a condition moves to what is public, and the page of its redirect is not",
+        f"location / {{ if ($request_method = GET) {{ rewrite ^ /go last; }} {LIST} {PASS} }}"
+        f" location /go {{ error_page 301 =200 @x; return 301 /y; }} location @x {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="may be rewritten to /go",
+        public=("/go",),
+    ),
+    Case(
         "the page of a 403 sends on to what is public",
         f"location / {{ error_page 403 =200 @page; {LIST} {PASS} }} location @page {{ rewrite ^ /x last; }}"
         f" location /x {{ {PASS} }}",
