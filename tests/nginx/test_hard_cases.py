@@ -450,6 +450,27 @@ CASES = [
         public=("@page",),
     ),
     Case(
+        "what is not there, found out by a password, answered by the service",
+        f"{LIST} error_page 404 =200 @open; satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users;"
+        f" location /x {{ {PASS} }} location @open {{ {PASS} }}",
+        "/none",
+        200,
+        "leaks",
+        "(no location)",
+        "its 404 is answered by @open",
+        headers=(PASSWORD,),
+    ),
+    Case(
+        "a condition moves to what is public, and the page of its redirect is not",
+        f"location / {{ if ($request_method = GET) {{ rewrite ^ /go last; }} {LIST} {PASS} }}"
+        f" location /go {{ error_page 301 =200 @x; return 301 /y; }} location @x {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="may be rewritten to /go",
+        public=("/go",),
+    ),
+    Case(
         "the page of a 403 sends on to what is public",
         f"location / {{ error_page 403 =200 @page; {LIST} {PASS} }} location @page {{ rewrite ^ /x last; }}"
         f" location /x {{ {PASS} }}",

@@ -266,7 +266,8 @@ def wrong_with(finding: Finding, answers: list[Answer], public: list[str]) -> st
 def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
     """One server a seed, all in one nginx: how often each class came up, and where the truth is another.
 
-    First the places that are worse than their class, then those called a leak where no stranger got through.
+    First the places that are worse than their class, then those called a leak, or declared public, where no
+    stranger got through.
     """
     port, back = free_ports(2)
     servers = [Maker(random.Random(seed), seed, port, back).server() for seed in seeds]
@@ -295,7 +296,7 @@ def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
                 seen |= {s.marker for s in server.spots for a in answers if s.marker in a.body}
                 if why := wrong_with(finding, answers, public):
                     story = f"{server.host} {spot.name}: {why}\n  {finding.reason}\n  {server.text}"
-                    if finding.kind == "leaks":
+                    if finding.kind in ("leaks", "public"):
                         doubtful.append((spot.marker, story))
                     else:
                         wrong.append(story)

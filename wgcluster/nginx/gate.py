@@ -9,7 +9,7 @@ from ..prefixes import Network
 from .access import Families, Level, common_client, forgeable, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, places_of, resolve
-from .rewrite import always_returns, handed_on, has_list, may_move, moved
+from .rewrite import always_returns, handed_on, has_list, may_move, moved, page_for, rewrites
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict
 
@@ -54,12 +54,21 @@ class Gate:
             onward = moved(body)
             if onward is None:
                 opened = self.let_in(place, place.level, NO_TRAIL) is not None
-                return opened and handed_on(body) is None and not any(may_move(body))
+                sent_on = handed_on(body) is not None or any(may_move(body))
+                return opened and not sent_on and not self._answers_by_page(place)
             there = self.target(onward, rewritten=True)
             if there is None:
                 return False
             place = there
         return False
+
+    def _answers_by_page(self, place: Place) -> bool:
+        """Does an error_page answer what a ``return`` or a redirect there says?"""
+        directives = [d for body in place.bodies() for d in body]
+        codes = {d.args[0] for d in directives if d.name == "return" and d.args}
+        if any(rewrites(d) == "answer" for d in directives):
+            codes |= {"301", "302"}
+        return any(page_for(place.level.error_pages, code) is not None for code in codes)
 
     def allowed_at(self, place: Place) -> Sequence[Network]:
         """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""

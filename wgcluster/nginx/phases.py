@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ..plan import GuardedSite
 from ..prefixes import Network
-from .access import Level, opening, runs_lua_early
+from .access import Level, runs_lua_early
 from .gate import Gate
 from .places import Place, is_page, may_match
 from .rewrite import (
@@ -78,7 +78,7 @@ class Phases(Gate):
     def _nothing(self, place: Place, seen: Trail) -> Verdict:
         """No location matches and no root is set: 403 or 404, unless an error_page answers."""
         codes = ["403"] if any(rule.name == "deny" for rule in place.level.rules) else []
-        if opening(place.level.rules, self.allowed, self.families) is not None:  # some strangers pass
+        if self.let_in(place, place.level, seen) is not None:  # some strangers pass
             codes.append("404")
         for code in codes:
             if (refused := self.refused(place, seen, code)).kind == "leaks":

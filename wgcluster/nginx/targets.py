@@ -47,7 +47,9 @@ def targets_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
 def folder_of(place: Place) -> str:
     """The ``root`` or ``alias`` in effect; relative ones, and nginx's default, lie in its prefix."""
     root = place.level.root.args[0] if place.level.root and place.level.root.args else "html"
-    return root if root.startswith("$") else posixpath.normpath(posixpath.join(_PREFIX, root))
+    if root.startswith("$"):
+        return root
+    return "/" + posixpath.normpath(posixpath.join(_PREFIX, root)).lstrip("/")  # of "//x", too
 
 
 def _served_folder(place: Place) -> str:
@@ -112,8 +114,8 @@ class Folders:
 
 
 def _around(folder: str) -> Iterator[str]:
-    while folder not in ("/", ""):
-        folder = posixpath.dirname(folder)
+    while (outer := posixpath.dirname(folder)) != folder:
+        folder = outer
         yield folder
 
 

@@ -97,6 +97,9 @@ def test_another_server_that_does_not(beside: str) -> None:
 FILES = [
     ("root /srv/app;", True),
     ("root /srv;", True),
+    ("root //srv/app/;", True),
+    ("root //;", True),
+    ("root srv/app;", False),  # in nginx's prefix
     ("location /x { alias /srv/app/data/; }", True),
     ("root /srv/application;", False),
     ("location /.well-known/acme-challenge/ { root /srv/app; }", False),  # that folder is public anyway
