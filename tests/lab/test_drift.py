@@ -66,7 +66,7 @@ DRIFT = [
         "cloud",
         f"wg set wg listen-port 4242 peer {ANY_PEER} persistent-keepalive 99",
         PEERS,
-        'test "$(wg show wg listen-port)" = 51821 && ! wg show wg persistent-keepalive | grep 99',
+        'test "$(wg show wg listen-port)" = 51821 && ! wg show wg persistent-keepalive | grep 99$',
     ),
     (
         "config file edited",
