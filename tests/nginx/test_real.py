@@ -17,7 +17,8 @@ import pytest
 
 from tests.nginx import worlds
 from tests.nginx.bodies import disagreements
-from tests.nginx.real import LUA, NGINX
+from tests.nginx.real import LUA, NGINX, opinion
+from wgcluster.nginx import NginxSyntaxError, parse
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 FUZZ_SECONDS = float(os.environ.get("WGCLUSTER_FUZZ_SECONDS", "0"))
@@ -49,6 +50,31 @@ def test_reads_lua_blocks_as_the_module_does(tmp_path: Path) -> None:
     assert not wrong, "\n\n".join(wrong[:5])
     assert counts["accepts"] > 200
     assert counts["refuses"] > 200
+
+
+@pytest.mark.skipif(not LUA, reason="nginx has no lua module")
+@pytest.mark.parametrize(
+    ("body", "accepted"),
+    [
+        ("'{'", True),
+        ("'\\'{'", True),
+        ("'\\n{'", True),
+        ("'\n{'", False),
+        ("'\\\n{'", False),  # found by the fuzz: a backslash does not carry a string over its line
+        ("'\\\n'{}", True),
+        ("'\\\n\"{\"'", True),
+        ("'\"[[\" {'", True),
+        ("'\\\n\"[[\" {'", False),
+    ],
+)
+def test_strings_of_lua_end_as_the_module_ends_them(tmp_path: Path, body: str, accepted: bool) -> None:
+    text = f"events {{}}\nhttp {{ server {{ location / {{ content_by_lua_block {{{body}}} }} }} }}\n"
+    assert (opinion(text, tmp_path, lua=True).says == "accepts") == accepted
+    if accepted:
+        parse(text)
+    else:
+        with pytest.raises(NginxSyntaxError):
+            parse(text)
 
 
 @pytest.mark.parametrize("start", [0, 500, 1000, 1500])

@@ -40,8 +40,9 @@ _LUA = re.compile(
     r"""--\[(?P<comment>=*)\[ | --[^\n]*+ | \[(?P<string>=*)\[ | (?P<quote>["']) | (?P<brace>[{}])""",
     re.VERBOSE,
 )
-# A quoted string of Lua's ends on its line; where it does not, nginx's lua lexer takes the quote for nothing.
-_LUA_QUOTED = {q: re.compile(rf"(?:[^{q}\\\n]++|\\.)*+", re.DOTALL) for q in "\"'"}
+# A quoted string of Lua's ends on its line, a line end behind a backslash included; where it does not, nginx's
+# lua lexer takes the quote for nothing.
+_LUA_QUOTED = {q: re.compile(rf"(?:[^{q}\\\n]++|\\[^\n])*+") for q in "\"'"}
 
 Kind = Literal["word", "comment", ";", "{", "}", "lua"]
 

@@ -87,6 +87,7 @@ LUA = [
     "[[ } ]]",
     "[=[ ]] } ]=]",
     "s = '\\'}'",
+    "'\\\n\"[[\"'{'if x then",  # a backslash does not carry a string over its line
     "",
 ]
 
