@@ -40,8 +40,8 @@ _LUA = re.compile(
     r"""--\[(?P<comment>=*)\[ | --[^\n]*+ | \[(?P<string>=*)\[ | (?P<quote>["']) | (?P<brace>[{}])""",
     re.VERBOSE,
 )
-# A quoted string of Lua's ends on its line, which a backslash at its end does not carry on; where it does not,
-# nginx's lua lexer takes the quote for nothing.
+# A quoted string of Lua's ends on its line, which a backslash at its end does not carry on; where it does
+# not, nginx's lua lexer takes the quote for nothing.
 _LUA_QUOTED = {q: re.compile(rf"(?:[^{q}\\\n]++|\\[^\n])*+") for q in "\"'"}
 
 Kind = Literal["word", "comment", ";", "{", "}", "lua"]
