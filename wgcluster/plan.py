@@ -243,15 +243,17 @@ class _Planner:
         dials_back = self.topology.dials[:, i].tolist()
         lies_behind = np.bincount(hop, minlength=len(hop)).tolist()
         hop_of_prefix = hop[self.owner]
+        # looked up once, for a million peers
+        known, preshared, own_keepalive = self.peers, self.cluster.preshared_keys, host.keepalive
         for j in np.flatnonzero(self.topology.linked[i]).tolist():
             endpoint = dialled[j]
             keepalive = None
             if endpoint is not None:
-                keepalive = host.keepalive or (None if dials_back[j] else DEFAULT_KEEPALIVE)
+                keepalive = own_keepalive or (None if dials_back[j] else DEFAULT_KEEPALIVE)
             key = (j, endpoint, keepalive)
-            shared = lies_behind[j] == 1 and not self.cluster.preshared_keys
-            if shared and key in self.peers:
-                yield self.peers[key]
+            shared = lies_behind[j] == 1 and not preshared
+            if shared and (peer := known.get(key)) is not None:
+                yield peer
                 continue
             name = self.hosts[j].name
             allowed = self.alone[j]
@@ -260,7 +262,7 @@ class _Planner:
             secret = self._secret(host.name, name)
             peer = Peer(name, self.public_keys[j], allowed, endpoint, keepalive, secret)
             if shared:
-                self.peers[key] = peer
+                known[key] = peer
             yield peer
 
     def _dialled_from(self, site: str | None) -> list[str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wgcluster.plan import HostPlan, Network, Peer
@@ -70,15 +70,17 @@ class Shown:
                     known[id(network)] = str(network)
         return ", ".join([known[id(network)] for network in networks])
 
-    def peer(self, peer: Peer, secrets: Mapping[str, str]) -> str:
-        """The section of one peer, behind an empty line."""
-        text = self._peers.get(id(peer))
-        if text is None:
-            text = "\n".join(["", *_peer(peer, self, secrets)])
-            # one with a secret, or with much behind it, is no other host's peer
-            if peer.preshared_key is None and len(peer.allowed_ips) <= _OFTEN_SHARED:
-                self._kept.append(peer)
-                self._peers[id(peer)] = text
+    def peers(self, peers: Iterable[Peer], secrets: Mapping[str, str]) -> list[str]:
+        """The sections of peers, each behind an empty line."""
+        known = self._peers
+        return [known.get(id(peer)) or self._peer(peer, secrets) for peer in peers]
+
+    def _peer(self, peer: Peer, secrets: Mapping[str, str]) -> str:
+        text = "\n".join(["", *_peer(peer, self, secrets)])
+        # one with a secret, or with much behind it, is no other host's peer
+        if peer.preshared_key is None and len(peer.allowed_ips) <= _OFTEN_SHARED:
+            self._kept.append(peer)
+            self._peers[id(peer)] = text
         return text
 
 
@@ -109,7 +111,7 @@ def render(
         f"MTU = {host.mtu}",
         *([NO_REDIRECTS] if 4 in host.forwards else []),
     ]
-    lines += [shown.peer(peer, secrets) for peer in host.peers]
+    lines += shown.peers(host.peers, secrets)
     return "\n".join(lines) + "\n"
 
 
