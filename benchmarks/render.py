@@ -9,6 +9,7 @@ writes them; ours reads its registry, leaves the secrets out and writes the fire
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ def measure(count: int, repeats: int) -> tuple[list[Cost], list[Cost]]:
         run([*hosts, "prepare", name, str(count)], CHECKOUT)
         command = [sys.executable, "-m", "wgcluster", "--inventory", f"{folder}/inventory.py", "render"]
         for _ in range(repeats):
+            for old in ("ours", "theirs"):  # each time new files, for both
+                shutil.rmtree(folder / old, ignore_errors=True)
             ours.append(run([*command, "-o", f"{folder}/ours"], CHECKOUT))
             others.append(run([theirs, "-d", folder / "database.csv", "genconfig", "-o", "theirs"], folder))
         run([*hosts, "compare", name, str(count)], CHECKOUT)
