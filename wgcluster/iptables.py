@@ -20,6 +20,7 @@ TERMINAL: Mapping[str, Verdict] = {"ACCEPT": "ACCEPT", "DROP": "DROP", "REJECT":
 # Extensions that select by their options alone; others, "-m socket" for one, select by being there.
 _PLAIN = frozenset({"comment", "conntrack", "icmp", "icmp6", "multiport", "state", "tcp", "udp"})
 _SAFE_WORD = re.compile(r"[\w!@%+=:,./-]+", re.ASCII)
+_SAFE_LINE = re.compile(rf"{_SAFE_WORD.pattern}(?: {_SAFE_WORD.pattern})*+", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -100,6 +101,11 @@ def _words(line: str) -> list[str]:
 
 def join(spec: Spec) -> str:
     """A rule as ``iptables-restore`` reads it, which knows no quotes but the double ones."""
+    line = " ".join(spec)
+    if (
+        _SAFE_LINE.fullmatch(line) and line.count(" ") == len(spec) - 1
+    ):  # nearly all are: one look for all words
+        return line
     return " ".join(word if _SAFE_WORD.fullmatch(word) else _quoted(word) for word in spec)
 
 

@@ -56,8 +56,10 @@ class Sources:
                 strangers = strangers or bool((here & ~sure).any())
         if strangers and not host.clients_from:
             return ANYWHERE
-        chosen = np.unique(np.concatenate((self._known[linked, 0], self._known[linked & inside, 1])))
-        chosen = chosen[chosen != _NONE]
+        known = np.zeros(len(self._prefixes.networks) + 1, np.bool_)  # one more, for _NONE
+        known[self._known[linked, 0]] = True
+        known[self._known[linked & inside, 1]] = True
+        chosen = np.flatnonzero(known[:_NONE])
         if not strangers:
             return self._prefixes.cover(chosen)
         wide = host.clients_from
