@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from tasks import paths
 from tasks.firewall import FILES
-from tasks.kernel import MODULE_TEXT, sysctl_text, wanted_sysctls
-from wgcluster import wgconf
+from wgcluster import module, paths, sysctl, wgconf
 from wgcluster.commands.reading import read
 from wgcluster.drift import preshared_digest
 from wgcluster.firewall import Rule, boot_text, wanted
@@ -52,11 +50,11 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     yield from ("@ module", " loaded", "@ directory 700 root:root")
     config = wgconf.render(host, private_key)
     yield from _file(paths.config(host.interface), config, wgconf.mask(config), "600")
-    sysctls = wanted_sysctls(host, Observed())
+    sysctls = sysctl.at_boot(host, Observed())
     rules = wanted(host)
     for path, text, mode in (
-        (paths.MODULE, MODULE_TEXT, "644"),
-        (paths.SYSCTL, sysctl_text(sysctls), "644"),
+        (paths.MODULE, module.TEXT, "644"),
+        (paths.SYSCTL, sysctl.text(sysctls), "644"),
         (paths.FIREWALL_SCRIPT, (FILES / "wgcluster-firewall").read_text(), "755"),
         (paths.FIREWALL_UNIT, (FILES / "wgcluster-firewall@.service").read_text(), "644"),
         (paths.rules(host.interface), boot_text(rules, host.interface), "644"),

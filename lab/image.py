@@ -111,8 +111,8 @@ def sources() -> list[Source]:
 
 
 def mirrors() -> list[str]:
-    """The host names of the package mirrors."""
-    return sorted({urlsplit(source.uri).hostname or "" for source in sources()} or {"deb.debian.org"})
+    """The host names of this machine's package mirrors; none where it is not Debian or Ubuntu."""
+    return sorted({host for source in sources() if (host := urlsplit(source.uri).hostname)})
 
 
 def tag() -> str:

@@ -18,9 +18,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from tasks import paths
 from tasks.declaration import Key, declaration, unlock
 from tasks.facts import HostState
+from wgcluster import paths
 from wgcluster.checks import Check
 from wgcluster.keystore import KeystoreError, Registry
 from wgcluster.nginx import NginxError

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from ipaddress import ip_network
+from collections.abc import Sequence
 from pathlib import Path
 
 from pyinfra import host
@@ -13,52 +11,13 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
-from tasks import paths
 from tasks.controller import Run
 from tasks.operations import Commands, carry_out, hold_file, text_file
-from wgcluster.firewall import (
-    FAMILIES,
-    Change,
-    Rule,
-    boot_text,
-    changes,
-    closes,
-    elsewhere,
-    restore_text,
-    wanted,
-)
-from wgcluster.observed import Observed, Rules
-from wgcluster.plan import HostPlan
+from wgcluster import paths
+from wgcluster.firewall import Rule, boot_text, restore_text, wanted
+from wgcluster.lockout import needed
 
 FILES = Path(__file__).parent.parent / "files"
-
-
-def needed(rules: Sequence[Rule], interface: str, observed: Observed) -> Iterator[tuple[Rules, list[Change]]]:
-    """What to change in each backend and family that the host has, so that it holds ``rules`` of ours."""
-    for saved in observed.rules:
-        ours = [rule for rule in rules if rule.family == saved.family]
-        if not saved.primary:
-            ours = elsewhere(saved.tables, ours)
-        if made := changes(saved.tables, ours, interface):
-            yield saved, made
-
-
-def lockout(part: HostPlan, observed: Observed) -> str | None:
-    """Why this run would be cut off by the rules that it is about to set; None: it would not."""
-    ssh = observed.ssh
-    if ssh is None or part.firewall != "baseline":
-        return None
-    source = ip_network(ssh.source.partition("%")[0])  # no rule knows the zone of a link-local address
-    if not observed.rules:  # iptables is about to be installed
-        bare = tuple(Rules(family, "", True, {}) for family in FAMILIES)
-        observed = replace(observed, rules=bare)
-    for saved, made in needed(wanted(part), part.interface, observed):
-        if saved.family == source.version and closes(saved.tables, made, source, ssh.port, ssh.interface):
-            return (
-                f"this run comes from {ssh.source} to TCP port {ssh.port}, which the baseline would close;"
-                f' add {{"port": {ssh.port}, "from": ["{source}"]}} to firewall_allow'
-            )
-    return None
 
 
 @operation()

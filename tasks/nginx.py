@@ -12,115 +12,13 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
-from tasks import paths
 from tasks.controller import Run
 from tasks.operations import Commands, show_diff
-from wgcluster.nginx import Fault, NginxError, allow_list, audit, guard, list_path, parse_dump, unguard
-from wgcluster.observed import Observed
-from wgcluster.plan import GuardedSite, HostPlan
+from wgcluster.nginx import NginxError
+from wgcluster.nginx.on_host import old_files, wanted_files
+from wgcluster.plan import GuardedSite
 
 REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
-_NOT_A_FILE = {
-    "absent": ("there is no such file on the host", "name the site file that nginx reads"),
-    "dangling": ("is a link to a file that does not exist", "mend the link, or name the file itself"),
-    "other": ("is no regular file", "name the site file that nginx reads"),
-}
-
-
-def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str, str | None]:
-    """Text by path of every file of nginx that is to change or stay ours; None: taken away.
-
-    Raises:
-        NginxError: with every reason why a site cannot be guarded safely.
-    """
-    faults: list[Fault] = []
-    texts: dict[str, str | None] = {}
-    sites: dict[str, list[GuardedSite]] = {}
-    for site in wanted:
-        file = observed.file(site.file)
-        if file.kind == "file":
-            sites.setdefault(file.target, []).append(site)
-        else:
-            faults.append(
-                Fault(site.file, 0, 0, *_NOT_A_FILE[file.kind][:1], remedy=_NOT_A_FILE[file.kind][1])
-            )
-    # A list that was edited by hand will be put right: judged is what will be there.
-    lists = {list_path(site): allow_list(site) for site in wanted}
-    dump = {path: lists.get(path, text) for path, text in parse_dump(observed.nginx_dump).items()}
-    for target, named in sites.items():
-        try:
-            texts[target] = guard(observed.file(named[0].file).text, named, files=dump)
-        except NginxError as error:
-            faults += error.faults
-    for path in observed.guarded:
-        file = observed.file(path)
-        if file.kind == "file" and file.target not in sites:
-            texts[file.target] = unguard(file.text, path)
-    if faults:
-        raise NginxError(faults)
-    texts |= dict.fromkeys(observed.lists) | lists
-    texts[paths.GUARDED] = "".join(f"{target}\n" for target in sorted(sites)) if sites else None
-    return texts
-
-
-def old_files(observed: Observed) -> dict[str, tuple[str, str | None]]:
-    """Digest and text by path, as they are."""
-    found: dict[str, tuple[str, str | None]] = {}
-    for path, file in observed.files.items():
-        if file.kind == "file":
-            found[file.target] = found[path] = (file.digest, file.text)
-    return found
-
-
-def check(part: HostPlan, observed: Observed) -> None:
-    """Judge the configuration as it will be: what nginx reads now with the new texts in place.
-
-    Raises:
-        NginxError: nginx is not installed or refuses what is there now; a site cannot be guarded; it leaks.
-    """
-    if not part.nginx:
-        return
-    if "nginx" not in observed.tools:
-        remedy = "install it, or take nginx_vpn_only from this host"
-        raise NginxError([Fault(part.nginx[0].file, 0, 0, "nginx is not installed", remedy=remedy)])
-    if observed.nginx_error is not None:
-        remedy = "mend the configuration by hand first; nothing was touched"
-        raise NginxError(
-            [
-                Fault(
-                    part.nginx[0].file,
-                    0,
-                    0,
-                    f"nginx -t refuses what is there now:\n{observed.nginx_error}",
-                    remedy=remedy,
-                )
-            ]
-        )
-    texts = wanted_files(part.nginx, observed)
-    files = {
-        path: (observed.nginx_links.get(path, path), text)
-        for path, text in parse_dump(observed.nginx_dump).items()
-    }
-    read = {target for target, _ in files.values()}
-    remedy = "include it (sites-enabled), or name the file that is"
-    faults = [
-        Fault(site.file, 0, 0, "nginx does not read this file", remedy=remedy)
-        for site in part.nginx
-        if observed.file(site.file).target not in read
-    ]
-    will_be = {path: texts.get(target, text) for path, (target, text) in files.items()}
-    will_be |= {list_path(site): allow_list(site) for site in part.nginx}
-    effective = {path: text for path, text in will_be.items() if text is not None}
-    if not faults:
-        faults = [
-            Fault(
-                f.file, f.line, 0, f'{f.server}: location "{f.location}" leaks: {f.reason}', remedy=f.remedy
-            )
-            for f in audit(effective, part.nginx)
-            if f.kind == "leaks"
-        ]
-    if faults:
-        raise NginxError(faults)
 
 
 @operation()

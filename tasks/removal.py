@@ -7,14 +7,14 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
-from tasks import paths
 from tasks.controller import Run
 from tasks.firewall import live_rules
 from tasks.nginx import guard_sites
 from tasks.operations import Commands, carry_out, hold_file, text_file
-from tasks.packages import REMOVE
 from tasks.wireguard import unit
+from wgcluster import paths
 from wgcluster.observed import Unit
+from wgcluster.packages import REMOVE
 from wgcluster.rows import remove_packages
 from wgcluster.wgconf import MARK
 

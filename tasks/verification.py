@@ -16,9 +16,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from tasks import paths
 from tasks.controller import Run, of_all
 from tasks.operations import Commands
+from wgcluster import paths
 from wgcluster.boot import BootFiles
 from wgcluster.checks import Check, checks, ping_targets, table
 from wgcluster.nginx import audit, parse_dump

@@ -13,13 +13,11 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 
-from tasks import paths
 from tasks.controller import Run
 from tasks.operations import Commands, carry_out, reasons, show_diff, upload
-from wgcluster import drift, wgconf
-from wgcluster.observed import LivePeer
+from wgcluster import drift, paths, wgconf
 from wgcluster.plan import HostPlan, Peer
-from wgcluster.sessions import begun_by
+from wgcluster.sessions import begun_by, without_session
 
 SYNC = Path(__file__).parent.parent / "files" / "sync.sh"
 
@@ -147,21 +145,9 @@ def reach_again(run: Run) -> Commands:
     part = run.part_of(host)
     if names := set(begun_by(part.name, run.dials, run.touched, run.active(host.state))):
         run.forget(host)  # others may have reached it meanwhile
-        link = run.look(host).link
-        live = link.peers if link is not None else {}
-        silent = [
-            peer
-            for peer in part.peers
-            if peer.name in names
-            and ({part.name, peer.name} & run.touched.started or not _heard_of(live.get(peer.public_key)))
-        ]
-        if silent:
+        if silent := without_session(part, names, run.look(host).link, run.touched):
             _begin(run, silent)
     yield from ()
-
-
-def _heard_of(live: LivePeer | None) -> bool:
-    return live is not None and live.handshake > 0
 
 
 def _begin(run: Run, silent: Sequence[Peer]) -> None:
@@ -189,7 +175,7 @@ def _sync(run: Run) -> tuple[StringCommand, frozenset[str]]:
     script = _script(
         part,
         whole="1" if some is None else "",
-        only="*" if len(only) == len(part.peers) else "\n".join(only),
+        only="*" if only and len(only) == len(part.peers) else "\n".join(only),
         gone="\n".join(gone),
         unshared="\n".join(unshared),
         unkept="\n".join(unkept),

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from wgcluster.plan import Plan
+from wgcluster.observed import Link
+from wgcluster.plan import HostPlan, Peer, Plan
 
 
 @dataclass
@@ -49,3 +50,19 @@ def begun_by(
         alone = host not in dials[peer] or peer not in active
         if alone or (host not in touched.started, host) < (peer not in touched.started, peer):
             yield peer
+
+
+def without_session(
+    host: HostPlan, names: Collection[str], link: Link | None, touched: Touched
+) -> list[Peer]:
+    """Those of the peers called ``names`` that have no session now which both sides know of.
+
+    Args:
+        link: the host's interface as it is now.
+    """
+    heard = {key for key, live in link.peers.items() if live.handshake} if link is not None else set()
+    return [
+        peer
+        for peer in host.peers
+        if peer.name in names and ({host.name, peer.name} & touched.started or peer.public_key not in heard)
+    ]

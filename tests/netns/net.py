@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -142,3 +143,33 @@ def text_of(tables: Tables) -> str:
         ]
         lines.append("COMMIT")
     return "\n".join(lines) + "\n"
+
+
+def no_tunnel() -> str:
+    """What is lacking here for an interface of WireGuard; "" if nothing."""
+    lacking = [tool for tool in ("wg", "wireguard-go") if shutil.which(tool) is None]
+    lacking += [] if Path("/dev/net/tun").exists() else ["/dev/net/tun"]
+    return f"not here: {', '.join(lacking)}" if lacking else ""
+
+
+@contextmanager
+def wireguard_go(namespace: Namespace, interface: str) -> Iterator[None]:
+    """An interface of WireGuard in the namespace, in one process (-f), which ends with the block.
+
+    The socket by which wg finds it is named after the interface alone, so that has to be unique.
+    """
+    process = subprocess.Popen(
+        ["nsenter", f"--net={namespace.path}", "wireguard-go", "-f", interface],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "LOG_LEVEL": "silent"},
+    )
+    try:
+        for _ in range(100):
+            if Path(f"/var/run/wireguard/{interface}.sock").exists():
+                break
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=10)

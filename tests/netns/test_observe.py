@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.net import BACKENDS, Filter, Namespace, namespaces
+from tests.netns.net import BACKENDS, Filter, Namespace, namespaces, no_tunnel, wireguard_go
 from tests.unit.chains import PEERS, filter_table, of
 from wgcluster.drift import Routes, in_place, peer_changes, preshared_digest, routes
 from wgcluster.firewall import FAMILIES, changes, restore_text
@@ -23,7 +22,7 @@ from wgcluster.observed import Observed, parse
 from wgcluster.plan import HostPlan, Peer
 
 SCRIPT = (Path(__file__).parent.parent.parent / "files" / "observe.sh").read_text()
-NAME = f"wgc{os.getpid()}"  # wireguard-go's socket is one for the whole machine
+NAME = f"wgc{os.getpid()}"
 SHELLS = [shell for shell in ("dash", "busybox") if shutil.which(shell)]
 
 
@@ -56,8 +55,8 @@ def public(key: str) -> str:
 @pytest.fixture(scope="module")
 def tunnel(namespace: Namespace) -> Iterator[tuple[Namespace, HostPlan, dict[str, str]]]:
     """A live interface "wg" that is as its plan says; the secrets by name, with "" for the private key."""
-    if not shutil.which("wg") or not shutil.which("wireguard-go") or not Path("/dev/net/tun").exists():
-        pytest.skip("needs wireguard-tools, wireguard-go and /dev/net/tun")
+    if lacking := no_tunnel():
+        pytest.skip(lacking)
     key, shared = new_key(), new_key()
     one, two = public(new_key()), public(new_key())
     allowed = ("10.0.0.3/32", "172.16.0.0/12", "fd00::3/128")
@@ -73,18 +72,7 @@ def tunnel(namespace: Namespace) -> Iterator[tuple[Namespace, HostPlan, dict[str
             Peer("laptop", two, (ip_network("10.0.0.100/32"),), is_client=True),
         ),
     )
-    # -f: one process, ours to end; the socket by which wg finds it is named after the interface alone
-    process = subprocess.Popen(
-        ["nsenter", f"--net={namespace.path}", "wireguard-go", "-f", NAME],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "LOG_LEVEL": "silent"},
-    )
-    try:
-        for _ in range(100):
-            if Path(f"/var/run/wireguard/{NAME}.sock").exists():
-                break
-            time.sleep(0.05)
+    with wireguard_go(namespace, NAME):
         words = ["set", NAME, "private-key", "/dev/stdin", "listen-port", "51820"]
         namespace.run("wg", *words, text=key)
         words = ["set", NAME, "peer", one, "preshared-key", "/dev/stdin", "allowed-ips", ",".join(allowed)]
@@ -96,9 +84,6 @@ def tunnel(namespace: Namespace) -> Iterator[tuple[Namespace, HostPlan, dict[str
         namespace.run("ip", "link", "set", NAME, "mtu", "1380", "up")
         namespace.run("ip", "route", "add", "172.16.0.0/12", "dev", NAME)
         yield namespace, host, {"cloud|root": shared, "": key}
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

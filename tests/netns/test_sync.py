@@ -6,13 +6,12 @@ import os
 import shlex
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.netns.net import Namespace, namespaces
+from tests.netns.net import Namespace, namespaces, no_tunnel, wireguard_go
 
 SCRIPT = (Path(__file__).parent.parent.parent / "files" / "sync.sh").read_text()
 NAME = f"wgs{os.getpid()}"
@@ -99,24 +98,10 @@ class Live:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Live]:
-    if not OWN or not shutil.which("wireguard-go") or not Path("/dev/net/tun").exists():
-        pytest.skip("needs wireguard-tools, wireguard-go and /dev/net/tun")
-    with namespaces("sync") as (namespace,):
-        process = subprocess.Popen(
-            ["nsenter", f"--net={namespace.path}", "wireguard-go", "-f", NAME],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "LOG_LEVEL": "silent"},
-        )
-        try:
-            for _ in range(100):
-                if Path(f"/var/run/wireguard/{NAME}.sock").exists():
-                    break
-                time.sleep(0.05)
-            yield Live(namespace, tmp_path)
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
+    if lacking := no_tunnel():
+        pytest.skip(lacking)
+    with namespaces("sync") as (namespace,), wireguard_go(namespace, NAME):
+        yield Live(namespace, tmp_path)
 
 
 A = ("-", "127.0.0.1:999", "10.0.0.2/32,10.9.0.0/16", "off")
@@ -165,3 +150,10 @@ def test_a_file_with_another_key_is_not_taken(live: Live) -> None:
     with pytest.raises(AssertionError, match="nothing was synced"):
         live.sync("dash", only="*")
     assert live.peers() == before
+
+
+def test_the_last_peer_goes(live: Live) -> None:
+    (live.etc / f"{NAME}.conf").write_text(CONFIG.split("\n[Peer]")[0])
+    gone = "\n".join(KEYS[name] for name in "acd")
+    live.sync("dash", peers="0", gone=gone)
+    assert live.peers() == {}

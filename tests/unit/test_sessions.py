@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
 
 from tests.unit.small_clusters import article, planned
-from wgcluster.sessions import Touched, begun_by, dialled
+from wgcluster.observed import Link, LivePeer
+from wgcluster.sessions import Touched, begun_by, dialled, without_session
 
 # a and b can dial each other and d; c, behind NAT, dials them; nobody dials c
 DIALS = {"a": "bd", "b": "ad", "c": "ab", "d": ""}
@@ -52,3 +54,20 @@ def test_whom_the_hosts_of_a_plan_can_dial() -> None:
     for host in made.hosts:
         for peer in host.peers:
             assert (peer.name in found[host.name]) == (peer.endpoint is not None)
+
+
+def test_who_was_heard_of_keeps_its_session_unless_one_was_started() -> None:
+    made = planned(article()).host("root")
+    cloud, backup = made.peers[1], made.peers[0]
+    assert (backup.name, cloud.name) == ("backup", "cloud")
+    heard = LivePeer(False, None, frozenset(), 1_700_000_000, None)
+    link = Link(1420, peers={cloud.public_key: heard, backup.public_key: replace(heard, handshake=0)})
+
+    def silent(link: Link | None, *started: str) -> list[str]:
+        names = {"cloud", "backup"}
+        return [peer.name for peer in without_session(made, names, link, Touched(set(started)))]
+
+    assert silent(link) == ["backup"]
+    assert silent(link, "cloud") == silent(link, "root") == ["backup", "cloud"]
+    assert silent(Link(1420)) == silent(None) == ["backup", "cloud"]
+    assert without_session(made, (), None, Touched()) == []

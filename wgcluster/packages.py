@@ -1,0 +1,30 @@
+"""What has to be installed on a host, and by which commands of its package manager."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+# Lists of packages may be stale or absent: fetched only when the package cannot be had with those there are.
+INSTALL = {
+    "apt-get": (
+        "export DEBIAN_FRONTEND=noninteractive;"
+        " options='-y --no-install-recommends -o DPkg::Lock::Timeout=120';"
+        " apt-get install $options {names} || {{ apt-get update && apt-get install $options {names}; }}"
+    ),
+    "dnf": "dnf install -y {names}",
+    "pacman": "pacman -S --noconfirm --needed {names} || pacman -Sy --noconfirm --needed {names}",
+    "apk": "apk add {names} || {{ apk update && apk add {names}; }}",
+}
+REMOVE = {
+    "apt-get": "DEBIAN_FRONTEND=noninteractive apt-get remove -y -o DPkg::Lock::Timeout=120 {names}",
+    "dnf": "dnf remove -y {names}",
+    "pacman": "pacman -R --noconfirm {names}",
+    "apk": "apk del {names}",
+}
+# All four distributions call them so.
+PROVIDES = {"wg-quick": "wireguard-tools", "iptables": "iptables"}
+
+
+def missing(tools: Set[str]) -> list[str]:
+    """Names of the packages that a host with these tools lacks."""
+    return [package for tool, package in PROVIDES.items() if tool not in tools]
