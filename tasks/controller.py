@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
@@ -172,10 +174,21 @@ def _make_run(state: State, secrets: bool) -> Run:
         unlock(registry, key)
         new = registry.ensure_hosts(host.name for host in cluster.hosts)
         _tell_new(f"New keys for {', '.join(new)}", registry)
-    plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
-    if secrets:
-        _prove(plan)
+    with _collector_paused():
+        plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
+        if secrets:
+            _prove(plan)
     return Run(plan, registry, key)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Python's garbage collector would go through all peers again and again, and a plan leaves it nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _tell_new(keys: str, registry: Registry) -> None:
