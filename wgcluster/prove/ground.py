@@ -129,7 +129,6 @@ class Ground:
         count, peers, reading = len(self.machines), self.reading.peers, self.reading
         has = np.zeros((count, count), np.bool_)
         dials, keeps = has.copy(), has.copy()
-        secret = np.full((count, count), NONE, np.int32)
         holder = self.machine_of_key[peers.key]
         section, other = reading.section, holder[reading.section]
         machine = np.repeat(np.arange(count), np.diff(reading.start))
@@ -139,7 +138,11 @@ class Ground:
         has[machine, other] = True
         dials[machine, other] = (peers.endpoint != NONE)[section]
         keeps[machine, other] = peers.keepalive[section]
-        secret[machine, other] = peers.secret[section]
+        same_secret = np.ones_like(has)
+        if (peers.secret != NONE).any():
+            secret = np.full((count, count), NONE, np.int32)
+            secret[machine, other] = peers.secret[section]
+            same_secret = secret == secret.T
         for i in np.flatnonzero(has.sum(axis=1) != np.diff(reading.start)).tolist():
             key = peers.key[reading.sections_of(i)]
             for one in key[self.machine_of_key[key] == STRANGER]:
@@ -149,7 +152,7 @@ class Ground:
             if len(np.unique(key)) < len(key):
                 self.faults.append(f"{self.machines[i].name}: two peers have the same key")
         # Whoever knows the way begins the handshake. Who does not must wait for the other side's keepalive.
-        self.dials, self.same_secret = dials, secret == secret.T
+        self.dials, self.same_secret = dials, same_secret
         return has, has & has.T & self.same_secret & (dials | (dials & keeps).T)
 
     def _routes(self) -> Route:

@@ -71,6 +71,8 @@ def walk(ground: Ground) -> Walk:
     parts = [np.zeros((7, 0), np.int32)]
     for family in (0, 1):
         mine = np.flatnonzero(ground.family == family)
+        if not len(mine):
+            continue
         node = ground.node[mine]
         one_each = len(np.unique(node)) == len(mine)
         steps = _Steps(ground, family)
