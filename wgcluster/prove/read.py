@@ -91,6 +91,18 @@ def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
     )
 
 
+def _common(one: list[str], other: list[str]) -> int:
+    """How many texts are the same from the first on."""
+    same, most = 0, min(len(one), len(other))
+    while same < most:
+        middle = (same + most + 1) // 2
+        if one[same:middle] == other[same:middle]:
+            same = middle
+        else:
+            most = middle - 1
+    return same
+
+
 class _Numbers(dict[str, int]):
     """The texts asked for, numbered in the order in which they first came."""
 
@@ -108,6 +120,7 @@ class _Table:
         self._known: dict[str, int] = {}  # row of a section by its text
         self._rows: list[tuple[int, int, bool, int]] = []
         self._begin, self._prefix = [0], array("i")
+        self._before: tuple[list[str], Indices] = ([], np.zeros(0, np.int32))  # the sections read last
 
     def read(self, text: str) -> tuple[tuple[str, ...], Indices]:
         """The addresses of a config and the rows of its sections.
@@ -119,7 +132,7 @@ class _Table:
         config = wgconf.parse(head)
         known = self._known
         try:
-            found = np.fromiter(map(known.__getitem__, pieces), np.int32, len(pieces))
+            found = self._looked_up(pieces)
         except KeyError:
             new = {piece: wgconf.parse_peer(piece) for piece in pieces if piece not in known}
             if None in new.values():  # written in another way: nothing of it recurs
@@ -127,10 +140,20 @@ class _Table:
                 return config.addresses, np.array([self._row(peer) for peer in config.peers], np.int32)
             known.update((piece, self._row(peer)) for piece, peer in new.items() if peer is not None)
             found = np.array([known[piece] for piece in pieces], np.int32)
+        self._before = pieces, found
         if config.peers:
             in_head = np.array([self._row(peer) for peer in config.peers], np.int32)
             found = np.concatenate((in_head, found))
         return config.addresses, found
+
+    def _looked_up(self, pieces: list[str]) -> Indices:
+        """The rows of known sections; KeyError if one is not. Those of a mesh differ by one or two."""
+        before, rows = self._before
+        first = _common(pieces, before)
+        last = _common(pieces[first:][::-1], before[first:][::-1])
+        between = pieces[first : len(pieces) - last]
+        found = np.fromiter(map(self._known.__getitem__, between), np.int32, len(between))
+        return np.concatenate((rows[:first], found, rows[len(rows) - last :]))
 
     def _row(self, peer: wgconf.ParsedPeer) -> int:
         self._rows.append(
