@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 from hypothesis import event, given, settings
@@ -12,10 +14,12 @@ from hypothesis import strategies as st
 
 from tests.property.clusters import clusters, keys_of
 from tests.property.packets import World
+from wgcluster import wgconf
 from wgcluster.iptables import Chain
 from wgcluster.model import Cluster
 from wgcluster.plan import make_plan
 from wgcluster.prove import MachineText, prove, prove_texts, texts_of
+from wgcluster.prove.read import read
 
 
 @given(clusters())
@@ -38,6 +42,37 @@ def test_every_pair_of_a_plan_reaches_each_other_both_ways(cluster: Cluster) -> 
             assert verdict in {"none", "reached"}
         else:
             assert verdict == "reached", (source, destination)
+
+
+@given(clusters(), st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None)
+def test_texts_read_together_say_what_each_says_alone(cluster: Cluster, chosen: random.Random) -> None:
+    """Whatever the order of the machines and of their sections, and with some of these twice or gone."""
+    texts = list(texts_of(make_plan(cluster, *keys_of(cluster))))
+    chosen.shuffle(texts)
+    for i, text in enumerate(texts):
+        head, *sections = re.split(r"(?=^\[Peer\]\n)", text.config, flags=re.MULTILINE)
+        if sections and chosen.random() < 0.5:
+            sections.insert(chosen.randrange(len(sections)), chosen.choice(sections))
+            del sections[chosen.randrange(len(sections))]
+            texts[i] = replace(text, config="".join([head, *(s.rstrip("\n") + "\n\n" for s in sections)]))
+    faults: list[str] = []
+    reading = read(texts, faults)
+    assert not faults
+    for i, text in enumerate(texts):
+        alone = wgconf.parse(text.config).peers
+        found = reading.sections_of(i)
+        prefixes, place = reading.peers.prefixes_of(found)
+        assert [reading.keys[k] for k in reading.peers.key[found]] == [peer.public_key for peer in alone]
+        assert [reading.endpoints[e] if e >= 0 else None for e in reading.peers.endpoint[found]] == [
+            peer.endpoint for peer in alone
+        ]
+        assert [bool(keeps) for keeps in reading.peers.keepalive[found]] == [
+            peer.keepalive is not None for peer in alone
+        ]
+        assert [(n, reading.prefixes[p]) for n, p in zip(place, prefixes, strict=True)] == [
+            (n, ip_network(one)) for n, peer in enumerate(alone) for one in peer.allowed_ips
+        ]
 
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
