@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -156,15 +157,19 @@ def this_run(state: State, secrets: bool = True) -> Run:
 
 
 def _known_to_inspect(state: State) -> None:
-    """Let the file that pyinfra executes be found among the modules.
+    """Let the files that pyinfra's operations are called from be found among the modules at once.
 
-    pyinfra looks up the stack for the order of each operation on each host, and inspect.getmodule goes
-    through all modules for a file that is none: 3 ms of the 4 that an operation costs where nothing changes.
+    pyinfra looks up the stack for the order of each operation on each host. inspect.getmodule goes through
+    all modules for a file that is none, as the deploy's own: 3 ms of the 4 that an operation costs where
+    nothing changes. The first time it also follows the links of every module's file, 25 ms.
     """
     if state.current_deploy_filename:
         module = ModuleType(f"<{state.current_deploy_filename}>")
         module.__file__ = os.path.abspath(state.current_deploy_filename)
         sys.modules[module.__name__] = module
+    for name, found in list(sys.modules.items()):
+        if isinstance(file := getattr(found, "__file__", None), str):
+            inspect.modulesbyfile.setdefault(file, name)
 
 
 def _make_run(state: State, secrets: bool) -> Run:
