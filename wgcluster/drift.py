@@ -92,7 +92,7 @@ def peers_to_set(
     if any(link.peers[key].preshared_key for key in gone):
         same_keys = False  # the digest counts a key that nobody knows any more
     else:
-        same_keys = link.preshared_digest == preshared_digest(there, preshared_keys, without=gone)
+        same_keys = link.preshared_digest == preshared_digest(there, preshared_keys)
     differ = [
         peer.public_key
         for peer in host.peers
@@ -142,21 +142,16 @@ def endpoint_changes(old: str, new: str) -> list[str]:
     return [p.public_key for p in parse(new).peers if p.endpoint != before.get(p.public_key, p.endpoint)]
 
 
-def preshared_digest(
-    peers: Sequence[Peer], preshared_keys: Mapping[str, str], without: Sequence[str] = ()
-) -> str:
-    """What ``wg show preshared-keys | sort | sha256sum`` prints where all is as planned.
+def preshared_digest(peers: Sequence[Peer], preshared_keys: Mapping[str, str]) -> str:
+    """``Link.preshared_digest`` where all is as planned.
 
     Args:
         preshared_keys: base64 by the name of the link.
-        without: public keys of further peers, which have no preshared key.
     """
-    keys = {peer.public_key: peer.preshared_key and preshared_keys[peer.preshared_key] for peer in peers}
     lines = sorted(
-        f"{public}\t{shared or '(none)'}\n"
-        for public, shared in [*keys.items(), *((k, None) for k in without)]
+        f"{peer.public_key}\t{preshared_keys[peer.preshared_key]}\n" for peer in peers if peer.preshared_key
     )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
 
 def routes(host: HostPlan, lines: Sequence[str]) -> Routes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Literal
 
 from wgcluster.iptables import Tables, parse_save
@@ -55,7 +56,7 @@ class Link:
     public_key: str = ""
     port: int = 0
     peers: dict[str, LivePeer] = field(default_factory=dict)
-    preshared_digest: str = ""  # SHA-256 of the sorted lines of ``wg show preshared-keys``
+    preshared_digest: str = ""  # SHA-256 of the sorted lines of ``wg show preshared-keys`` that hold one
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Observed:
 
 
 def _sections(output: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
-    """Each section's words after "@" and its lines without their indent."""
+    """Each section's words after "@" and its lines."""
     words: list[str] = []
     lines: list[str] = []
     for line in output:
@@ -132,7 +133,7 @@ def _sections(output: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
                 yield words, lines
             words, lines = line[2:].split(), []
         else:
-            lines.append(line[1:])
+            lines.append(line)
     if words:
         yield words, lines
 
@@ -145,9 +146,11 @@ def parse(output: Sequence[str]) -> Observed:
     """Read what ``observe.sh`` prints; ValueError or IndexError for what it never does."""
     values: dict[str, object] = {}
     files: dict[str, File] = {}
+    sizes: dict[str, int] = {}  # of the files whose texts follow each other, in bytes
     units: dict[str, Unit] = {}
     rules: list[Rules] = []
     link: dict[str, object] = {}
+    interface = ""
     complete = False
     for (name, *words), lines in _sections(output):
         match name:
@@ -161,29 +164,35 @@ def parse(output: Sequence[str]) -> Observed:
             case "directory":
                 values["directory"] = (words[0], words[1]) if words else ("", "")
             case "file":
-                files[words[0]] = _file(words[1:], lines)
+                files[words[0]] = _file(words[1:])
+                if files[words[0]].kind == "file":
+                    sizes[words[0]] = int(words[4])
+            case "texts":
+                files |= dict(_with_texts(files, sizes, _decoded(lines), words[0]))
             case "unit":
                 enabled, _, active = " ".join(words[1:]).partition("/")
                 units[words[0]] = Unit(enabled.strip() == "enabled", active.strip() == "active")
             case "ufw":
                 values["ufw"] = any(line.lower() == "enabled=yes" for line in lines)
             case "link":
-                link |= {
-                    "mtu": int(words[0]),
-                    "up": bool(int(words[1], 16) & 1),
-                    "addresses": frozenset(lines),
-                }
+                interface = words[0]
+                link |= {"mtu": int(words[1]), "up": bool(int(words[2], 16) & 1)}
             case "routes":
                 link["routes"] = tuple(lines)
-            case "dump":
+            case "dump" if link:
                 link |= _dump(lines)
-            case "preshared":
+            case "preshared" if link:
                 link["preshared_digest"] = lines[0]
             case "interfaces":
                 rows = (line.split() for line in lines)
                 values["interfaces"] = tuple(Interface(name, key, int(port)) for name, key, port in rows)
             case "addresses":
-                values["addresses"] = tuple(lines)
+                found = list(_addresses(lines))
+                values["addresses"] = tuple(
+                    text.partition("/")[0] for _, text, scope in found if scope == "global"
+                )
+                if link:
+                    link["addresses"] = frozenset(text for by, text, _ in found if by == interface)
             case "clock":
                 values["clock"] = int(words[0])
             case "forwarding":
@@ -195,8 +204,8 @@ def parse(output: Sequence[str]) -> Observed:
                 rules.append(Rules(family, words[1], words[2] == "primary", parse_save("\n".join(lines))))
             case "ssh":
                 if len(words) == 4:
-                    interface = lines[0].split("@")[0] if lines else None
-                    values["ssh"] = Ssh(words[0], int(words[3]), interface)
+                    by = lines[0].split("@")[0] if lines else None
+                    values["ssh"] = Ssh(words[0], int(words[3]), by)
             case "guarded":
                 values["guarded"] = tuple(lines)
             case "folders":
@@ -221,16 +230,45 @@ def parse(output: Sequence[str]) -> Observed:
     )
 
 
-def _file(words: Sequence[str], lines: Sequence[str]) -> File:
+def _file(words: Sequence[str]) -> File:
     match words[0]:
         case "file":
-            return File("file", words[1], words[2], words[3], " ".join(words[4:]), _decoded(lines))
+            return File("file", words[1], words[2], words[4], " ".join(words[5:]))
         case "dangling":
             return File("dangling")
         case "other":
             return File("other")
         case _:
             return File()
+
+
+def _with_texts(
+    files: Mapping[str, File], sizes: Mapping[str, int], texts: bytes, masked: str
+) -> Iterator[tuple[str, File]]:
+    """Each file with its part of ``texts``, in which they stand one after the other, that of ``masked`` last.
+
+    Raises:
+        ValueError: one was changed while it was read.
+    """
+    begin = 0
+    for path, size in sizes.items():
+        if path != masked:
+            data = texts[begin : begin + size]
+            begin += size
+            if sha256(data).hexdigest() != files[path].digest:
+                raise ValueError(f"{path} was changed meanwhile; run this again")
+            yield path, replace(files[path], data=data)
+    if masked in sizes:
+        yield masked, replace(files[masked], data=texts[begin:])
+
+
+def _addresses(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Interface, address with its prefix, and scope of each line of ``ip -o addr show``, ip-address(8)."""
+    for line in lines:
+        words = line.split()
+        if len(words) > 3 and words[2] in ("inet", "inet6"):
+            scope = words[words.index("scope") + 1] if "scope" in words else ""
+            yield words[1], words[3], scope
 
 
 def _nginx(output: bytes) -> tuple[str | None, str]:
@@ -246,8 +284,6 @@ def _nginx(output: bytes) -> tuple[str | None, str]:
 
 
 def _dump(lines: Sequence[str]) -> dict[str, object]:
-    if not lines:
-        return {}
     public_key, port = lines[0].split("\t")
     peers: dict[str, LivePeer] = {}
     for line in lines[1:]:

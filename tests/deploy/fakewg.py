@@ -111,8 +111,10 @@ class Interface:
         return lines
 
     def preshared_digest(self) -> str:
-        lines = sorted(f"{key}\t{peer.preshared_key or '(none)'}\n" for key, peer in self.peers.items())
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        lines = sorted(
+            f"{key}\t{peer.preshared_key}\n" for key, peer in self.peers.items() if peer.preshared_key
+        )
+        return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
     def route_lines(self) -> list[str]:
         """``ip -4 route show dev`` and then ``ip -6 route show dev``."""

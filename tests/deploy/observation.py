@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from posixpath import dirname
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from tests.deploy.fakewg import public_key
 if TYPE_CHECKING:
     from tests.deploy.fakehost import FakeHost
 
+_GUARDED = "/etc/nginx/wgcluster/guarded"
 # in the script's order
 _TOOLS = (
     "apt-get",
@@ -38,16 +39,17 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
     interface = values["interface"]
     yield f"@ user {host.user}"
     yield "@ tools"
-    yield from (f" {tool}" for tool in _TOOLS if tool in host.tools)
+    yield from (tool for tool in _TOOLS if tool in host.tools)
     yield "@ module"
-    yield f" {host.module}"
+    yield host.module
     if host.container:
-        yield " container"
+        yield "container"
     mode = host.folders.get("/etc/wireguard")
     yield "@ directory " + (f"{mode} root:root" if mode else "")
-    yield from _file(host, f"/etc/wireguard/{interface}.conf", masked=True)
-    for path in values["files"].split():
-        yield from _file(host, path)
+    guarded = host.text(_GUARDED).split() if _GUARDED in host.files else []
+    lists = sorted(path for path in host.files if re.fullmatch(r"/etc/nginx/wgcluster/[^/]+\.conf", path))
+    named = (*values["files"].split(), *lists, *values["sites"].split(), *guarded)
+    yield from _files(host, f"/etc/wireguard/{interface}.conf", named)
     for unit in (f"wg-quick@{interface}", f"wgcluster-firewall@{interface}", "nginx", "ufw", "firewalld"):
         name = f"{unit}.service"
         words = (
@@ -57,41 +59,37 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         yield f"@ unit {name} {words[0]} / {words[1]}"
     yield "@ ufw"
     if "/etc/ufw/ufw.conf" in host.files:
-        yield from _indented(
-            line for line in host.text("/etc/ufw/ufw.conf").splitlines() if "ENABLED=" in line
-        )
+        yield from (line for line in host.text("/etc/ufw/ufw.conf").splitlines() if "ENABLED=" in line)
     yield from _link(host, interface)
     if "wg" in host.tools:
         yield "@ interfaces"
         others = {name: link for name, link in host.links.items() if name != interface}
-        yield from _indented([f"{n} {public_key(o.private_key)} {o.port}" for n, o in others.items()])
+        yield from (f"{n} {public_key(o.private_key)} {o.port}" for n, o in others.items())
     yield "@ addresses"
-    yield from _indented([*host.addresses, *(a.split("/")[0] for a in _overlay(host))])
+    addresses = [("eth0", f"{address}/32") for address in host.addresses]
+    addresses += [(name, address) for name, link in host.links.items() for address in link.addresses]
+    for name, address in addresses:
+        family = "inet6" if ":" in address else "inet"
+        yield f"2: {name}    {family} {address} scope global {name}\\    valid_lft forever"
     yield f"@ clock {host.clock}"
     four, six = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
     yield f"@ forwarding {host.sysctls.get(four, '-')} {host.sysctls.get(six, '-')}"
     yield "@ sysctls"
     keys = [f"net/ipv6/conf/{name}/accept_ra" for name in host.advertised]
     keys += [f"net/ipv4/conf/{name}/send_redirects" for name in ("all", interface)]
-    yield from (f" {key} {host.sysctls[key]}" for key in keys if key in host.sysctls)
+    yield from (f"{key} {host.sysctls[key]}" for key in keys if key in host.sysctls)
     yield from _rules(host)
     yield f"@ ssh {host.ssh}"
     if host.ssh:
-        yield " eth0"
+        yield "eth0"
     yield "@ guarded"
-    guarded = (
-        host.text("/etc/nginx/wgcluster/guarded") if "/etc/nginx/wgcluster/guarded" in host.files else ""
-    )
-    yield from _indented(guarded.splitlines())
+    yield from guarded
     yield "@ folders"
     for path in ("/etc/wgcluster", "/etc/nginx/wgcluster"):
         if path in host.folders and not any(dirname(name) == path for name in host.files):
-            yield f" {path}"
-    lists = sorted(path for path in host.files if re.fullmatch(r"/etc/nginx/wgcluster/[^/]+\.conf", path))
+            yield path
     yield "@ lists"
-    yield from _indented(lists)
-    for path in (*lists, *values["sites"].split(), *guarded.split()):
-        yield from _file(host, path)
+    yield from lists
     if values["dump"] == "1" and "nginx" in host.tools:
         error = _nginx_error(host)
         dump = b"" if error else _dump(host)
@@ -99,51 +97,49 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         yield "@ nginx"
         yield from _encoded(said + b"\n" + dump + (b"\n1\n" if error else b"\n0\n"))
         yield "@ nginx-links"
-        named = re.findall(r"^# configuration file (.*):$", dump.decode(errors="replace"), re.MULTILINE)
-        yield from _indented([f"{path} {host.real(path)}" for path in named if host.real(path) != path])
+        included = re.findall(r"^# configuration file (.*):$", dump.decode(errors="replace"), re.MULTILINE)
+        yield from (f"{path} {host.real(path)}" for path in included if host.real(path) != path)
     yield "@ end"
-
-
-def _indented(lines: Iterator[str] | list[str]) -> Iterator[str]:
-    return (f" {line}" for line in lines)
 
 
 def _encoded(data: bytes) -> Iterator[str]:
     text = base64.b64encode(data).decode()
-    return (f" {text[start : start + 76]}" for start in range(0, len(text), 76))  # as base64(1) wraps
+    return (text[start : start + 76] for start in range(0, len(text), 76))  # as base64(1) wraps
 
 
-def _file(host: FakeHost, path: str, masked: bool = False) -> Iterator[str]:
-    real = host.real(path)
-    if real in host.folders:
-        yield f"@ file {path} other"
-        return
-    if real not in host.files:
-        yield f"@ file {path} " + ("dangling" if path in host.files else "absent")
-        return
-    entry = host.files[real]
-    yield f"@ file {path} file {entry.mode} {entry.owner} {entry.digest} {real}"
-    secret = rb"(?im)^([ \t]*(?:PrivateKey|PresharedKey)[ \t]*=).*$"
-    yield from _encoded(re.sub(secret, rb"\1 (hidden)", entry.data) if masked else entry.data)
-
-
-def _overlay(host: FakeHost) -> Iterator[str]:
-    return (address for link in host.links.values() for address in link.addresses)
+def _files(host: FakeHost, config: str, named: Iterable[str]) -> Iterator[str]:
+    texts, cut = b"", b""
+    for path in dict.fromkeys((config, *named)):
+        real = host.real(path)
+        if real in host.folders:
+            yield f"@ file {path} other"
+        elif real not in host.files:
+            yield f"@ file {path} " + ("dangling" if path in host.files else "absent")
+        else:
+            entry = host.files[real]
+            yield f"@ file {path} file {entry.mode} {entry.owner} {len(entry.data)} {entry.digest} {real}"
+            if path == config:
+                secret = rb"(?im)^([ \t]*(?:PrivateKey|PresharedKey)[ \t]*=).*$"
+                cut = re.sub(secret, rb"\1 (hidden)", entry.data)
+            else:
+                texts += entry.data
+    yield f"@ texts {config}"
+    yield from _encoded(texts + cut)
 
 
 def _link(host: FakeHost, interface: str) -> Iterator[str]:
     link = host.links.get(interface)
     if link is None:
         return
-    yield f"@ link {link.mtu} {'0x10091' if link.up else '0x10090'}"
-    yield from _indented(link.addresses)
+    yield f"@ link {interface} {link.mtu} {'0x10091' if link.up else '0x10090'}"
     yield "@ routes"
-    yield from _indented(link.route_lines())
+    yield from link.route_lines()
     if "wg" in host.tools:
         yield "@ dump"
-        yield from _indented(link.dump())
-        yield "@ preshared"
-        yield f" {link.preshared_digest()}"
+        yield from link.dump()
+        if digest := link.preshared_digest():
+            yield "@ preshared"
+            yield digest
 
 
 def _rules(host: FakeHost) -> Iterator[str]:
@@ -155,11 +151,11 @@ def _rules(host: FakeHost) -> Iterator[str]:
                 continue
             yield f"@ rules {family} {tool} {'primary' if tool == name else 'other'}"
             for table, chains in host.tables[tool].items():
-                yield f" *{table}"
+                yield f"*{table}"
                 for chain in chains:
                     policy = host.forward_policy if chain == "FORWARD" else "ACCEPT"
-                    yield f" :{chain} {policy if chain.isupper() and '-' not in chain else '-'} [0:0]"
-                yield from (f" -A {chain} {rule}" for chain, rules in chains.items() for rule in rules)
+                    yield f":{chain} {policy if chain.isupper() and '-' not in chain else '-'} [0:0]"
+                yield from (f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules)
 
 
 def _nginx_error(host: FakeHost) -> str | None:

@@ -136,11 +136,12 @@ def test_the_model_answers_with_the_sections_of_the_script(world: FakeCluster) -
     world.deploy()
     root = world.hosts["root"]
     root.tables["iptables-legacy"] = {}
+    next(iter(root.links["wg"].peers.values())).preshared_key = "a"
     head = without(root.commands[0], "observe.sh")
     assert head
     printed = {line.split()[1] for line in answer(root, variables(head)) if line.startswith("@ ")}
     script = (FILES / "observe.sh").read_text()
-    assert printed == set(re.findall(r"\bsection \"?([a-z-]+)", re.sub("#.*", "", script)))
+    assert printed == set(re.findall(r"(?:\bsection \"?|\"@ )([a-z-]+)", re.sub("#.*", "", script)))
     tools = re.search(r"for tool in (.*); do", script)
     assert tools
     everything = FakeHost(tools=set(tools[1].split()))

@@ -160,7 +160,7 @@ def test_only_the_peers_that_differ_are_set() -> None:
     # the digest is of the live peers
     only_cloud = replace(LINK, peers={CLOUD: LIVE[CLOUD]}, preshared_digest=digest(f"{CLOUD}\t{SHARED}\n"))
     assert given(only_cloud) == ([LAPTOP], [])
-    only_laptop = replace(LINK, peers={LAPTOP: LIVE[LAPTOP]}, preshared_digest=digest(f"{LAPTOP}\t(none)\n"))
+    only_laptop = replace(LINK, peers={LAPTOP: LIVE[LAPTOP]}, preshared_digest="")
     assert given(only_laptop) == ([CLOUD], [])
     # one of the preshared keys differs, and the digest does not tell which
     assert given(replace(LINK, preshared_digest="0" * 64)) == ([CLOUD], [])
@@ -261,7 +261,9 @@ def digest(lines: str) -> str:
 
 
 def test_preshared_digest() -> None:
-    lines = f"{CLOUD}\t{SHARED}\n{LAPTOP}\t(none)\n"
-    assert preshared_digest(HOST.peers, SECRETS) == digest(lines)
-    backwards = replace(HOST, peers=HOST.peers[::-1])
-    assert preshared_digest(backwards.peers, SECRETS) == preshared_digest(HOST.peers, SECRETS)
+    assert preshared_digest(HOST.peers, SECRETS) == digest(f"{CLOUD}\t{SHARED}\n")
+    both = [replace(peer, preshared_key="cloud|root") for peer in HOST.peers]
+    lines = sorted(f"{key}\t{SHARED}\n" for key in (CLOUD, LAPTOP))
+    for some in (both, both[::-1]):
+        assert preshared_digest(some, {"cloud|root": SHARED}) == digest("".join(lines))
+    assert preshared_digest([replace(peer, preshared_key=None) for peer in both], {}) == ""
