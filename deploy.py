@@ -6,7 +6,12 @@ from tasks.declaration import declaration
 
 # Rows of the whole inventory, whatever --limit says -> Cluster. First of all: the key of its secrets takes as
 # long to derive as all that follows takes to load.
-declaration(state)
+declared = declaration(state)
+
+from tasks.looks import looks
+
+# Every host is looked at, meanwhile, before the first one is touched.
+looks(state, declared.cluster).begin()
 
 from tasks.controller import this_run
 from tasks.firewall import firewall
@@ -19,9 +24,7 @@ from tasks.wireguard import wireguard
 
 # Cluster -> Plan; once for all hosts.
 run = this_run(state)
-
-# Every host is looked at before the first one is touched.
-preflight(state, run)
+preflight(run)
 
 # From here on, one host's part of the plan.
 save_keys(name="Save new keys on the controller", run=run)

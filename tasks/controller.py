@@ -1,4 +1,4 @@
-"""What is done once a run, on the controller: rows -> Cluster -> keys -> Plan, and the look at every host."""
+"""What is done once a run, on the controller: rows -> Cluster -> keys -> Plan, and its proof."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import TypeVar
 
-import gevent
 from gevent.lock import BoundedSemaphore
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
-from pyinfra.context import ctx_host, ctx_state
 
 from tasks.declaration import Key, declaration, unlock
-from tasks.facts import HostState
-from wgcluster import paths
+from tasks.looks import Looks, looks
 from wgcluster.checks import Check
 from wgcluster.keystore import KeystoreError, Registry
 from wgcluster.nginx import NginxError
@@ -34,17 +30,15 @@ from wgcluster.rows import cluster_name
 from wgcluster.secret import Secret
 from wgcluster.sessions import Touched, dialled
 
-Answer = TypeVar("Answer")
-
 
 @dataclass
 class Run:
-    """One run of pyinfra: the plan of the whole inventory, its secrets, and what was seen on the hosts."""
+    """One run of pyinfra: the plan of the whole inventory, its secrets, and what is seen on the hosts."""
 
     plan: Plan
     registry: Registry
+    looks: Looks
     key: Key | None = None  # of the registry; None: no secrets are needed
-    seen: dict[tuple[str, object], Observed] = field(default_factory=dict)  # by host and stage
     lock: BoundedSemaphore = field(default_factory=BoundedSemaphore)
     refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
     verified: dict[str, list[Check]] | None = None  # by host; None: not yet
@@ -95,22 +89,12 @@ class Run:
         return hosts | {client.public_key: client.name for client in self.plan.clients}
 
     def look(self, host: Host) -> Observed:
-        """The host as it is; read once a stage, and again after a change of ours (``forget``)."""
-        key = (host.name, _stage(host))
-        if key not in self.seen:
-            part = self.part_of(host)
-            self.seen[key] = host.get_fact(
-                HostState,
-                interface=part.interface,
-                files=paths.of_ours(part),
-                sites=paths.of_sites(part),
-                dump=bool(part.nginx),
-            )
-        return self.seen[key]
+        """The host as it is."""
+        return self.looks.at(host)
 
     def forget(self, host: Host) -> None:
         """Something on the host was changed: what was seen of it no longer counts."""
-        self.seen.pop((host.name, _stage(host)), None)
+        self.looks.forget(host)
 
     def say(self, host: Host, text: str) -> None:
         """Log a text about a host, once: operations are gone through twice, to predict and to do."""
@@ -118,14 +102,6 @@ class Run:
             self.said.add((host.name, text))
             for line in text.splitlines():
                 host.log(line)
-
-
-def _stage(host: Host) -> object:
-    """Of the run: what is seen in one does not count in the next, for the operator is asked in between.
-
-    With ``-y`` nothing is predicted and nobody asked: all is one stage, and the preflight's look serves it.
-    """
-    return host.state.current_stage if host.state.check_for_changes else None
 
 
 _runs: dict[int, Run | str] = {}  # by state; a text: why there is none
@@ -183,7 +159,7 @@ def _make_run(state: State, secrets: bool) -> Run:
         plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
         if secrets:
             _prove(plan)
-    return Run(plan, registry, key)
+    return Run(plan, registry, looks(state, cluster), key)
 
 
 @contextmanager
@@ -209,16 +185,3 @@ def _prove(plan: Plan) -> None:
         count = f"{len(proof.faults)} fault{'s' if len(proof.faults) > 1 else ''}"
         faults = "\n".join(f"  {fault.message}" for fault in proof.faults)
         raise PyinfraError(f"The plan does not hold, {count}, nothing was changed:\n{faults}")
-
-
-def of_all(state: State, ask: Callable[[Host], Answer]) -> dict[Host, Answer]:
-    """What ``ask`` gives for every host of this run, all at the same time; those that fail are left out."""
-
-    def look(host: Host) -> Answer:
-        with ctx_state.use(state), ctx_host.use(host):
-            return ask(host)
-
-    active = sorted(state.inventory.get_active_hosts(), key=lambda host: host.name)
-    greenlets = {host: gevent.spawn(look, host) for host in active}
-    gevent.joinall(list(greenlets.values()))
-    return {host: greenlet.get() for host, greenlet in greenlets.items() if host not in state.failed_hosts}

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
 
-from tasks.controller import Run, of_all
+from tasks.controller import Run
 from wgcluster.keystore import KeystoreError
 from wgcluster.observed import Observed
 from wgcluster.obstacles import obstacles
 from wgcluster.plan import HostPlan
 
 
-def preflight(state: State, run: Run) -> None:
+def preflight(run: Run) -> None:
     """Look at every host of this run once; the first host's deploy does it for all.
 
     Raises:
@@ -23,7 +22,7 @@ def preflight(state: State, run: Run) -> None:
     """
     with run.lock:
         if run.refused is None:
-            seen = of_all(state, run.look)
+            seen = run.looks.first()
             faults = [f"  {part.name}: {fault}" for part, fault in _faults(run, seen)]
             count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} on the hosts, nothing was changed:"
             try:

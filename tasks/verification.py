@@ -16,7 +16,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from tasks.controller import Run, of_all
+from tasks.controller import Run
+from tasks.looks import Asked
 from tasks.operations import Commands
 from wgcluster import paths
 from wgcluster.boot import BootFiles
@@ -64,7 +65,7 @@ def verify(state: State, run: Run) -> None:
         if run.verified is not None:
             return
 
-        found = of_all(state, lambda host: _checks(run, host))
+        found = Asked(state, lambda host: _checks(run, host)).answers()
         run.verified = {host.name: checked for host, checked in found.items()}
         rows = {run.part_of(host).name: checked for host, checked in found.items()}
         logger.info("")

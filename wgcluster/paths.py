@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wgcluster.plan import HostPlan
+from wgcluster.cluster import Host
 
 # The last file in the order of names wins (sysctl.d(5)): hardening guides switch forwarding off in 99-….conf,
 # and Debian reads /etc/sysctl.conf as 99-sysctl.conf.
@@ -22,11 +22,11 @@ def rules(interface: str) -> str:
     return f"/etc/wgcluster/{interface}.rules"
 
 
-def of_ours(host: HostPlan) -> list[str]:
+def of_ours(interface: str) -> list[str]:
     """Files of ours that are read whole; the WireGuard config is read too, with its secrets cut out."""
-    return [SYSCTL, MODULE, FIREWALL_SCRIPT, FIREWALL_UNIT, rules(host.interface), GUARDED]
+    return [SYSCTL, MODULE, FIREWALL_SCRIPT, FIREWALL_UNIT, rules(interface), GUARDED]
 
 
-def of_sites(host: HostPlan) -> list[str]:
+def of_sites(host: Host) -> list[str]:
     """The site files that nginx reads and we put lines into."""
     return list(dict.fromkeys(site.file for site in host.nginx))

@@ -1,0 +1,99 @@
+"""What is on the hosts of a run: looked at all at the same time, begun as soon as the inventory is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import gevent
+from gevent import Greenlet
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host
+
+from tasks.facts import HostState
+from wgcluster import paths
+from wgcluster.cluster import Cluster
+from wgcluster.observed import Observed
+from wgcluster.rows import cluster_name
+
+Answer = TypeVar("Answer")
+
+
+class Asked(Generic[Answer]):
+    """A question put to every host of a run at the same time; the answers come meanwhile."""
+
+    def __init__(self, state: State, ask: Callable[[Host], Answer]) -> None:
+        def put(host: Host) -> Answer:
+            with ctx_host.use(host):
+                return ask(host)
+
+        self._state = state
+        active = sorted(state.inventory.get_active_hosts(), key=lambda host: host.name)
+        self._greenlets: dict[Host, Greenlet[..., Answer]] = {
+            host: gevent.spawn(put, host) for host in active
+        }
+
+    def answers(self) -> dict[Host, Answer]:
+        """Of every host, once all have answered; those that fail are left out."""
+        gevent.joinall(list(self._greenlets.values()))
+        failed = self._state.failed_hosts
+        return {host: one.get() for host, one in self._greenlets.items() if host not in failed}
+
+
+class Looks:
+    """Every host as it is."""
+
+    def __init__(self, state: State, cluster: Cluster) -> None:
+        self._state = state
+        self._interface = cluster.interface
+        self._sites = {host.name: paths.of_sites(host) for host in cluster.hosts}
+        self._seen: dict[tuple[str, object], Observed] = {}  # by host and stage
+        self._first: Asked[Observed] | None = None
+
+    def begin(self) -> None:
+        """Look at every host of this run while whoever calls goes on; once."""
+        if self._first is None:
+            self._first = Asked(self._state, self.at)
+        # pyinfra loads the deploy for all hosts at the same time: not before each look is under way.
+        gevent.sleep(0)
+
+    def first(self) -> dict[Host, Observed]:
+        """What ``begin`` has seen."""
+        self.begin()
+        assert self._first is not None
+        return self._first.answers()
+
+    def at(self, host: Host) -> Observed:
+        """The host as it is; read once a stage, and again after a change of ours (``forget``)."""
+        key = (host.name, _stage(host))
+        if key not in self._seen:
+            sites = self._sites[cluster_name(host)]
+            self._seen[key] = host.get_fact(
+                HostState,
+                interface=self._interface,
+                files=paths.of_ours(self._interface),
+                sites=sites,
+                dump=bool(sites),
+            )
+        return self._seen[key]
+
+    def forget(self, host: Host) -> None:
+        """Something on the host was changed: what was seen of it no longer counts."""
+        self._seen.pop((host.name, _stage(host)), None)
+
+
+def _stage(host: Host) -> object:
+    """Of the run: what is seen in one does not count in the next, for the operator is asked in between.
+
+    With ``-y`` nothing is predicted and nobody asked: all is one stage, and the preflight's look serves it.
+    """
+    return host.state.current_stage if host.state.check_for_changes else None
+
+
+_looks: dict[int, Looks] = {}  # by state
+
+
+def looks(state: State, cluster: Cluster) -> Looks:
+    """Those of this run, the same for all its hosts."""
+    return _looks.setdefault(id(state), Looks(state, cluster))
