@@ -2,10 +2,14 @@
 
 from pyinfra import state
 
+from tasks.key import begin
+
+# First of all: the key of the cluster's secrets takes as long to derive as all that follows takes to load.
+begin(state)
+
 from tasks.declaration import declaration
 
-# Rows of the whole inventory, whatever --limit says -> Cluster. First of all: the key of its secrets takes as
-# long to derive as all that follows takes to load.
+# Rows of the whole inventory, whatever --limit says -> Cluster.
 declared = declaration(state)
 
 from tasks.looks import looks

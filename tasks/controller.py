@@ -18,10 +18,12 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.declaration import Key, declaration, unlock
+from tasks.declaration import declaration, unlock
+from tasks.key import Key
 from tasks.looks import Looks, looks
 from wgcluster.checks import Check
-from wgcluster.keystore import KeystoreError, Registry
+from wgcluster.faults import KeystoreError
+from wgcluster.keystore import Registry
 from wgcluster.nginx import NginxError
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Plan, PlanError, make_plan

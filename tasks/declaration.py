@@ -1,30 +1,21 @@
-"""What the operator declares, read once a run: the first step, which imports no more than it needs.
-
-Scrypt takes longer than all else on the controller. It runs in a native thread from here on, beside the
-import of what plans, the planning and the look at the hosts; nothing is done on a host before it has ended.
-"""
+"""What the operator declares, read once a run."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from gevent.lock import BoundedSemaphore
-from gevent.threadpool import ThreadPoolExecutor
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 
+from tasks.key import Key, begin, derived
 from wgcluster.cluster import Cluster
 from wgcluster.declared import registry_of
-from wgcluster.keystore import KeystoreError, Registry, passphrase
+from wgcluster.faults import KeystoreError
+from wgcluster.keystore import Registry, passphrase
 from wgcluster.model import ModelError, read_cluster
 from wgcluster.rows import rows_of
-from wgcluster.seal import Seal
-from wgcluster.secret import Secret
-
-# Perhaps still being derived. An error is given back: gevent prints the traceback of what a worker raises.
-Key = Future[Seal | KeystoreError]
 
 
 @dataclass(frozen=True)
@@ -66,14 +57,10 @@ def _read(state: State, secrets: bool) -> Declaration:
     if not secrets:
         return Declaration(cluster, registry, None)
     secret = passphrase(registry.path, confirm=not registry.path.exists())
-    return Declaration(cluster, registry, ThreadPoolExecutor(1).submit(_derived, registry, secret))
-
-
-def _derived(registry: Registry, secret: Secret) -> Seal | KeystoreError:
-    try:
-        return registry.derive(secret)
-    except KeystoreError as error:
-        return error
+    early = begin(state)
+    if early and (early.made_with, early.passphrase) == (registry.made_with, secret):
+        return Declaration(cluster, registry, early.key)
+    return Declaration(cluster, registry, derived(lambda: registry.derive(secret)))
 
 
 def unlock(registry: Registry, key: Key) -> None:

@@ -16,7 +16,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from tasks.controller import Run
-from wgcluster.keystore import KeystoreError
+from wgcluster.faults import KeystoreError
 from wgcluster.observed import File
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]

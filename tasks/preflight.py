@@ -8,7 +8,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
 from tasks.controller import Run
-from wgcluster.keystore import KeystoreError
+from wgcluster.faults import KeystoreError
 from wgcluster.observed import Observed
 from wgcluster.obstacles import obstacles
 from wgcluster.plan import HostPlan

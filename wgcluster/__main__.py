@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wgcluster.commands import check, clients, keys, plans, sites
 from wgcluster.commands.reading import CommandError
-from wgcluster.keystore import KeystoreError
+from wgcluster.faults import KeystoreError
 from wgcluster.model import ModelError
 from wgcluster.nginx import NginxError
 from wgcluster.plan import PlanError

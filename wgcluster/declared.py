@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from wgcluster.keystore import KeystoreError, Registry
+from wgcluster.faults import KeystoreError
+from wgcluster.keystore import Registry
 from wgcluster.model import ModelError, Row, keystore_of, read_cluster
 
 

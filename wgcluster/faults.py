@@ -24,6 +24,14 @@ class Fault:
         return f"{where}{shown}: {self.message}"
 
 
+class KeystoreError(ValueError):
+    """The key registry cannot be read, opened or written. ``faults`` has every reason at once."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
 class ModelError(ValueError):
     """The inventory does not describe a cluster. ``faults`` holds every reason."""
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from wgcluster import schema
+from wgcluster.faults import KeystoreError
+from wgcluster.seal import KEY, NONCE, SALT, TAG, decode
 
-NONCE = 12  # bytes; NIST SP 800-38D, 5.2.1.1
-TAG = 16
-KEY = 32
-SALT = 16
 CHECK = b"wgcluster"  # what the sealed check value holds
 
 _RESTORE = "restore it from a copy"
@@ -23,30 +19,6 @@ _HEAD = """\
 # Keys of the cluster, written by wgcluster; made to be committed: what is secret is sealed.
 # To look into it: python -m wgcluster keys list
 """
-
-
-class KeystoreError(ValueError):
-    """The registry cannot be read, opened or written. ``faults`` has every reason at once."""
-
-    def __init__(self, faults: Iterable[str]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(self.faults))
-
-
-def encode(data: bytes) -> str:
-    """Base64, as wg(8) writes keys."""
-    return base64.b64encode(data).decode()
-
-
-def decode(text: str) -> bytes:
-    """The bytes of ``text``; ValueError where it is not the base64 that ``encode`` writes."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("is not base64") from None
-    if encode(data) != text:  # spare bits set: two texts would be one key
-        raise ValueError("is not base64 as it is written")
-    return data
 
 
 def _holds(length: int) -> Callable[[str], str]:

@@ -12,16 +12,14 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from wgcluster import keyfile, schema
-from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, KeystoreError, LinkEntry, PassphraseEntry
+from wgcluster.faults import KeystoreError
+from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
 from wgcluster.model import Client
-from wgcluster.seal import Seal, new_private_key, public_key_of
+from wgcluster.seal import COST, KEY, SALT, Seal, encode, new_private_key, public_key_of
 from wgcluster.secret import Secret, passphrase, passphrase_source
 from wgcluster.words import some
 
-__all__ = ["KeystoreError", "Registry", "Secret", "passphrase"]
-
-# OWASP Password Storage Cheat Sheet: Scrypt with N = 2^17, r = 8, p = 1: 128 MiB, about 0.4 s
-COST = 2**17
+__all__ = ["COST", "KeystoreError", "Registry", "Secret", "passphrase"]
 
 _NAME: TypeAdapter[str] = TypeAdapter(schema.NameField)
 
@@ -54,20 +52,17 @@ class Registry:
         except UnicodeDecodeError:
             raise KeystoreError([f"{path}: is torn, it is no UTF-8; restore it from a copy"]) from None
 
-    def derive(self, passphrase: Secret) -> Seal:
-        """The key for ``unlock_with``. Takes the time that Scrypt is to take, and no lock of Python's.
+    @property
+    def made_with(self) -> tuple[str, int] | None:
+        """Salt and cost of the key that opens it; None where it has none yet."""
+        return (self._made_with.salt, self._made_with.n) if self._made_with else None
 
-        Raises:
-            KeystoreError: there is not the memory that Scrypt is to take.
-        """
+    def derive(self, passphrase: Secret) -> Seal:
+        """The key for ``unlock_with``; raises as ``Seal`` does."""
         old = self._made_with
-        salt = old.salt if old else keyfile.encode(secrets.token_bytes(keyfile.SALT))
+        salt = old.salt if old else encode(secrets.token_bytes(SALT))
         cost = old.n if old else COST
-        try:
-            return Seal(passphrase, salt, cost)
-        except MemoryError:
-            need = f"its key takes {cost // 1024} MiB of free memory"  # 128 r N bytes, RFC 7914, 2
-            raise KeystoreError([f"{self.path}: {need}; run this where there is as much"]) from None
+        return Seal(passphrase, salt, cost)
 
     def unlock_with(self, seal: Seal) -> None:
         """Open the entries with a key of ``derive``; on an empty registry it becomes that of all to come.
@@ -122,7 +117,7 @@ class Registry:
         """Make a preshared key for each link ("cloud|root") that has none; returns the new ones, sorted."""
         new = sorted(set(names) - self._links.keys())
         for name in new:
-            sealed = self._unlocked().close(secrets.token_bytes(keyfile.KEY), "link", name)
+            sealed = self._unlocked().close(secrets.token_bytes(KEY), "link", name)
             self._links[name] = LinkEntry(sealed=sealed)
         self.dirty |= bool(new)
         return new
@@ -195,7 +190,7 @@ class Registry:
     def preshared_key(self, link: str) -> Secret:
         """The base64 preshared key of a link; KeystoreError as for ``private_key``."""
         self._has("link", link, self._links)
-        return Secret(keyfile.encode(self._opened("link", link, self._links[link].sealed)))
+        return Secret(encode(self._opened("link", link, self._links[link].sealed)))
 
     def verify_all(self) -> None:
         """Open every entry; KeystoreError with each one that does not open or holds another's key."""
@@ -270,7 +265,7 @@ class Registry:
         if public_key_of(data) != entry.public_key:
             why = "its public key is not that of its private key; restore it from a copy"
             raise KeystoreError([f"{self.path}: {kind} {name}: {why}"])
-        return Secret(keyfile.encode(data))
+        return Secret(encode(data))
 
 
 def _read(path: Path) -> bytes | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +12,7 @@ from wgcluster import schema
 from wgcluster.cluster import Client, Cluster, Endpoint, Host, OpenPort, VpnOnly
 from wgcluster.consistency import inconsistencies, strange_expectations
 from wgcluster.faults import Fault, ModelError, told_once
+from wgcluster.row import OURS, Row
 from wgcluster.schema import Address
 from wgcluster.words import some
 
@@ -32,26 +32,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One host of a pyinfra inventory, its data merged in pyinfra's order of precedence."""
-
-    name: str  # pyinfra's host name, connector and all
-    data: Mapping[str, Any]
-    declared: bool = True  # False: nothing of ours stands at the host itself, all of it comes from groups
-
-    @property
-    def default_name(self) -> str:
-        """pyinfra's name without ``@connector/``."""
-        return self.name.split("/", 1)[-1] if self.name.startswith("@") else self.name
-
-    @property
-    def cluster_name(self) -> str:
-        """Its ``wg_name``, which others may use before it is checked."""
-        return str(self.data.get("wg_name", self.default_name))
-
-
-OURS = ("wg_", "firewall", "nginx_")  # how the names of our keys begin
 # What may be a fault only because a host was not read.
 _OF_STRAYS = ("wg_links", "wg_topology")
 _Keys = TypeVar("_Keys", bound=BaseModel)

@@ -11,7 +11,8 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory  # type: ignore[import-untyped]
 
-from wgcluster.model import OURS, Row
+from wgcluster.row import OURS, Row
+from wgcluster.secret import KEYSTORE
 
 
 def rows_of(hosts: Iterable[Host]) -> list[Row]:
@@ -35,6 +36,11 @@ def load_rows(inventory: Path) -> list[Row]:
     with ctx_state.use(State()):  # pyinfra notes there which file it runs
         loaded: Inventory = make_inventory(str(inventory), cwd=str(inventory.parent.resolve()))
     return rows_of(loaded)
+
+
+def keystore_seemingly(hosts: Iterable[Host]) -> str:
+    """The registry that the first host names, as all should; nothing of it has been checked."""
+    return next((str(host.data.get("wg_keystore") or KEYSTORE) for host in hosts), KEYSTORE)
 
 
 def cluster_name(host: Host) -> str:

@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from wgcluster.secret import KEYSTORE
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Topology = Literal["mesh", "sites", "partial"]
@@ -178,7 +180,7 @@ class SharedKeys(_Strict):
     wg_degree: Annotated[int, Field(ge=2, strict=True)] | None = None
     wg_preshared_keys: Annotated[bool, Field(strict=True)] = False
     wg_expect: Annotated[tuple[WordField, ...], BeforeValidator(_list)] = ()
-    wg_keystore: Annotated[str, BeforeValidator(_keystore)] = "keys.yml"
+    wg_keystore: Annotated[str, BeforeValidator(_keystore)] = KEYSTORE
 
 
 class HostKeys(_Strict):

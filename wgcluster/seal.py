@@ -6,6 +6,9 @@ as associated data: what was put under another name, kind or public key does not
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 import secrets
 import unicodedata
 
@@ -14,18 +17,69 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from wgcluster.keyfile import KEY, NONCE, decode, encode
+from wgcluster.faults import KeystoreError
 from wgcluster.secret import Secret
+
+NONCE = 12  # bytes; NIST SP 800-38D, 5.2.1.1
+TAG = 16
+KEY = 32
+SALT = 16
+# OWASP Password Storage Cheat Sheet: Scrypt with N = 2^17, r = 8, p = 1: 128 MiB, about 0.4 s
+COST = 2**17
+COSTS = (2**15, 2**16, COST)  # a forged registry is to eat no more memory than an honest one
+
+# How keyfile.write says it.
+_MADE_WITH = re.compile(
+    r"^passphrase:\n  kdf: scrypt\n  n: (\d+)\n  r: 8\n  p: 1\n  salt: ([A-Za-z0-9+/]{22}==)$", re.MULTILINE
+)
+
+
+def encode(data: bytes) -> str:
+    """Base64, as wg(8) writes keys."""
+    return base64.b64encode(data).decode()
+
+
+def decode(text: str) -> bytes:
+    """The bytes of ``text``; ValueError where it is not the base64 that ``encode`` writes."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("is not base64") from None
+    if encode(data) != text:  # spare bits set: two texts would be one key
+        raise ValueError("is not base64 as it is written")
+    return data
+
+
+def made_with(registry: str) -> tuple[str, int] | None:
+    """Salt and cost as the text of a registry seems to say, of which nothing has been checked yet.
+
+    None where this cannot be told at a glance.
+    """
+    found = _MADE_WITH.search(registry)
+    return (found[2], int(found[1])) if found and int(found[1]) in COSTS else None
 
 
 class Seal:
-    """The key that a passphrase makes with ``salt`` (base64) and Scrypt's ``cost`` (N; r = 8, p = 1)."""
+    """The key that a passphrase makes with ``salt`` (base64) and Scrypt's ``cost`` (N; r = 8, p = 1).
+
+    Takes the time that Scrypt is to take, and no lock of Python's.
+
+    Raises:
+        KeystoreError: there is not the memory that Scrypt is to take.
+    """
 
     def __init__(self, passphrase: Secret, salt: str, cost: int) -> None:
         self.salt, self.cost = salt, cost
         # NFC: the same letters typed on another machine make the same key. Variables may hold any bytes.
         text = unicodedata.normalize("NFC", passphrase.reveal()).encode("utf-8", "surrogateescape")
-        self._cipher = AESGCM(Scrypt(salt=decode(salt), length=KEY, n=cost, r=8, p=1).derive(text))
+        try:
+            key = Scrypt(salt=base64.b64decode(salt), length=KEY, n=cost, r=8, p=1).derive(text)
+        except MemoryError:
+            need = f"{cost // 1024} MiB of free memory"  # 128 r N bytes, RFC 7914, 2
+            raise KeystoreError(
+                [f"the registry's key takes {need}; run this where there is as much"]
+            ) from None
+        self._cipher = AESGCM(key)
 
     def close(self, data: bytes, kind: str, name: str, public_key: str = "") -> str:
         """``data`` sealed, in base64."""

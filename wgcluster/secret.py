@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from wgcluster.keyfile import KeystoreError
+from wgcluster.faults import KeystoreError
 
 HIDDEN = "(hidden)"  # stands where a secret would
+KEYSTORE = "keys.yml"  # the registry, where no other file is named
+_TERMINAL = "the terminal"
 
 
 class Secret:
@@ -86,7 +88,17 @@ def passphrase_source(keystore: Path) -> str:
     if named := os.environ.get("WGCLUSTER_PASSPHRASE_FILE"):
         return f"{named} (WGCLUSTER_PASSPHRASE_FILE)"
     beside = Path(f"{keystore}.pass")
-    return str(beside) if beside.exists() else "the terminal"
+    return str(beside) if beside.exists() else _TERMINAL
+
+
+def passphrase_at_hand(keystore: Path) -> Secret | None:
+    """The passphrase where nobody is to be asked for it; None where somebody is, or there is a fault."""
+    if passphrase_source(keystore) == _TERMINAL:
+        return None
+    try:
+        return passphrase(keystore)
+    except KeystoreError:
+        return None
 
 
 def _from_file(path: Path, where: str) -> Secret:

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import State
 
-from tests.deploy.fakecluster import FakeCluster, article
+from tasks.key import begin
+from tests.deploy.fakecluster import PASSPHRASE, FakeCluster, article
+from wgcluster.keystore import Registry
+from wgcluster.seal import Seal, made_with
 
 PASSPHRASES: list[tuple[dict[str, str | None], str]] = [
     (
@@ -46,6 +51,33 @@ def test_a_passphrase_file_that_others_can_read(tmp_path: Path) -> None:
     beside.write_text("correct horse\n")
     beside.chmod(0o644)
     assert_refused(world, f"{beside}: others can read it; run: chmod 600 {beside}")
+
+
+def test_the_key_begins_before_anything_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = deployed(tmp_path)
+    monkeypatch.setenv("WGCLUSTER_PASSPHRASE", PASSPHRASE)
+    registry = Registry.load(world.keystore)
+    inventory = Inventory((["root"], {"wg_keystore": str(world.keystore)}))  # type: ignore[no-untyped-call]
+    early = begin(State(inventory))
+    assert early
+    assert early.made_with == registry.made_with
+    derived = early.key.result(timeout=60)
+    assert isinstance(derived, Seal)
+    registry.unlock_with(derived)
+    registry.verify_all()
+
+
+def test_a_registry_that_cannot_be_read_at_a_glance_is_no_worse(tmp_path: Path) -> None:
+    world = deployed(tmp_path)
+    data = yaml.safe_load(world.keystore.read_text())
+    data["passphrase"] = dict(sorted(data["passphrase"].items()))
+    text = yaml.safe_dump(data, sort_keys=False, explicit_end=True)
+    assert made_with(text) is None
+    world.keystore.write_text(text)
+    world.forget()
+    world.write()
+    assert world.run("deploy.py", "-y").code == 0
+    assert world.changes() == []
 
 
 def swapped(text: str) -> str:

@@ -13,9 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from wgcluster import keyfile, keystore
-from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry, encode
+from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
 from wgcluster.keystore import KeystoreError, Registry, Secret
-from wgcluster.seal import Seal
+from wgcluster.seal import SALT, Seal, decode, encode, made_with
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True) | st.sampled_from(
     ["on", "no", "null", "1", "0x10", "1e3", "2001.01", "1_0", "true", "0o7", "12.5", "y"]  # YAML's traps
@@ -49,7 +49,7 @@ def files(draw: st.DrawFn) -> KeyFile:
     links = {"|".join(pair): LinkEntry(sealed=draw(sealed(60))) for pair in pairs}
     made_with = PassphraseEntry(
         n=draw(st.sampled_from([32768, 65536, 131072])),
-        salt=draw(sealed(keyfile.SALT)),
+        salt=draw(sealed(SALT)),
         check=draw(sealed(12 + len(keyfile.CHECK) + 16)),
     )
     return KeyFile(version=1, passphrase=made_with, hosts=hosts, clients=clients, links=links)
@@ -59,6 +59,14 @@ def files(draw: st.DrawFn) -> KeyFile:
 @given(files())
 def test_what_is_written_is_read(file: KeyFile) -> None:
     assert keyfile.read(keyfile.write(file), "keys.yml") == file
+
+
+@settings(deadline=None)
+@given(files())
+def test_a_glance_tells_what_its_key_is_made_with(file: KeyFile) -> None:
+    assert file.passphrase
+    assert made_with(keyfile.write(file)) == (file.passphrase.salt, file.passphrase.n)
+    assert made_with(keyfile.write(keyfile.EMPTY)) is None
 
 
 @settings(deadline=None)
@@ -110,7 +118,7 @@ def test_sealed_opens_where_it_was_sealed_and_nowhere_else(
 @settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 59), st.integers(1, 255))
 def test_no_bit_of_what_is_sealed_can_be_changed(data: bytes, at: int, by: int) -> None:
-    closed = bytearray(keyfile.decode(seal().close(data, "host", "root", "")))
+    closed = bytearray(decode(seal().close(data, "host", "root", "")))
     closed[at] ^= by
     assert seal().open(encode(bytes(closed)), "host", "root", "") is None
 

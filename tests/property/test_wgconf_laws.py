@@ -9,9 +9,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wgcluster.keyfile import encode
 from wgcluster.plan import HostPlan, Interface, Peer
 from wgcluster.schema import Network
+from wgcluster.seal import encode
 from wgcluster.secret import HIDDEN
 from wgcluster.wgconf import (
     ParsedConfig,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, read
-from wgcluster.keystore import KeystoreError
+from wgcluster.faults import KeystoreError
 from wgcluster.model import ModelError
 from wgcluster.plan import PlanError
 from wgcluster.prove import Proof, Verdict, prove

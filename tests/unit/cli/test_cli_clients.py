@@ -10,9 +10,8 @@ import segno
 
 from tests.unit.cli.operator_folder import HOSTS, WORD, Cluster, process
 from wgcluster.client import qr
-from wgcluster.keyfile import decode
 from wgcluster.keystore import Registry, Secret
-from wgcluster.seal import public_key_of
+from wgcluster.seal import decode, public_key_of
 from wgcluster.wgconf import parse
 
 

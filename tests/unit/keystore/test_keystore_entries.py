@@ -13,10 +13,9 @@ import pytest
 import yaml
 
 from tests.unit.keystore.registries import LAPTOP, PHONE, WORD, fill, opened, secrets_of
-from wgcluster.keyfile import decode
 from wgcluster.keystore import KeystoreError, Registry, Secret
 from wgcluster.model import Client
-from wgcluster.seal import public_key_of
+from wgcluster.seal import decode, public_key_of
 
 
 def test_what_was_saved_opens_again(path: Path) -> None:

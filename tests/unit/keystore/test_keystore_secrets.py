@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.keystore.registries import ROOT
-from wgcluster.keyfile import encode
 from wgcluster.keystore import KeystoreError, Secret, passphrase
-from wgcluster.seal import new_private_key, public_key_of
+from wgcluster.seal import encode, new_private_key, public_key_of
 
 
 def test_the_passphrase_is_taken_from_the_first_place_that_has_one(
@@ -178,5 +177,5 @@ except KeystoreError as error:
         command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == (
-        "keys.yml: its key takes 128 MiB of free memory; run this where there is as much\n"
+        "the registry's key takes 128 MiB of free memory; run this where there is as much\n"
     ), done.stderr

@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from tests.unit.keystore.registries import fill, opened
-from wgcluster.keyfile import encode
 from wgcluster.keystore import KeystoreError, Registry
-from wgcluster.seal import new_private_key, public_key_of
+from wgcluster.seal import encode, new_private_key, public_key_of
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

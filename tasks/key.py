@@ -1,0 +1,69 @@
+"""The key that opens the registry, derived in a native thread from a deploy's first step on.
+
+Scrypt takes longer than all else on the controller. So it begins with what keys.yml says at a glance, before
+all that reads and checks the inventory is even imported; nothing is done on a host before it has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from gevent.threadpool import ThreadPoolExecutor
+from pyinfra.api.state import State
+
+from wgcluster.faults import KeystoreError
+from wgcluster.rows import keystore_seemingly
+from wgcluster.seal import Seal, made_with
+from wgcluster.secret import Secret, passphrase_at_hand
+
+# Perhaps still being derived. An error is given back: gevent prints the traceback of what a worker raises.
+Key = Future[Seal | KeystoreError]
+
+
+@dataclass(frozen=True)
+class Early:
+    """A key begun before anything was checked: of use where it turns out to be made of the same."""
+
+    made_with: tuple[str, int]  # salt and cost
+    passphrase: Secret
+    key: Key
+
+
+_early: dict[int, Early | None] = {}  # by state
+
+
+def begin(state: State) -> Early | None:
+    """Begin the key of the registry that the first host's data name; once a run.
+
+    None where its passphrase is to be asked for, or the registry cannot be read at a glance.
+    """
+    if id(state) not in _early:
+        _early[id(state)] = _begin(state)
+    return _early[id(state)]
+
+
+def _begin(state: State) -> Early | None:
+    path = Path(state.cwd or ".") / keystore_seemingly(state.inventory)
+    try:
+        parts = made_with(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    secret = passphrase_at_hand(path)
+    if parts is None or secret is None:
+        return None
+    return Early(parts, secret, derived(lambda: Seal(secret, *parts)))
+
+
+def derived(derive: Callable[[], Seal]) -> Key:
+    """What ``derive`` gives, beside all that goes on."""
+
+    def work() -> Seal | KeystoreError:
+        try:
+            return derive()
+        except KeystoreError as error:
+            return error
+
+    return ThreadPoolExecutor(1).submit(work)
