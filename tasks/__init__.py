@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import sys
 
 # pyinfra switches the writing of bytecode off (pyinfra_cli.main), and Python would compile all of ours anew
@@ -10,3 +11,7 @@ sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 # At its end Python would go through all that is left once more, 0.1 s, to free what goes with the process.
 atexit.register(gc.freeze)
+
+# What numpy multiplies matrices with starts a thread for each core, which spins at first. Nothing is
+# multiplied here; the key and the hosts can use the core.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from gevent.lock import BoundedSemaphore
 from pyinfra import logger
@@ -21,7 +22,6 @@ from pyinfra.api.state import State
 from tasks.declaration import declaration, unlock
 from tasks.key import Key
 from tasks.looks import Looks, looks
-from wgcluster.checks import Check
 from wgcluster.faults import KeystoreError
 from wgcluster.keystore import Registry
 from wgcluster.nginx import NginxError
@@ -31,6 +31,9 @@ from wgcluster.prove import prove
 from wgcluster.rows import cluster_name
 from wgcluster.secret import Secret
 from wgcluster.sessions import Touched, dialled
+
+if TYPE_CHECKING:
+    from wgcluster.checks import Check
 
 
 @dataclass
