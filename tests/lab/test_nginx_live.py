@@ -153,6 +153,22 @@ def test_nginx_refuses_the_new_text(site: Web) -> None:
     site.root.run("nginx -t", check=True)
 
 
+def test_nginx_cannot_take_up_what_it_has_found_good(site: Web) -> None:
+    site.root.write(OTHER, "server { listen 8099; return 204; }")
+    # nginx -t passes over a port that is taken, the reload does not (ngx_open_listening_sockets)
+    taken = "systemd-run -q --unit taken systemd-socket-activate -l 0.0.0.0:8099 /bin/true"
+    site.root.run(f"{ENABLE_OTHER} && {taken} && sleep 1 && nginx -t", check=True)
+    try:
+        output = site.refused(GITLAB)
+        assert "nginx was told to read its files 15 s ago and goes on with the old ones" in output, output
+        assert "the old files are back, and it was told to read them" in output
+        assert site.outside() == "200"
+    finally:
+        site.root.run("systemctl stop taken", check=True)
+    site.deploy(GITLAB)
+    assert site.outside() == "403"
+
+
 def test_someone_changes_the_file_meanwhile(site: Web) -> None:
     change = f"echo '# by hand' >> {FILE}"
     # after the look at the hosts, before the operation that writes
