@@ -11,7 +11,7 @@ import pytest
 
 from tests.nginx.cases import ACME, LIST, PASS, Case, asked
 from tests.nginx.real import LUA, NGINX, opinion
-from tests.nginx.worlds import FORGED, PASSWORD
+from tests.nginx.worlds import FRIEND, PASSWORD, forged
 from wgcluster.nginx import NginxSyntaxError, parse
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
@@ -19,6 +19,40 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 CASES = [
     Case("list alone", f"location / {{ {LIST} {PASS} }}", "/", 403, "guarded"),
     Case("return", f'location / {{ {LIST} return 200 "SECRET"; }}', "/", 200, "leaks", reason="return 200"),
+    Case(
+        "a newline slips past the end of a line",
+        f"location / {{ {LIST} rewrite ^(.*)$ /in$1 last; return 200 SECRET; }} location /in {{ {LIST} }}",
+        "/a%0ab",
+        200,
+        "leaks",
+        reason="return 200",
+    ),
+    Case(
+        "a newline slips past a redirect at an open place",
+        f"location / {{ {LIST} {PASS} }} location /go {{ rewrite ^/(.*)$ https://x/$1 permanent; {PASS} }}",
+        "/go/%0ax",
+        200,
+        "leaks",
+        location="/go",
+        reason="no list is in effect",
+    ),
+    Case(
+        "a rewrite without a flag does not end the phase",
+        f"location / {{ {LIST} rewrite ^ /in; return 200 SECRET; }} location /in {{ {LIST} {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="return 200",
+    ),
+    Case(
+        "a break takes a rewrite back",
+        f"location / {{ {LIST} }} location /go {{ rewrite ^ /in; break; {PASS} }} location /in {{ {LIST} }}",
+        "/go",
+        200,
+        "leaks",
+        location="/go",
+        reason="no list is in effect",
+    ),
     Case("rewrite", f"location / {{ {LIST} rewrite ^ /x permanent; }}", "/", 301, "leaks", reason="rewrite"),
     Case(
         "if",
@@ -30,11 +64,11 @@ CASES = [
     ),
     Case("server return", f'{LIST} return 200 "SECRET"; location / {{ {PASS} }}', "/", 200, "leaks"),
     Case(
-        "redirect to https under a condition",
+        "redirect to https under a condition that always holds",
         f"location / {{ {LIST} if ($scheme = http) {{ return 301 https://$host/; }} {PASS} }}",
         "/",
         301,
-        "guarded",
+        "closed",
     ),
     Case(
         "regex beside",
@@ -104,7 +138,7 @@ CASES = [
         200,
         "leaks",
         reason="set_real_ip_from",
-        headers=FORGED,
+        headers=forged(FRIEND),
     ),
     Case(
         "a list that lets in another stranger, and the page of its 403",  # found by the fuzzed run
@@ -116,7 +150,9 @@ CASES = [
         "(no location)",
         "its 403 is answered by /l0/page",
     ),
-    Case("forged, not believed", f"location / {{ {LIST} {PASS} }}", "/", 403, "guarded", headers=FORGED),
+    Case(
+        "forged, not believed", f"location / {{ {LIST} {PASS} }}", "/", 403, "guarded", headers=forged(FRIEND)
+    ),
     Case(
         "return to a named location",
         f"error_page 418 @x; location / {{ {LIST} return 418; }}"
@@ -487,7 +523,7 @@ CASES = [
         "/",
         403,
         "guarded",
-        headers=FORGED,
+        headers=forged(FRIEND),
     ),
     Case(
         "a code that the server returns under a condition, answered by the service",

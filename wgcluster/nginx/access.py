@@ -176,14 +176,19 @@ def admits(rules: Sequence[Directive], client: Client) -> bool:
 
 
 def common_client(
-    lists: Sequence[Sequence[Directive]], barred: Sequence[Network], families: Families
+    lists: Sequence[Sequence[Directive]],
+    barred: Sequence[Network],
+    families: Families,
+    *,
+    denied_by: Sequence[Sequence[Directive]] = (),
+    within: Network | None = None,
 ) -> Client | None:
-    """A client in none of ``barred`` that all ``lists`` let in; None: there is none."""
-    words = [rule.args[0] for rules in lists for rule in rules if rule.args]
+    """A client in none of ``barred`` that all ``lists`` let in and none of ``denied_by``; or None."""
+    words = [rule.args[0] for rules in (*lists, *denied_by) for rule in rules if rule.args]
     networks = [*barred, *(n for word in words if (n := _network(word)) is not None)]
     # Between the ends of two networks all are treated alike, so one of each stretch will do.
     clients: list[Client] = [IPv4Address(0), *([IPv6Address(0)] if families.v6 else [])]
-    for network in networks:
+    for network in (*networks, *([within] if within else [])):
         if families.v6 or network.version == 4:
             clients.append(network[0])
             if int(network[-1]) + 1 < 1 << network.max_prefixlen:
@@ -192,7 +197,9 @@ def common_client(
         clients.append("unix:")
     for client in clients:
         out = client == "unix:" or not any(client in network for network in barred)
-        if out and all(admits(rules, client) for rules in lists):
+        if within is not None and (client == "unix:" or client not in within):
+            continue
+        if out and all(admits(r, client) for r in lists) and not any(admits(r, client) for r in denied_by):
             return client
     return None
 
@@ -224,17 +231,22 @@ def _within(network: Network, allowed: Sequence[Network]) -> bool:
     return any(network.subnet_of(n) for n in collapse_addresses(n for n in allowed if n.version == 6))
 
 
-def forgeable(trusted: Sequence[Directive], allowed: Sequence[Network]) -> Directive | None:
-    """The first ``set_real_ip_from`` whose clients may name any address though they may not pass themselves.
+def may_forge(
+    trusted: Directive,
+    allowed: Sequence[Network],
+    lists: Sequence[Sequence[Directive]],
+    denied_by: Sequence[Sequence[Directive]],
+) -> bool:
+    """May a client that may not pass itself name any address as its own, by this ``set_real_ip_from``?
 
     A client at a trusted address writes its own address (ngx_http_realip_module): so each such address has
-    to be one that is let in anyway.
+    to be one that is let in anyway. ``lists`` let it in before that, and ``denied_by`` did not.
     """
-    for directive in trusted:
-        word = directive.args[0] if directive.args else ""
-        if word == "unix:":
-            continue
-        network = _network(word)
-        if network is None or not _within(network, allowed):
-            return directive
-    return None
+    word = trusted.args[0] if trusted.args else ""
+    if word == "unix:":
+        return False
+    network = _network(word)
+    if network is None:
+        return True
+    both = Families(v4=True, v6=True)
+    return common_client(lists, allowed, both, denied_by=denied_by, within=network) is not None

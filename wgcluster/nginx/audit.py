@@ -111,7 +111,9 @@ def judge_all(
     blocks = server_blocks(tree)
     guarded = sites_of_servers(tree, sites)
     behind = Behind.of(tree, (address for site in sites for address in site.addresses))
-    judges = {s: ServerJudge(s, level, guarded[s]) for s, level in blocks if s in guarded}
+    judges = {
+        s: ServerJudge(s, level, guarded[s], known=behind.known_of(s)) for s, level in blocks if s in guarded
+    }
     verdicts = {server: judge.verdicts() for server, judge in judges.items()}
     own = SelfProxies(
         (Guarded(judge, [p for p, v in verdicts[s] if _is_hidden(p, v)]) for s, judge in judges.items()),
@@ -135,7 +137,7 @@ def judge_all(
     allowed = tuple({n: None for site in sites for n in site.allow})
     for server, level in blocks:
         if server not in guarded:
-            leaks = bypasses.of_other(ServerJudge(server, level, (), allowed))
+            leaks = bypasses.of_other(ServerJudge(server, level, (), allowed, behind.known_of(server)))
             judged += (_judged(server, place, verdict) for place, verdict in leaks)
     for stream in open_streams(tree, allowed, behind):
         if (leak := bypasses.of_stream(stream)) is not None:

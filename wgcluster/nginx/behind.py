@@ -13,6 +13,7 @@ from ..prefixes import Network
 from .access import Families, Level, opening
 from .find import listens_of, names_of, servers
 from .places import Place
+from .rewrite import NOTHING, Known
 from .routing import Address, Endpoint, Socket, sockets, unix_sockets
 from .tree import Directive
 
@@ -61,6 +62,20 @@ class Behind:
         """Does ``server`` answer for the host name ``host`` on any of its sockets?"""
         mine = self.sockets_of.get(server)
         return mine is None or any(socket.chosen(host) is server for socket in mine)
+
+    def known_of(self, server: Directive) -> Known:
+        """What all requests to ``server`` have in common: their scheme, if its sockets are of one kind."""
+        mine = self.sockets_of.get(server, ())
+        listens = [d for d in server.body if d.name == "listen"]
+        kinds = {socket.tls for socket in mine}
+        if len(kinds) != 1 or len(mine) < len(listens) or any("quic" in d.args for d in listens):
+            return NOTHING
+        values = (
+            {("$scheme", "https"), ("$https", "on")}
+            if kinds == {True}
+            else {("$scheme", "http"), ("$https", "")}
+        )
+        return Known(frozenset(values))
 
     def one_spelling(self, address: str) -> str:
         """``address`` in the same letters however the host names itself."""

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from .judge import ServerJudge
 from .pcre import pattern
 from .places import PASSES, Place, resolve
-from .rewrite import EVERYTHING, escapes, handed_on, moved, named_children, page_for, rewrites
+from .rewrite import handed_on, named_children, page_for, rewrites
 from .tree import Directive
 
 Expected = Literal["denied", "closed", "served"]
@@ -87,7 +87,7 @@ def _finished(judge: ServerJudge, place: Place, kind: str, codes: frozenset[int]
             if found and (found[0].startswith("http") or found[1].args[-2].startswith("=")):
                 return Unknown(f"what answers its {code} is for an error_page to say")
             page = judge.target(found[0]) if found else None
-            if page is not None and moved(page.directive.body) is not None:
+            if page is not None and any(end.how == "moved" for end in page.ends(judge.known)):
                 return Unknown(f"its {code} is answered by {page.name}, which sends it on")
             if page is not None:  # which may be behind the list, or its file not there
                 right |= _codes(page.directive.body) | {403, 404}
@@ -125,7 +125,7 @@ def _moved(body: Sequence[Directive], uri: str, *, in_server: bool) -> str | Unk
     for child in body:
         if child.name in ("break", "return"):
             break
-        may_end = may_end or (child.name == "if" and escapes(child, in_server=in_server))
+        may_end = may_end or (child.name == "if" and _may_end(child, in_server=in_server))
         if child.name == "if":
             inner = [d for d in child.body if rewrites(d) in ("last", "break")]
             if any((p := pattern(d.args[0])) is None or p.search(changed) for d in inner):
@@ -136,7 +136,7 @@ def _moved(body: Sequence[Directive], uri: str, *, in_server: bool) -> str | Unk
             if regex is None:
                 return Unknown(f"only nginx can read the regex of rewrite {child.args[0]}")
             match = regex.search(changed)
-            if match is None and child.args[0] not in EVERYTHING:
+            if match is None:
                 continue
             target = _replaced(child.args[1], match, changed)
             if target is None:
@@ -151,6 +151,17 @@ def _moved(body: Sequence[Directive], uri: str, *, in_server: bool) -> str | Unk
         elif how == "answer" and (regex := pattern(child.args[0])) is not None and regex.search(changed):
             break
     return changed if again else None
+
+
+def _may_end(directive: Directive, *, in_server: bool) -> bool:
+    """May an ``if`` end the rewriting, so that what stands behind it is not asked?
+
+    In a server ``last`` does as ``break``; in a location it leads to another one.
+    """
+    flags = ("break", "last") if in_server else ("break",)
+    return any(
+        d.args[2:] in [(f,) for f in flags] if rewrites(d) else d.name == "break" for d in directive.body
+    )
 
 
 def _replaced(text: str, match: re.Match[str] | None, uri: str) -> str | None:

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ..plan import GuardedSite
 from ..prefixes import Network
-from .access import Families, Level, common_client, forgeable, opening
+from .access import Families, Level, common_client, may_forge, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, places_of, resolve
-from .rewrite import always_returns, handed_on, has_list, may_move, moved, page_for, rewrites
+from .rewrite import NOTHING, Known, ends, handed_on, has_list, page_for
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict
+
+# An address that is written down may be of either family, whatever the server listens on.
+_WRITTEN = Families(v4=True, v6=True)
+
+
+class Taint(NamedTuple):
+    """A ``set_real_ip_from`` that a request may have come by before, and the list that kept it out there."""
+
+    directive: Directive
+    denied_by: tuple[Directive, ...] | None
 
 
 class Gate:
     """One server block as clients meet it that are in none of the sites' ``allow``."""
 
     def __init__(
-        self, server: Directive, http: Level, sites: Sequence[GuardedSite], allowed: Sequence[Network] = ()
+        self,
+        server: Directive,
+        http: Level,
+        sites: Sequence[GuardedSite],
+        allowed: Sequence[Network] = (),
+        known: Known = NOTHING,
     ) -> None:
         self.server = server
+        self.http = http
+        self.known = known  # of each request to it
         self.sites = sites
         self.allowed = tuple(allowed) or tuple(n for site in sites for n in site.allow)
         self.families = Families.of(listens_of(server))
         self.level = http.enter(server.body)
         self.outer = places_of(server, http)
         self.places = [p for top in self.outer for p in top.walk()]
-        self.server_move = moved(server.body, in_server=True)
-        # set_real_ip_from of the places that a request may have come through before
-        self.tainted: dict[Place, frozenset[Directive]] = {}
+        onward = ends(server.body, known=known, in_server=True)
+        only = onward[0] if len(onward) == 1 else None
+        self.server_move = only.target if only is not None and only.how == "moved" else None
+        # Of the places that a request may have come through before.
+        self.tainted: dict[Place, frozenset[Taint]] = {}
 
     def is_public(self, place: Place) -> bool:
         """Declared public by the operator, or inside such a location and without a list of its own."""
@@ -50,13 +70,13 @@ class Gate:
         seen: list[Place] = []
         while self.is_public(place) and place not in seen:
             seen.append(place)
-            body = place.directive.body
-            onward = moved(body)
-            if onward is None:
+            onward = place.ends(self.known)
+            moves = [end for end in onward if end.how == "moved"]
+            if not moves or len(onward) > 1:
                 opened = self.let_in(place, place.level, NO_TRAIL) is not None
-                sent_on = handed_on(body) is not None or any(may_move(body))
+                sent_on = handed_on(place.directive.body) is not None or bool(moves)
                 return opened and not sent_on and not self._answers_by_page(place)
-            there = self.target(onward, rewritten=True)
+            there = self.target(moves[0].target, rewritten=True)
             if there is None:
                 return False
             place = there
@@ -64,10 +84,7 @@ class Gate:
 
     def _answers_by_page(self, place: Place) -> bool:
         """Does an error_page answer what a ``return`` or a redirect there says?"""
-        directives = [d for body in place.bodies() for d in body]
-        codes = {d.args[0] for d in directives if d.name == "return" and d.args}
-        if any(rewrites(d) == "answer" for d in directives):
-            codes |= {"301", "302"}
+        codes = {end.code for end in place.ends(self.known)} - {""}
         return any(page_for(place.level.error_pages, code) is not None for code in codes)
 
     def allowed_at(self, place: Place) -> Sequence[Network]:
@@ -100,9 +117,7 @@ class Gate:
         ):
             reason = f"access_by_lua_no_postpone: {lua[0].name} runs before the list and may answer"
             return Verdict("leaks", reason, "switch access_by_lua_no_postpone off", level.lua_first)
-        # Where nobody at all may pass a forged address is no use.
-        useful = opening(level.rules, (), self.families) is not None
-        if useful and (realip := self._forgeable(level, seen, allowed)) is not None:
+        if (realip := self._forgeable(level, seen, allowed)) is not None:
             word = realip.args[0] if realip.args else ""
             reason = f"set_real_ip_from {word}: clients there may name any address as theirs"
             remedy = f'if only your proxy is at {word}, add {word} to "allow"; else name just its address'
@@ -112,32 +127,57 @@ class Gate:
         return None
 
     def _forgeable(self, level: Level, seen: Trail, allowed: Sequence[Network]) -> Directive | None:
-        """Whose word a client may forge on its way here."""
-        trusted = self._trusted(seen)
-        later = forgeable([d for d in trusted if d not in self.level.trusted], allowed)
-        if later is not None or not self._fits(level, seen, ()):
-            return later  # lists before saw the client's own address, unless the server had it replaced
-        return forgeable(trusted, allowed)
+        """Whose word a client can give that may not pass, for an address that is let in here."""
+        for at, taint in self._trusted(level, seen):
+            before = [asked for asked in seen.lists if asked.at < at]
+            since = [asked for asked in seen.lists if asked.at >= at]
+            denied = [taint.denied_by] if taint.denied_by is not None else []
+            forged = common_client(
+                [level.rules, *(asked.rules for asked in since if asked.let_in)],
+                (),
+                _WRITTEN,
+                denied_by=[*denied, *(asked.rules for asked in since if not asked.let_in)],
+            )
+            if forged is not None and may_forge(
+                taint.directive,
+                allowed,
+                [asked.rules for asked in before if asked.let_in],
+                [asked.rules for asked in before if not asked.let_in],
+            ):
+                return taint.directive
+        return None
 
     def _fits(self, level: Level, seen: Trail, barred: Sequence[Network]) -> bool:
-        """Is there a client, none of ``barred``, that this list and those before it all let in?"""
-        lists = (*seen.passed, level.rules)
-        return not seen.passed or common_client(lists, barred, self.families) is not None
+        """Is there a client, none of ``barred``, that this list and those before it all treat so?"""
+        if not seen.lists:
+            return True
+        lists = (*(asked.rules for asked in seen.lists if asked.let_in), level.rules)
+        denied = [asked.rules for asked in seen.lists if not asked.let_in]
+        return common_client(lists, barred, self.families, denied_by=denied) is not None
 
-    def _trusted(self, seen: Trail) -> list[Directive]:
-        """Whom the places that the request went through believe: an address once replaced stays replaced."""
-        trusted = list(self.level.trusted)  # asked at the very start, with the server's own
+    def _trusted(self, level: Level, seen: Trail) -> Iterator[tuple[int, Taint]]:
+        """Whom the places that the request went through believe, by where they stand on its way.
+
+        An address once replaced stays replaced; the server's own are asked at the very start.
+        """
+        yield from ((-1, Taint(directive, None)) for directive in self.level.trusted)
         for place in seen.places[:1]:
-            trusted += sorted(self.tainted.get(place, ()), key=lambda d: d.start)
-        for place in seen.places:
-            trusted += place.level.trusted if place is seen.places[-1] else self.believed(place)
-        return trusted
+            for taint in sorted(self.tainted.get(place, ()), key=lambda t: t.directive.start):
+                yield -1, taint
+        for at, place in enumerate(seen.places):
+            last = at == len(seen.places) - 1
+            for directive in level.trusted if last else self.believed(place):
+                # What the server has asked already is asked again only for another header.
+                if (
+                    directive not in self.level.trusted
+                    or place.level.real_ip_header != self.level.real_ip_header
+                ):
+                    yield at, Taint(directive, None)
 
     def believed(self, place: Place) -> Sequence[Directive]:
         """realip works just before access: not where the rewrite phase sends every request on."""
-        if place.key and (moved(place.directive.body) is not None or always_returns(place.directive.body)):
-            return ()
-        return place.level.trusted
+        stays = any(end.how == "stays" for end in place.ends(self.known))
+        return place.level.trusted if stays else ()
 
     def _open(self, place: Place, opened: Directive | str) -> Verdict:
         own = has_list(place.directive.body)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Literal
 
 from ..plan import GuardedSite
-from ..prefixes import Network
 from .access import Level
+from .gate import Taint
 from .phases import Phases
 from .places import Place, climbs, sends_on
-from .rewrite import named_children, rewrites
+from .rewrite import ends, named_children, rewrites
 from .subrequest import past_the_list
 from .tree import Directive
-from .verdict import NO_TRAIL, Verdict
+from .verdict import NO_TRAIL, Trail, Verdict, worst
 
 _ASIDE = frozenset({"error_page", "auth_request", "mirror"})
 # Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.
@@ -40,12 +41,7 @@ def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "ser
 class ServerJudge(Phases):
     """The verdicts on one server block, for clients that are in none of the sites' ``allow``."""
 
-    def __init__(
-        self, server: Directive, http: Level, sites: Sequence[GuardedSite], allowed: Sequence[Network] = ()
-    ) -> None:
-        super().__init__(server, http, sites, allowed)
-        self._chosen: dict[Place, Place] = {}  # reached because the service behind the other place says so
-        self._reached = self._find_reached()
+    _chosen: dict[Place, Place]  # reached because the service behind the other place says so
 
     def verdicts(self) -> list[tuple[Place, Verdict]]:
         """Each place with its verdict, in the order of the text."""
@@ -55,20 +51,29 @@ class ServerJudge(Phases):
         """What a denied client gets at ``place``, by any way that leads there."""
         if self.server_answer is not None:
             return self.server_answer
-        if self.server_move is not None and not place.named:
-            verdict = self.follow(self.server_move, NO_TRAIL, f"the server rewrites to {self.server_move}")
-            return self._public(place, verdict) if self.is_public(place) else verdict
-        if not place.named and (leak := self.sent_elsewhere(self.server.body, place, NO_TRAIL)) is not None:
-            return leak
-        if place.named and place not in self._reached:
+        if place.named:
+            return self._verdict_at(place, NO_TRAIL)
+        found = []
+        for end, verdict in self.at_server(place):
+            if verdict is None:
+                verdict = self._verdict_at(place, NO_TRAIL._replace(known=end.known))
+            elif end.how == "moved" and self.is_public(place):
+                verdict = self._public(place, verdict)
+            found.append(verdict)
+        return worst(found)
+
+    def _verdict_at(self, place: Place, seen: Trail) -> Verdict:
+        """Of what the server's own rewrites leave alone."""
+        reached = self._reached
+        if place.named and place not in reached:
             return Verdict("guarded", "a named location that is only reached behind a list")
-        if place.internal and (refused := self.refused(place, NO_TRAIL, "404")).kind == "leaks":
+        if place.internal and (refused := self.refused(place.level, seen, "404")).kind == "leaks":
             return refused
-        if place.internal and self._reached.get(place, "page") == "page" and not place.passes():
+        if place.internal and reached.get(place, "page") == "page" and not place.passes():
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
-        if place.internal and place not in self._reached:
+        if place.internal and place not in reached:
             return Verdict("guarded", "internal: no request from outside ends here")
-        verdict = self.meets(place, NO_TRAIL)
+        verdict = self.meets(place, seen)
         if verdict.kind == "leaks" and (by := self._chosen.get(place)) is not None:
             verdict = verdict._replace(
                 reason=f"what answers at {by.name} may send on to it: {verdict.reason}"
@@ -95,8 +100,10 @@ class ServerJudge(Phases):
 
     # Which named and internal locations strangers can come to ---------------------------------------
 
-    def _find_reached(self) -> dict[Place, str]:
+    @cached_property
+    def _reached(self) -> dict[Place, str]:
         """Those that a denied client's request can be sent on to: "page" by an error_page, else "moved"."""
+        self._chosen = {}
         reached: dict[Place, str] = {}
         if any(rewrites(d) in ("last", "break") for d in _with_ifs(self.server.body)):
             # A rewrite in the server makes a request an internal one.
@@ -111,17 +118,24 @@ class ServerJudge(Phases):
             place = work.pop()
             if place.internal and place not in reached and not place.level.error_pages:
                 continue
-            taint = self.tainted.get(place, frozenset()) | frozenset(self.believed(place))
-            for target, how in self._ways_on(place):
-                there = self.target(target, rewritten=how == "rewritten")
-                if there is None or there is place:
-                    continue
-                before = (self.tainted.get(there, frozenset()), reached.get(there))
-                self.tainted[there] = before[0] | (frozenset() if how == "server" else taint)
-                if (there.named or there.internal) and before[1] != "moved":
-                    reached[there] = "page" if how == "page" else "moved"
-                if before != (self.tainted[there], reached.get(there)):  # it only ever grows
-                    work.append(there)
+            come_by = self.tainted.get(place, frozenset())
+            here = not place.internal or place in reached  # else it only ever says 404, before realip
+            own = (
+                frozenset(Taint(d, self._keeps_out(place)) for d in self.believed(place))
+                if here
+                else frozenset()
+            )
+            for target, how in self._ways_on(place, rewrites=here):
+                for there in self._may_be(target, rewritten=how == "rewritten"):
+                    if there is place:
+                        continue
+                    before = (self.tainted.get(there, frozenset()), reached.get(there))
+                    taint = come_by if how in ("rewritten", "server") else come_by | own
+                    self.tainted[there] = before[0] | taint
+                    if (there.named or there.internal) and before[1] != "moved":
+                        reached[there] = "page" if how == "page" else "moved"
+                    if before != (self.tainted[there], reached.get(there)):  # it only ever grows
+                        work.append(there)
         self._choose(reached)
         return reached
 
@@ -130,7 +144,8 @@ class ServerJudge(Phases):
 
         Not what is there for something else: pages of errors, and what auth_request and mirror ask.
         """
-        by = next((p for p in self.places if self.is_public(p) and sends_on(p) and self.is_open(p)), None)
+        doors = (p for p in self.places if self.is_public(p) and sends_on(p) and self.is_open(p))
+        by = next((p for p in doors if any(end.how == "stays" for end in p.ends(self.known))), None)
         if by is None:
             return
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
@@ -141,15 +156,34 @@ class ServerJudge(Phases):
             if closed and place not in reached and not aside:
                 reached[place], self._chosen[place] = "moved", by
 
-    def _ways_on(self, place: Place) -> Iterable[tuple[str, str]]:
+    def _keeps_out(self, place: Place) -> tuple[Directive, ...] | None:
+        """The list that kept everyone out that an error_page sends on from there; None: it may be others."""
+        level = place.level
+        plain = all(checker.name == "auth_basic" for checker in level.auth)
+        bodies = list(place.bodies())
+        only = plain and not level.intercepts and not level.limits and len(bodies) == 1 and place.passes()
+        listed = {code for page in level.error_pages for code in page.args[:-1]}
+        return level.rules if only and listed <= {"403", "418"} else None
+
+    def _may_be(self, target: str, *, rewritten: bool) -> list[Place]:
+        """The place that ``target`` leads to; where a variable names it, all hidden ones that it may name."""
+        there = self.target(target, rewritten=rewritten)
+        found = [] if there is None else [there]
+        lead, variable, _ = target.partition("?")[0].partition("$")
+        if not variable or target.startswith("@"):
+            return found
+        leads = [(place, place.paths().lead) for place in self.places if place.internal and not place.named]
+        return found + [p for p, own in leads if own.startswith(lead) or lead.startswith(own)]
+
+    def _ways_on(self, place: Place, *, rewrites: bool) -> Iterable[tuple[str, str]]:
         entered = self.let_in(place, place.level, NO_TRAIL) is not None
         opened = entered or self.meets(place, NO_TRAIL).kind == "leaks"
-        from_outside = not place.internal
         # What a server behind answers has no error_page unless nginx is told so.
         intercepts = any(d.args == ("on",) for d in place.level.intercepts)
         tries = bool(named_children(place.directive.body, "try_files"))
         own_pages = intercepts or tries or not place.passes()
-        codes = _OWN | _returned_codes(d for body in place.bodies() for d in body)
+        onward = place.ends(self.known)
+        codes = _OWN | {end.code for end in onward}
         bodies = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
         for page in {d for pages in bodies for d in pages}:
             *listed, target = page.args or ("",)
@@ -158,11 +192,13 @@ class ServerJudge(Phases):
                 early = early | {status for d in place.level.limit_statuses for status in d.args}
             if set(listed) & early or (opened and (own_pages or set(listed) & _GATEWAY)):
                 yield target, "page" if target.startswith("/") and "$" not in target else "moved"
+        if rewrites:
+            yield from ((end.target, "rewritten") for end in onward if end.how == "moved")
+            at_server = ends(self.server.body, place.paths(), self.known, in_server=True)
+            yield from ((end.target, "server") for end in at_server if end.how == "moved")
         for body in (*place.bodies(), self.server.body):
             for child in body:
-                if from_outside and child.name == "rewrite" and rewrites(child) == "last":
-                    yield child.args[1], "rewritten" if body is not self.server.body else "server"
-                elif opened and child.name == "try_files" and child.args:
+                if opened and child.name == "try_files" and child.args:
                     yield child.args[-1], "moved"
 
 

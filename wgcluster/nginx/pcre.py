@@ -18,6 +18,7 @@ _GROUP_KIND = re.compile(r"\?(?:<?[=!]|[a-zA-Z-]*\)|P?<\w+>|'\w+'|[a-zA-Z-]*:|[>
 _ONE_OF = re.compile(r"\^?\]?(?:\[:\w+:\]|\\.|[^\]\\])*")
 _COUNT = re.compile(r"(?:([*+?])|\{(\d+)(?:,\d*)?\})[?+]?")
 _MAX_REPEAT = 64
+_START = re.compile(r"\^((?:[\w/-]|\\[./-])*)(.*)", re.DOTALL)
 
 
 @lru_cache(maxsize=4096)
@@ -37,6 +38,20 @@ def hits(text: str, subject: str, *, caseless: bool = False) -> bool:
     """Does the regex ``text`` match in ``subject``? False where only PCRE can read it."""
     compiled = pattern(text, caseless=caseless)
     return compiled is not None and compiled.search(subject) is not None
+
+
+def beginning(text: str) -> tuple[str, str] | None:
+    """What everything that the regex ``text`` matches begins with, and what is left of the regex behind it.
+
+    None where it is not tied to the beginning by a plain "^".
+    """
+    start = _START.fullmatch(text)
+    if start is None or "|" in text:
+        return None
+    literal, rest = start[1].replace("\\", ""), start[2]
+    if rest[:1] in ("*", "?", "{"):  # the letter before it may be missing
+        literal, rest = literal[:-1], f".{rest}"
+    return literal, rest
 
 
 def samples(text: str) -> list[str]:

@@ -8,80 +8,103 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
-from ..plan import GuardedSite
-from ..prefixes import Network
-from .access import Level, runs_lua_early
+from .access import Level
 from .gate import Gate
-from .places import Place, is_page, may_match
+from .places import Place, is_page
 from .rewrite import (
-    EVERYTHING,
     REDIRECTS,
-    escapes,
+    End,
+    Paths,
+    ends,
     handed_on,
     has_list,
-    may_move,
-    moved,
     named_children,
     page_for,
-    rewrites,
 )
 from .tree import Directive
-from .verdict import NO_TRAIL, Trail, Verdict, redirected
+from .verdict import NO_TRAIL, Trail, Verdict, redirected, worst
+
+_MAX_TURNS = 10  # nginx gives up on a request that is sent on as often, with 500
+_CIRCLE = Verdict("guarded", "goes round in a circle until nginx ends it with 500")
 
 
 class Phases(Gate):
     """One server block, and what becomes of a denied client's request at each of its places."""
 
-    def __init__(
-        self, server: Directive, http: Level, sites: Sequence[GuardedSite], allowed: Sequence[Network] = ()
-    ) -> None:
-        super().__init__(server, http, sites, allowed)
-        self.server_answer = self._answer(server.body, self.level, has_list(server.body), NO_TRAIL)
-        if self.server_answer is None and http.lua_rewrite is not None:  # what is inherited runs as well
-            self.server_answer = _lua(http.lua_rewrite)
+    @cached_property
+    def server_answer(self) -> Verdict | None:
+        """What the server says itself whatever is asked for; None: some requests come to its locations."""
+        onward = ends(self.server.body, known=self.known, in_server=True)
+        if not any(end.how in ("moved", "stays") for end in onward):
+            return worst(self._answered(end, self.server.body, self.level, NO_TRAIL) for end in onward)
+        lua = self.http.lua_rewrite  # what is inherited runs as well
+        return None if lua is None else _lua(lua)
 
     def meets(self, place: Place, seen: Trail) -> Verdict:
         """A denied client's request is processed at ``place``; ``seen``: where it came from."""
         if place in seen.places:
-            return Verdict("guarded", "goes round in a circle until nginx ends it with 500")
+            return _CIRCLE
         seen = seen._replace(places=(*seen.places, place))
-        if place.key is not None:
-            body = place.directive.body
-            if not seen.got and (leak := self._other_methods(place, seen)) is not None:
-                return leak
-            if (leak := self.sent_elsewhere(body, place, seen)) is not None:
-                return leak
-            own = has_list(body)
-            answer = self._answer(body, place.level, own, seen)
-            if answer is not None:
-                return answer
-            if (target := moved(body)) is not None:
-                return self.follow(target, seen, f"rewritten to {target}", rewritten=True)
-        elif not self._serves(place):
-            return self._nothing(place, seen)
-        return self._asked(place, seen)
+        if place.key is None:
+            return (
+                self._asked(place, place.level, seen) if self._serves(place) else self._nothing(place, seen)
+            )
+        if not seen.got and (leak := self._other_methods(place, seen)) is not None:
+            return leak
+        return worst(self._met(place, seen))
 
-    def sent_elsewhere(self, body: Sequence[Directive], place: Place, seen: Trail) -> Verdict | None:
-        """The leak through a rewrite of ``body`` that moves some of the requests for ``place``."""
-        for rewrite in may_move(body, in_server=not seen.places):
-            target = rewrite.args[1]
-            there = self.target(target, rewritten=bool(seen.places))
-            if there is None or self.is_open(there) or not may_match(rewrite.args[0], place):
-                continue
-            verdict = self.follow(target, seen, f"may be rewritten to {target}", rewritten=bool(seen.places))
-            if verdict.kind == "leaks":
-                return verdict
-        return None
+    def _met(self, place: Place, seen: Trail) -> Iterator[Verdict]:
+        """What becomes of the request by each way out of the rewrite phase."""
+        body = place.directive.body
+        onward = place.ends(seen.known)
+        for end in onward:
+            level = place.level.enter(end.inside.body) if end.inside else place.level
+            after = seen._replace(known=end.known)
+            if end.how == "stays":
+                yield self._asked(place, level, after, end.inside)
+            elif end.how == "moved":
+                verdict = self._moved(end, after, sole=len(onward) == 1)
+                if verdict is not None:
+                    yield verdict
+            else:
+                yield self._answered(end, body, level, after)
+
+    def _moved(self, end: End, seen: Trail, *, sole: bool) -> Verdict | None:
+        """Where a rewrite leads; None: to what is public, or what a client can ask for itself."""
+        there = self.target(end.target, rewritten=True)
+        if not sole and (_names_any(end.target) or there is None or self.is_open(there)):
+            return None
+        how = f"rewritten to {end.target}" if sole else f"may be rewritten to {end.target}"
+        return self.follow(end.target, seen, how, rewritten=True)
+
+    def at_server(self, place: Place) -> Iterator[tuple[End, Verdict | None]]:
+        """How requests for ``place`` leave the server's own rewrites; a verdict where not for a place."""
+        onward = ends(self.server.body, place.paths(), self.known, in_server=True)
+        for end in onward:
+            seen = NO_TRAIL._replace(known=end.known)
+            own = end.target.partition("?")[0] in ("$1", "$uri", "$document_uri")
+            if end.how == "stays" or own or (_names_any(end.target) and len(onward) > 1):
+                yield end, None  # it is still for a place that a client may ask for
+            elif end.how == "moved":
+                verdict = self._moved(end, seen, sole=len(onward) == 1)
+                if verdict is not None:
+                    yield end, verdict._replace(reason=f"the server: {verdict.reason}")
+            else:
+                yield end, self._answered(end, self.server.body, self.level, seen)
 
     def _nothing(self, place: Place, seen: Trail) -> Verdict:
         """No location matches and no root is set: 403 or 404, unless an error_page answers."""
-        codes = ["403"] if any(rule.name == "deny" for rule in place.level.rules) else []
+        rules = place.level.rules
+        if any(rule.name == "deny" for rule in rules):
+            refused = self.refused(place.level, seen.asked(rules, let_in=False))
+            if refused.kind == "leaks":
+                return refused
         if self.let_in(place, place.level, seen) is not None:  # some strangers pass
-            codes.append("404")
-        for code in codes:
-            if (refused := self.refused(place, seen, code)).kind == "leaks":
+            refused = self.refused(place.level, seen.asked(rules, let_in=True), "404")
+            if refused.kind == "leaks":
                 return refused
         return Verdict("closed", "nothing is served here: no location matches, no root is set")
 
@@ -94,88 +117,77 @@ class Phases(Gate):
         unset = place.key is None and place.level.root is None
         return unset and not rewritten and self.let_in(place, place.level, NO_TRAIL) is not None
 
-    def _asked(self, place: Place, seen: Trail) -> Verdict:
-        """The access phase at ``place``, and what follows where it lets the client in."""
-        leak = self.let_in(place, place.level, seen)
+    def _asked(self, place: Place, level: Level, seen: Trail, inside: Directive | None = None) -> Verdict:
+        """The access phase at ``place``, and what follows where it lets the client in.
+
+        ``inside``: the ``if`` whose settings are in effect; a try_files is none of them.
+        """
+        leak = self.let_in(place, level, seen)
         if leak is None:
-            return self.refused(place, seen)
+            return self._kept_out(level, seen)
         if (target := handed_on(place.directive.body)) is not None:
-            passed = seen
-            if place.level.any_will_do is None:
-                passed = seen._replace(passed=(*seen.passed, place.level.rules))
-            verdict = self.follow(target, passed, f"try_files goes on to {target}")
-            some_are_denied = any(rule.name == "deny" for rule in place.level.rules)
+            if inside is not None and level.root is None and not place.passes():
+                return self._nothing(place, seen)
+            if inside is not None:
+                return leak
+            passed = seen.asked(level.rules, let_in=True) if level.any_will_do is None else seen
+            verdict = self.follow(target, passed.on_to(target), f"try_files goes on to {target}")
+            some_are_denied = any(rule.name == "deny" for rule in level.rules)
             if verdict.kind == "leaks" or not some_are_denied:
                 return verdict
-            refused = self.refused(place, seen)
+            refused = self._kept_out(level, seen)
             return refused if refused.kind == "leaks" else verdict
         return leak
+
+    def _kept_out(self, level: Level, seen: Trail) -> Verdict:
+        """The list says 403; so may a limit, before it is asked."""
+        limited = any("403" in d.args for d in level.limit_statuses) and bool(level.limits)
+        return self.refused(level, seen if limited else seen.asked(level.rules, let_in=False))
 
     def _other_methods(self, place: Place, seen: Trail) -> Verdict | None:
         """The leak through ``limit_except``: its methods have a level of their own, without the rewrites."""
         for child in named_children(place.directive.body, "limit_except"):
-            leak = self.let_in(place, place.level.enter(child.body), seen)
+            level = place.level.enter(child.body)
+            leak = self.let_in(place, level, seen)
             if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
-                refusals = (self.refused(place, seen, code) for code in ("403", "404", "405"))
+                refusals = (self.refused(level, seen, code) for code in ("403", "404", "405"))
                 leak = next((verdict for verdict in refusals if verdict.kind == "leaks"), None)
                 if leak is not None:
                     return leak
             elif leak is not None:
                 reason = f"limit_except {' '.join(child.args)}: for other methods, {leak.reason}"
                 return Verdict("leaks", reason, "take allow, deny and satisfy out of limit_except", child)
-            elif (refused := self.refused(place, seen)).kind == "leaks":
+            elif (refused := self._kept_out(level, seen)).kind == "leaks":
                 return refused
         return None
 
-    def refused(self, place: Place, seen: Trail, code: str = "403") -> Verdict:
+    def refused(self, level: Level, seen: Trail, code: str = "403") -> Verdict:
         """nginx itself says 403 (or ``code``): who writes the answer?"""
-        if seen.paged:
-            return Verdict("guarded", "the list is asked first")
-        pages = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
-        for target, directive in [found for page in pages for found in [page_for(page, code)] if found]:
-            follow = self.follow(
-                target, seen.by_page(target, place.level), f"its {code} is answered by {target}"
-            )
-            if follow.kind != "leaks":
-                continue
+        found = None if seen.paged else page_for(level.error_pages, code)
+        if found is not None:
+            target, directive = found
+            follow = self.follow(target, seen.by_page(target, level), f"its {code} is answered by {target}")
             there = self.target(target)
-            if there is None or not (self.is_open(there) or is_page(there, target)):
-                return Verdict(
-                    "leaks", follow.reason, f"guard {target}, or take error_page {code} out", directive
-                )
+            shown = there is not None and (self.is_open(there) or is_page(there, target))
+            if follow.kind == "leaks" and not shown:
+                remedy = f"guard {target}, or take error_page {code} out"
+                return Verdict("leaks", follow.reason, remedy, directive)
         return Verdict("guarded", "the list is asked first")
 
     # Before the list ---------------------------------------------------------------------------------
 
-    def _answer(self, body: Sequence[Directive], level: Level, own_list: bool, seen: Trail) -> Verdict | None:
-        """What the rewrite phase answers by itself; None: it lets the request go on, always or mostly."""
-        escaped = False  # some requests may have gone on
-        for child in body:
-            if child.name == "return":
-                verdict = self._returned(child, level, own_list, seen)
-                return None if escaped and verdict is not None and verdict.kind != "leaks" else verdict
-            if child.name == "break" or (rewrites(child) == "break" and child.args[0] in EVERYTHING):
-                return None
-            escaped = escaped or escapes(child, in_server=body is self.server.body)
-            if child.name == "if":
-                inner = self._answer(child.body, level.enter(child.body), own_list, seen)
-                if inner is not None and inner.kind == "leaks":
-                    return inner
-            elif child.name == "rewrite" and rewrites(child) == "answer":
-                code = "301" if child.args[2:] == ("permanent",) else "302"
-                paged = self._paged(f"the {code} of rewrite {child.args[0]}", code, level, seen)
-                verdict = paged or redirected(child, child.args[1], own_list)
-                if verdict.kind == "leaks" or (child.args[0] in EVERYTHING and not escaped):
-                    return verdict
-                if child.args[0] in EVERYTHING:
-                    return None
-            elif runs_lua_early(child):
-                return _lua(child)
-            elif child.name == "rewrite" and rewrites(child) == "last" and child.args[0] in EVERYTHING:
-                return None
-        return None
+    def _answered(self, end: End, body: Sequence[Directive], level: Level, seen: Trail) -> Verdict:
+        """What the rewrite phase of ``body`` answers by itself."""
+        assert end.by is not None
+        own_list = has_list(body)
+        if end.how == "lua":
+            return _lua(end.by)
+        if end.how == "returned":
+            return self._returned(end.by, level, own_list, seen)
+        paged = self._paged(f"the {end.code} of rewrite {end.by.args[0]}", end.code, level, seen)
+        return paged or redirected(end.by, end.by.args[1], own_list)
 
-    def _returned(self, directive: Directive, level: Level, own_list: bool, seen: Trail) -> Verdict | None:
+    def _returned(self, directive: Directive, level: Level, own_list: bool, seen: Trail) -> Verdict:
         args = directive.args
         code, text = (args[0], args[1] if len(args) > 1 else None) if args else ("", None)
         if not code.isdigit():
@@ -203,15 +215,39 @@ class Phases(Gate):
         return self.follow(page[0], seen.by_page(page[0], level), f"{what} is answered by {page[0]}")
 
     def follow(self, target: str, seen: Trail, how: str, *, rewritten: bool = False) -> Verdict:
+        """The request goes on to ``target``; after a rewrite of a location the server's own are not run."""
         if target.startswith(("http://", "https://")):
             return Verdict("closed", f"{how}: a redirect")
-        if target.startswith("$") or (target.startswith("/$")):
+        if _names_any(target):
             return Verdict("leaks", f"{how}: a variable says where that is", "write the target out")
-        place = self.target(target, rewritten=rewritten)
-        if place is None:
-            return Verdict("closed", f"{how}: there is no such location")
-        met = self.meets(place, seen)
+        if seen.turns == _MAX_TURNS:
+            return _CIRCLE
+        seen = seen._replace(turns=seen.turns + 1)
+        met = worst(self._there(target, seen, rewritten=rewritten))
         return met._replace(reason=f"{how}: {met.reason}")
+
+    def _there(self, target: str, seen: Trail, *, rewritten: bool) -> Iterator[Verdict]:
+        path, variable, _ = target.partition("?")[0].partition("$")
+        whole = Paths(path, whole=not variable)
+        again = not rewritten and not target.startswith("@")
+        onward = ends(self.server.body if again else (), whole, seen.known, in_server=True)
+        for end in onward:
+            after = seen._replace(known=end.known)
+            if end.how == "stays" or _names_any(end.target):
+                place = self.target(target, rewritten=True)
+                nowhere = Verdict("closed", "there is no such location")
+                yield nowhere if place is None else self.meets(place, after)
+            elif end.how == "moved":
+                verdict = self._moved(end, after, sole=len(onward) == 1)
+                if verdict is not None:
+                    yield verdict
+            else:
+                yield self._answered(end, self.server.body, self.level, after)
+
+
+def _names_any(target: str) -> bool:
+    """Does a variable say from its beginning on where it leads?"""
+    return target.startswith(("$", "/$"))
 
 
 def _lua(directive: Directive) -> Verdict:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from .access import Level
 from .find import Key, location_key
-from .pcre import hits
-from .rewrite import handed_on
+from .pcre import beginning, hits
+from .rewrite import NOTHING, End, Known, Paths, ends, handed_on
 from .tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
-# What each match of a regex begins with: no letter that could be left out, and no branch beside it.
-_PLAIN_START = re.compile(r"\^([\w/-]*)(?![\w/-]*[*?{])(?!.*\|)")
 # Directives by which something else than a file or a server behind answers.
 _HANDLERS = frozenset({"return", "stub_status", "empty_gif", "echo", "echo_exec", "js_content", "perl"})
 
@@ -29,6 +26,7 @@ class Place:
     level: Level
     parent: Place | None = None
     children: list[Place] = field(default_factory=list)
+    beside: Sequence[Place] = ()  # those of its level, itself too
 
     @property
     def name(self) -> str:
@@ -43,6 +41,10 @@ class Place:
         """Declared so here or in a location around it: nested ones inherit it."""
         own = self.key is not None and any(c.name == "internal" for c in self.directive.body)
         return own or (self.parent is not None and self.parent.internal)
+
+    def ends(self, known: Known = NOTHING) -> tuple[End, ...]:
+        """How requests leave its rewrite phase. What no location matches has none of its own."""
+        return ends(self.directive.body, self.paths(), known) if self.key else (End("stays", None, known),)
 
     def walk(self) -> Iterator[Place]:
         yield self
@@ -62,6 +64,26 @@ class Place:
             if child.name in ("if", "limit_except"):
                 yield child.body
 
+    def paths(self) -> Paths:
+        """Those of the requests that come here, before anything here rewrites them."""
+        if self.named:
+            return Paths()
+        if self.key is not None and self.key.modifier == "=":
+            return Paths(self.key.pattern, whole=True)
+        lead = max(("/", *(place.lead() for place in self.outward())), key=len)
+        if self.key is not None and self.key.modifier not in ("", "^~"):
+            return Paths(lead)
+        others = [p.key for p in (*self.beside, *self.children) if p.key and p.key.modifier in ("", "^~")]
+        return Paths(lead, taken=tuple(key.pattern for key in others if len(key.pattern) > len(lead)))
+
+    def lead(self) -> str:
+        """What each path begins with that its location matches."""
+        modifier, pattern = self.key or ("", "/")
+        if modifier in ("", "^~", "="):
+            return pattern
+        start = beginning(pattern) if modifier == "~" else None
+        return start[0] if start else ""
+
     def passes(self) -> list[Directive]:
         """The directives that hand the request on to a server behind."""
         return [d for body in self.bodies() for d in body if d.name in PASSES]
@@ -73,14 +95,19 @@ def places_of(server: Directive, level: Level) -> list[Place]:
     outer = [_place(d, inside, None) for d in server.body if d.name == "location" and d.is_block]
     if not any(p.key in (("", "/"), ("^~", "/")) for p in outer):
         outer.append(Place(None, server, inside))
-    return outer
+    return _side_by_side(outer)
+
+
+def _side_by_side(level: list[Place]) -> list[Place]:
+    for place in level:
+        place.beside = level
+    return level
 
 
 def _place(directive: Directive, level: Level, parent: Place | None) -> Place:
     place = Place(location_key(directive.args), directive, level.enter(directive.body), parent)
-    place.children = [
-        _place(d, place.level, place) for d in directive.body if d.name == "location" and d.is_block
-    ]
+    inner = [_place(d, place.level, place) for d in directive.body if d.name == "location" and d.is_block]
+    place.children = _side_by_side(inner)
     return place
 
 
@@ -119,15 +146,6 @@ def _regex_hits(key: Key | None, uri: str) -> bool:
         and key.modifier in ("~", "~*")
         and hits(key.pattern, uri, caseless=key.modifier == "~*")
     )
-
-
-def may_match(regex: str, place: Place) -> bool:
-    """May the regex of a ``rewrite`` match a path that comes to ``place``? Told by how both begin."""
-    if place.key is None or place.key.modifier not in ("", "^~", "=") or not regex.startswith("^"):
-        return True
-    start = _PLAIN_START.match(regex)
-    lead = start[1] if start else ""
-    return lead.startswith(place.key.pattern) or place.key.pattern.startswith(lead)
 
 
 def is_page(place: Place, target: str) -> bool:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ..plan import GuardedSite
 from .audit import effective_with_lists, server_blocks, sites_of_servers
+from .behind import Behind
 from .errors import position
 from .expect import Expected, Unknown, expected_at
 from .find import find_servers, names_of
@@ -80,13 +81,14 @@ def probes(
     blocks = server_blocks(tree)
     guarded = sites_of_servers(tree, sites)
     there = sockets(server for server, _ in blocks)
+    behind = Behind.of(tree)
     levels = {server: level.enter(server.body) for server, level in blocks}
     found: list[Probe] = []
     unprobed: dict[Unprobed, None] = {}
     for server, level in blocks:
         if server not in guarded:
             continue
-        judge = ServerJudge(server, level, guarded[server])
+        judge = ServerJudge(server, level, guarded[server], known=behind.known_of(server))
         asked = _Asked(files, tree, server, judge, guarded[server])
         for address in addresses:
             for port in dict.fromkeys(e.port for e, s in there.items() if server in s.servers):

@@ -1,17 +1,224 @@
-"""What the directives of the rewrite phases, and error_page, do to a request."""
+"""What the directives of the rewrite phases, and error_page, do to a request.
+
+After ngx_http_rewrite_module.c and ngx_http_script.c.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from .access import runs_lua_early
+from .pcre import beginning, pattern
 from .tree import Directive
 
 REDIRECTS = frozenset({"301", "302", "303", "307", "308"})
-# Patterns of ``rewrite`` that every URI matches.
-EVERYTHING = frozenset(
-    {"^", "^/", ".*", "/", "^.*", "^.*$", "(.*)", "^(.*)", "^(.*)$", "^/(.*)$", "^/(.*)", "^/.*$"}
+# What matches the rest of any path. With a "$" behind it would not: "." is no newline, and %0a is one.
+_ANY_REST = frozenset({"", ".*", "(.*)"})
+_CONSTANT = re.compile(
+    r"\$(?:scheme|https|host|server_\w+|http_\w+|cookie_\w+|is_args|args|query_string|arg_\w+)"
 )
+_OF_QUERY = re.compile(r"\$(?:is_args|args|query_string|arg_\w+)")
+
+
+class Paths(NamedTuple):
+    """What is known of the paths of requests, decoded and tidied."""
+
+    lead: str = "/"  # each begins so
+    whole: bool = False  # and ends there
+    taken: tuple[str, ...] = ()  # none begins so: other locations have these
+
+    def matched_by(self, regex: str) -> Literal["all", "some", "none"]:
+        """Which of them the ``regex`` of a ``rewrite`` matches."""
+        if self.whole and (compiled := pattern(regex)) is not None:
+            return "all" if compiled.search(self.lead) else "none"
+        if regex in _ANY_REST or regex == self.lead[:1]:
+            return "all"
+        if (start := beginning(regex)) is None:
+            return "some"
+        literal, rest = start
+        if self.lead.startswith(literal):
+            return "all" if rest in _ANY_REST else "some"
+        if not literal.startswith(self.lead) or any(literal.startswith(other) for other in self.taken):
+            return "none"
+        return "some"
+
+
+class Known(NamedTuple):
+    """What is known of the variables of a request."""
+
+    values: frozenset[tuple[str, str]] = frozenset()
+    untrue: frozenset[tuple[str, ...]] = frozenset()  # conditions
+
+    def holds(self, condition: tuple[str, ...]) -> bool | None:
+        """Is the condition of an ``if`` true? None: it may be or not."""
+        if condition in self.untrue:
+            return False
+        value = dict(self.values).get(condition[0]) if condition else None
+        if value is None and condition and _OF_QUERY.fullmatch(condition[0]) and ("$args", "") in self.values:
+            value = ""
+        if value is None:
+            return None
+        if len(condition) == 1:
+            return value not in ("", "0")
+        if len(condition) != 3 or condition[1] not in ("=", "!=") or "$" in condition[2]:
+            return None
+        return (value == condition[2]) == (condition[1] == "=")
+
+    def with_untrue(self, condition: tuple[str, ...]) -> Known:
+        """Where it may be kept: what it asks for stays the same all through the request."""
+        variables = [word for word in condition if "$" in word]
+        constant = all(_CONSTANT.fullmatch(word) for word in variables)
+        return self._replace(untrue=self.untrue | {condition}) if constant else self
+
+    def with_query(self, query: str | None) -> Known:
+        """The request has this query now; None: one that is not known."""
+        values = frozenset(pair for pair in self.values if pair[0] != "$args")
+        untrue = frozenset(c for c in self.untrue if not any(_OF_QUERY.fullmatch(word) for word in c))
+        return Known(values if query is None else values | {("$args", query)}, untrue)
+
+    def moved_to(self, target: str) -> Known:
+        """``rewrite`` keeps the query, but for what its target adds or takes away."""
+        return self.with_query(None) if "?" in target else self
+
+
+ANY = Paths()
+NOTHING = Known()
+
+
+class End(NamedTuple):
+    """One way in which a rewrite phase may end."""
+
+    how: Literal["returned", "redirected", "lua", "moved", "stays"]
+    by: Directive | None  # what ends it so
+    known: Known
+    inside: Directive | None = None  # the ``if`` whose settings are in effect
+
+    @property
+    def target(self) -> str:
+        """Where it moves to."""
+        return self.by.args[1] if self.by is not None and self.how == "moved" else ""
+
+    @property
+    def code(self) -> str:
+        """The status that it answers with; "": it does not answer, or code may."""
+        if self.by is None or self.how not in ("returned", "redirected"):
+            return ""
+        if self.how == "redirected":
+            return "301" if self.by.args[2:] == ("permanent",) else "302"
+        first = self.by.args[0] if self.by.args else ""
+        return first if first.isdigit() else "302"
+
+
+class _State(NamedTuple):
+    paths: Paths
+    known: Known
+    pending: Directive | None = None  # the rewrite that has changed the path
+    inside: Directive | None = None
+
+
+def ends(
+    body: Sequence[Directive], paths: Paths = ANY, known: Known = NOTHING, *, in_server: bool = False
+) -> tuple[End, ...]:
+    """All ways in which requests for ``paths`` may leave the rewrite phase of ``body``, in its order."""
+    script = _Script(in_server=in_server)
+    left = script.run(body, {_State(paths, known): None})
+    for state in left:
+        script.stop(state)
+    lua = next((child for child in body if runs_lua_early(child)), None)
+    if lua is None:
+        return tuple(script.ends)
+    # It runs behind them all, and whether the path was changed is only asked after it.
+    return tuple(
+        dict.fromkeys(
+            end if end.how in ("returned", "redirected") else End("lua", lua, end.known)
+            for end in script.ends
+        )
+    )
+
+
+class _Script:
+    """The directives as nginx runs them, on all states that a request can be in."""
+
+    def __init__(self, *, in_server: bool) -> None:
+        self.in_server = in_server
+        self.ends: dict[End, None] = {}
+
+    def run(self, body: Sequence[Directive], states: dict[_State, None]) -> dict[_State, None]:
+        """The states in which requests come out at the end of ``body``."""
+        for child in body:
+            step = {
+                "return": self._return,
+                "break": self._break,
+                "rewrite": self._rewrite,
+                "if": self._if,
+            }.get(child.name)
+            if step is not None:
+                states = dict.fromkeys(after for state in states for after in step(child, state))
+            elif child.name == "set" and child.args[:1] == ("$args",):
+                states = dict.fromkeys(s._replace(known=s.known.with_query(None)) for s in states)
+        return states
+
+    def stop(self, state: _State) -> None:
+        """No directive is left, or "last": a path that was changed is looked for again."""
+        how: Literal["moved", "stays"] = "stays" if state.pending is None else "moved"
+        self._end(how, state.pending, state)
+
+    def _end(
+        self, how: Literal["returned", "redirected", "moved", "stays"], by: Directive | None, state: _State
+    ) -> None:
+        self.ends[End(how, by, state.known, state.inside)] = None
+
+    def _return(self, child: Directive, state: _State) -> Iterator[_State]:
+        self._end("returned", child, state)
+        return iter(())
+
+    def _break(self, child: Directive, state: _State) -> Iterator[_State]:
+        # In a server the location is looked for behind it, by the path as it is then.
+        self.stop(state if self.in_server else state._replace(pending=None))
+        return iter(())
+
+    def _rewrite(self, child: Directive, state: _State) -> Iterator[_State]:
+        how = rewrites(child)
+        matched = state.paths.matched_by(child.args[0]) if how else "none"
+        if matched != "all":
+            yield state
+        if matched == "none":
+            return
+        if how == "answer":
+            self._end("redirected", child, state)
+            return
+        lead, variable, _ = child.args[1].partition("?")[0].partition("$")
+        changed = state._replace(
+            paths=Paths(lead, whole=not variable), known=state.known.moved_to(child.args[1]), pending=child
+        )
+        if how == "break":
+            yield from self._break(child, changed)
+        elif child.args[2:] == ("last",):
+            self.stop(changed)
+        else:
+            yield changed
+
+    def _if(self, child: Directive, state: _State) -> Iterator[_State]:
+        condition = _condition(child)
+        truth = state.known.holds(condition)
+        after: dict[_State, None] = {}
+        if truth is not False:
+            after = self.run(child.body, {state._replace(inside=child): None})
+            yield from after
+        if truth is not True:
+            yield state if after else state._replace(known=state.known.with_untrue(condition))
+
+
+def _condition(directive: Directive) -> tuple[str, ...]:
+    """The words of an ``if`` without its parentheses, which may be words of their own."""
+    words = list(directive.args)
+    if words:
+        words[0] = words[0].removeprefix("(")
+        words[-1] = words[-1].removesuffix(")")
+    ends = (1 if directive.args[:1] == ("(",) else 0), (-1 if directive.args[-1:] == (")",) else None)
+    return tuple(words[slice(*ends)])
 
 
 def has_list(body: Sequence[Directive]) -> bool:
@@ -30,54 +237,6 @@ def rewrites(directive: Directive) -> Literal["", "answer", "break", "last"]:
     if flag in ("redirect", "permanent") or directive.args[1].startswith(("http://", "https://", "$scheme")):
         return "answer"
     return "break" if flag == "break" else "last"
-
-
-def escapes(directive: Directive, *, in_server: bool = False) -> bool:
-    """May it, under a condition, end the rewriting here, so that what stands behind it is not asked?
-
-    In a server ``last`` does as ``break``; in a location it leads to another one.
-    """
-    ends = ("break", "last") if in_server else ("break",)
-    inside = directive.body if directive.name == "if" else (directive,)
-    return any(d.args[2] in ends if d.name == "rewrite" and d.args[2:] else d.name == "break" for d in inside)
-
-
-def moved(body: Sequence[Directive], *, in_server: bool = False) -> str | None:
-    """Where every request is rewritten to, if it is."""
-    for child in body:
-        if rewrites(child) == "last" and child.args[0] in EVERYTHING:
-            return child.args[1]
-        if child.name == "return" or escapes(child, in_server=in_server):
-            return None
-    return None
-
-
-def may_move(body: Sequence[Directive], *, in_server: bool = False) -> Iterator[Directive]:
-    """The rewrites by which some requests, but not all, go on somewhere else that is written out."""
-    escaped = False
-    for child in body:
-        if child.name in ("return", "break"):
-            return
-        everything = rewrites(child) == "last" and child.args[0] in EVERYTHING
-        if everything and not escaped:
-            return
-        for directive in child.body if child.name == "if" else (child,):
-            leads_on = rewrites(directive) == "last" or (in_server and rewrites(directive) == "break")
-            if leads_on and not directive.args[1].startswith(("$", "/$")):
-                yield directive
-        if everything:
-            return
-        escaped = escaped or escapes(child, in_server=in_server)
-
-
-def always_returns(body: Sequence[Directive]) -> bool:
-    """Does every request that comes here end at a ``return``?"""
-    for child in body:
-        if child.name == "return":
-            return True
-        if escapes(child):
-            return False
-    return False
 
 
 def page_for(pages: Sequence[Directive], code: str) -> tuple[str, Directive] | None:

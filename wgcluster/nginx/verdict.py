@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from .access import Level
 from .places import Place
+from .rewrite import NOTHING, Known
 from .tree import Directive
 
 Kind = Literal["guarded", "public", "leaks", "closed"]
@@ -20,21 +22,52 @@ class Verdict(NamedTuple):
     at: Directive | None = None  # the line to blame, where it is not the location's own
 
 
+class Asked(NamedTuple):
+    """A list that was asked on the way: at which of the trail's places, and did it let the request in?"""
+
+    at: int
+    rules: tuple[Directive, ...]
+    let_in: bool
+
+
 class Trail(NamedTuple):
-    """The places a request came through, and what an error_page on the way has done to it."""
+    """The places a request came through, and what has become of it on the way."""
 
     places: tuple[Place, ...] = ()
     got: bool = False  # it has become a GET
     paged: bool = False  # no further error_page is asked
-    passed: tuple[tuple[Directive, ...], ...] = ()  # lists that have let it in
+    lists: tuple[Asked, ...] = ()
+    known: Known = NOTHING
+    turns: int = 0
 
     def by_page(self, target: str, level: Level) -> Trail:
         """On to ``target``: a URI makes the request a GET, a named location leaves it as it is."""
         got = self.got or target.startswith("/")
-        return self._replace(got=got, paged=not level.pages_recurse)
+        return self.on_to(target)._replace(got=got, paged=not level.pages_recurse)
+
+    def on_to(self, target: str) -> Trail:
+        """On to ``target``: a URI brings its own query, or none."""
+        if not target.startswith("/"):
+            return self
+        return self._replace(known=self.known.with_query(None if "?" in target or "$" in target else ""))
+
+    def asked(self, rules: tuple[Directive, ...], *, let_in: bool) -> Trail:
+        """The list of the last place was asked."""
+        return self._replace(lists=(*self.lists, Asked(len(self.places) - 1, rules, let_in)))
 
 
 NO_TRAIL = Trail()
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Of all the ways that a request may take: a leak, else what a list guards, else an answer."""
+    found: list[Verdict] = []
+    for verdict in verdicts:
+        if verdict.kind == "leaks":
+            return verdict
+        found.append(verdict)
+    guarded = (verdict for verdict in found if verdict.kind != "closed")
+    return next(guarded, found[0] if found else Verdict("closed", "nothing comes here"))
 
 
 def redirected(directive: Directive, target: str, own_list: bool) -> Verdict:
