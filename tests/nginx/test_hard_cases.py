@@ -45,6 +45,19 @@ CASES = [
         reason="return 200",
     ),
     Case(
+        "a forged address at a method that no return is for",
+        f"error_page 403 =200 /in; location / {{ {LIST} }} location = /in {{ internal; {LIST} {PASS} }}"
+        f" location /go {{ {LIST} limit_except GET {{ deny all; }} return 404;"
+        " set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For; }",
+        "/go",
+        200,
+        "leaks",
+        location="/go",
+        reason="set_real_ip_from",
+        headers=forged(FRIEND),
+        method="POST",
+    ),
+    Case(
         "a break takes a rewrite back",
         f"location / {{ {LIST} }} location /go {{ rewrite ^ /in; break; {PASS} }} location /in {{ {LIST} }}",
         "/go",

@@ -26,7 +26,7 @@ FILES = (
     "other",
     "else",
     "elsewhere",
-    *(f"l{i}/{name}" for i in range(4) for name in ("page", "moved")),
+    *(f"l{i}/{name}" for i in range(4) for name in ("page", "moved", "x")),
 )
 
 
@@ -221,22 +221,31 @@ def forged(address: str) -> tuple[str, ...]:
 
 def requests() -> Iterator[dict[str, object]]:
     """The ways in which a stranger tries; the plain one first."""
-    told = [(), *(forged(address) for address in (FRIEND, *STRANGERS))]
+    told = [(), *(forged(address) for address in (FRIEND, *STRANGERS, "::1"))]
     for method in ("GET", "POST"):
         for headers in (*told, *((PASSWORD, *more) for more in told[:2])):
             for source in STRANGERS:
                 yield {"source": source, "method": method, "headers": headers}
 
 
+# Does as it is told: it goes down (502), sends the request on, or answers.
+BEHIND = r"""
+map $arg_down:$request_uri $down { "~^([0-9-]+):/SECRET-\1" 1; default 0; }
+map $arg_by:$request_uri $sends_on { "~^([0-9-]+):/SECRET-\1" 1; default 0; }
+server {
+    listen unix:@FOLDER@/back; default_type text/plain;
+    location / {
+        if ($down) { return 444; }
+        if ($sends_on) { add_header X-Accel-Redirect $arg_to; return 200; }
+        return 200 $request_uri;
+    }
+}
+"""
+
+
 def world(servers: list[Server]) -> str:
-    """The configuration for ``running``. What is behind does as it is told: "to" is where to send it on."""
-    return (
-        f"http {{\n{http_paths()}\n"
-        "server { listen unix:@FOLDER@/back; default_type text/plain; location / {\n"
-        "if ($arg_to) { add_header X-Accel-Redirect $arg_to; return 200; } return 200 $request_uri; } }\n"
-        + "".join(s.text for s in servers)
-        + "}\n"
-    )
+    """The configuration for ``running``."""
+    return f"http {{\n{http_paths()}\n{BEHIND}" + "".join(s.text for s in servers) + "}\n"
 
 
 def prepare(folder: Path) -> None:
@@ -298,18 +307,30 @@ def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
             doubtful: list[tuple[Spot, str]] = []
             open_spots = [s for s in server.spots if by_host[server.host][s.name][0].kind == "public"]
             public = [s.marker for s in open_spots]
+            named = [s.marker for s in server.spots if s.name.startswith("@")]
             for spot in server.spots:
                 finding = by_host[server.host][spot.name][0]
                 counts[finding.kind] = counts.get(finding.kind, 0) + 1
                 if finding.kind == "leaks" and "may send on" in finding.reason:
-                    ways = [f"{s.uri}?to={spot.uri}" for s in open_spots if not s.hidden]
+                    ways = [
+                        f"{asked.uri}?to={spot.uri}&by={door.marker.removeprefix('SECRET-')}"
+                        for asked in server.spots
+                        for door in open_spots
+                        if not asked.hidden
+                    ]
                     told = [nginx.ask(port, server.host, way, **how) for way in ways for how in requests()]  # type: ignore[arg-type]
                     seen |= {s.marker for s in server.spots for a in told if s.marker in a.body}
                 if spot.hidden:
                     continue
                 answers = []
                 # Some patterns end where a line does.
-                tails = ("", "?y=1") if spot.name.startswith("=") else ("", "?y=1", "%0ay")
+                newline = () if spot.name.startswith("=") else ("%0ay", "%0ay?y=1")
+                tails = (
+                    "",
+                    "?y=1",
+                    *(f"?down={mark.removeprefix('SECRET-')}" for mark in (spot.marker, *named)),
+                    *newline,
+                )
                 for how in requests():
                     for tail in tails:
                         answers.append(nginx.ask(port, server.host, spot.uri + tail, **how))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from ..prefixes import Network
 from .access import Families, Level, common_client, may_forge, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, places_of, resolve
-from .rewrite import NOTHING, Known, ends, handed_on, has_list, page_for
+from .rewrite import NOTHING, Known, ends, handed_on, has_list, named_children, page_for
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict
 
@@ -175,8 +175,12 @@ class Gate:
                     yield at, Taint(directive, None)
 
     def believed(self, place: Place) -> Sequence[Directive]:
-        """realip works just before access: not where the rewrite phase sends every request on."""
-        stays = any(end.how == "stays" for end in place.ends(self.known))
+        """realip works just before access: not where the rewrite phase sends every request on.
+
+        The methods of a limit_except have none.
+        """
+        excepts = bool(named_children(place.directive.body, "limit_except"))
+        stays = excepts or any(end.how == "stays" for end in place.ends(self.known))
         return place.level.trusted if stays else ()
 
     def _open(self, place: Place, opened: Directive | str) -> Verdict:

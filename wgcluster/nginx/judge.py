@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..plan import GuardedSite
 from .access import Level
 from .gate import Taint
 from .phases import Phases
 from .places import Place, climbs, sends_on
-from .rewrite import ends, named_children, rewrites
+from .rewrite import ANY, Paths, ends, handed_on, named_children
 from .subrequest import past_the_list
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict, worst
@@ -23,6 +23,14 @@ _EARLY = frozenset({"400", "405", "408", "414", "421", "494", "495", "496", "497
 _OWN = _EARLY | {"301", "403", "411", "412", "413", "415", "500", "503"}
 
 _GATEWAY = frozenset({"401", "502", "504"})  # of its own in front of a server behind
+
+
+class Way(NamedTuple):
+    """Where a place sends requests on to."""
+
+    target: str
+    how: Literal["page", "moved", "rewritten", "server"]
+    denied_by: tuple[Directive, ...] | None = None  # the list that has kept all of them out
 
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:
@@ -73,6 +81,8 @@ class ServerJudge(Phases):
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
         if place.internal and place not in reached:
             return Verdict("guarded", "internal: no request from outside ends here")
+        if place in self._chosen and not place.named:  # X-Accel-Redirect makes it a GET
+            seen = seen._replace(got=True)
         verdict = self.meets(place, seen)
         if verdict.kind == "leaks" and (by := self._chosen.get(place)) is not None:
             verdict = verdict._replace(
@@ -104,15 +114,18 @@ class ServerJudge(Phases):
     def _reached(self) -> dict[Place, str]:
         """Those that a denied client's request can be sent on to: "page" by an error_page, else "moved"."""
         self._chosen = {}
+        come_for: dict[Place, frozenset[Paths]] = {}  # to named ones, with which paths
         reached: dict[Place, str] = {}
-        if any(rewrites(d) in ("last", "break") for d in _with_ifs(self.server.body)):
+        for end in ends(self.server.body, known=self.known, in_server=True):
             # A rewrite in the server makes a request an internal one.
-            reached |= {place: "moved" for place in self.places if place.internal}
+            moved = self._may_be(end.target, rewritten=True) if end.how == "moved" else []
+            reached |= {place: "moved" for place in moved if place.internal}
         early = _EARLY | _returned_codes(_with_ifs(self.server.body))
         for page in self.level.error_pages:  # those of the server, whatever its locations have instead
-            there = self.target(page.args[-1]) if early & set(page.args[:-1]) else None
-            if there is not None and (there.named or there.internal):
-                reached[there] = "page" if page.args[-1].startswith("/") else "moved"
+            paged = self.target(page.args[-1]) if early & set(page.args[:-1]) else None
+            if paged is not None and (paged.named or paged.internal):
+                come_for[paged] = frozenset({ANY})
+                reached[paged] = "page" if page.args[-1].startswith("/") else "moved"
         work = [p for p in self.places if not p.named or p in reached]
         while work:
             place = work.pop()
@@ -120,32 +133,38 @@ class ServerJudge(Phases):
                 continue
             come_by = self.tainted.get(place, frozenset())
             here = not place.internal or place in reached  # else it only ever says 404, before realip
-            own = (
-                frozenset(Taint(d, self._keeps_out(place)) for d in self.believed(place))
-                if here
-                else frozenset()
-            )
-            for target, how in self._ways_on(place, rewrites=here):
+            own = self.believed(place) if here else ()
+            for target, how, denied_by in self._ways_on(place, rewrites=here):
                 for there in self._may_be(target, rewritten=how == "rewritten"):
                     if there is place:
                         continue
-                    before = (self.tainted.get(there, frozenset()), reached.get(there))
-                    taint = come_by if how in ("rewritten", "server") else come_by | own
+                    before = (self.tainted.get(there, frozenset()), reached.get(there), come_for.get(there))
+                    paths = come_for.get(place, frozenset({ANY})) if place.named else {place.paths()}
+                    come_for[there] = come_for.get(there, frozenset()) | paths
+                    taint = come_by
+                    if how not in ("rewritten", "server"):
+                        taint |= {Taint(directive, denied_by) for directive in own}
                     self.tainted[there] = before[0] | taint
                     if (there.named or there.internal) and before[1] != "moved":
                         reached[there] = "page" if how == "page" else "moved"
-                    if before != (self.tainted[there], reached.get(there)):  # it only ever grows
+                    if before != (self.tainted[there], reached.get(there), come_for[there]):  # it only grows
                         work.append(there)
-        self._choose(reached)
+        self._choose(reached, come_for)
         return reached
 
-    def _choose(self, reached: dict[Place, str]) -> None:
+    def _choose(self, reached: dict[Place, str], come_for: Mapping[Place, Iterable[Paths]]) -> None:
         """Add where the service behind a public place may send a request: X-Accel-Redirect, ngx.exec, index.
 
         Not what is there for something else: pages of errors, and what auth_request and mirror ask.
         """
-        doors = (p for p in self.places if self.is_public(p) and sends_on(p) and self.is_open(p))
-        by = next((p for p in doors if any(end.how == "stays" for end in p.ends(self.known))), None)
+        come_to = (p for p in self.places if p in reached or not (p.named or p.internal))
+        doors = (p for p in come_to if self.is_public(p) and sends_on(p) and self.is_open(p))
+
+        def answers(door: Place) -> bool:
+            asked = come_for.get(door, (ANY,)) if door.named else (door.paths(),)
+            return any(end.how == "stays" for paths in asked for end in door.ends(self.known, paths))
+
+        by = next((door for door in doors if answers(door)), None)
         if by is None:
             return
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
@@ -155,15 +174,6 @@ class ServerJudge(Phases):
             closed = (place.named or place.internal) and not self.is_public(place)
             if closed and place not in reached and not aside:
                 reached[place], self._chosen[place] = "moved", by
-
-    def _keeps_out(self, place: Place) -> tuple[Directive, ...] | None:
-        """The list that kept everyone out that an error_page sends on from there; None: it may be others."""
-        level = place.level
-        plain = all(checker.name == "auth_basic" for checker in level.auth)
-        bodies = list(place.bodies())
-        only = plain and not level.intercepts and not level.limits and len(bodies) == 1 and place.passes()
-        listed = {code for page in level.error_pages for code in page.args[:-1]}
-        return level.rules if only and listed <= {"403", "418"} else None
 
     def _may_be(self, target: str, *, rewritten: bool) -> list[Place]:
         """The place that ``target`` leads to; where a variable names it, all hidden ones that it may name."""
@@ -175,31 +185,44 @@ class ServerJudge(Phases):
         leads = [(place, place.paths().lead) for place in self.places if place.internal and not place.named]
         return found + [p for p, own in leads if own.startswith(lead) or lead.startswith(own)]
 
-    def _ways_on(self, place: Place, *, rewrites: bool) -> Iterable[tuple[str, str]]:
-        entered = self.let_in(place, place.level, NO_TRAIL) is not None
+    def _ways_on(self, place: Place, *, rewrites: bool) -> Iterator[Way]:
+        level, body = place.level, place.directive.body
+        entered = self.let_in(place, level, NO_TRAIL) is not None
         opened = entered or self.meets(place, NO_TRAIL).kind == "leaks"
         # What a server behind answers has no error_page unless nginx is told so.
-        intercepts = any(d.args == ("on",) for d in place.level.intercepts)
-        tries = bool(named_children(place.directive.body, "try_files"))
-        own_pages = intercepts or tries or not place.passes()
+        intercepts = any(d.args == ("on",) for d in level.intercepts)
+        handed = handed_on(body) is not None and not named_children(body, "if")
+        tries = bool(named_children(body, "try_files"))
+        own_pages = intercepts or not (handed or (place.passes() and not tries))
         onward = place.ends(self.known)
-        codes = _OWN | {end.code for end in onward}
-        bodies = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
+        returned = {end.code for end in onward}
+        early = _OWN | returned | ({"404"} if place.internal else set())
+        if level.limits:  # of the phase before the list
+            early = early | {status for d in level.limit_statuses for status in d.args}
+        # Where only the list says 403, who comes by its page was kept out by it.
+        plain = all(checker.name == "auth_basic" for checker in level.auth) and not own_pages
+        excepts = bool(named_children(body, "limit_except"))
+        by_list = plain and not (excepts or level.limits or "403" in returned)
+        # With "satisfy any" the last word is that of the password: 401.
+        denies = any(rule.name == "deny" for rule in level.rules) and level.any_will_do is None
+        bodies = [level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
         for page in {d for pages in bodies for d in pages}:
             *listed, target = page.args or ("",)
-            early = codes | ({"404"} if place.internal else set())
-            if place.level.limits:  # of the phase before the list
-                early = early | {status for d in place.level.limit_statuses for status in d.args}
-            if set(listed) & early or (opened and (own_pages or set(listed) & _GATEWAY)):
-                yield target, "page" if target.startswith("/") and "$" not in target else "moved"
+            later = (set(listed) if own_pages else set(listed) & _GATEWAY) if opened else set()
+            said = (set(listed) & early) | later
+            if said and (denies or not by_list or said != {"403"}):
+                denied_by = level.rules if by_list and said == {"403"} else None
+                yield Way(
+                    target, "page" if target.startswith("/") and "$" not in target else "moved", denied_by
+                )
         if rewrites:
-            yield from ((end.target, "rewritten") for end in onward if end.how == "moved")
+            yield from (Way(end.target, "rewritten") for end in onward if end.how == "moved")
             at_server = ends(self.server.body, place.paths(), self.known, in_server=True)
-            yield from ((end.target, "server") for end in at_server if end.how == "moved")
-        for body in (*place.bodies(), self.server.body):
-            for child in body:
+            yield from (Way(end.target, "server") for end in at_server if end.how == "moved")
+        for directives in (*place.bodies(), self.server.body):
+            for child in directives:
                 if opened and child.name == "try_files" and child.args:
-                    yield child.args[-1], "moved"
+                    yield Way(child.args[-1], "moved")
 
 
 def _returned_codes(directives: Iterable[Directive]) -> set[str]:

@@ -15,6 +15,7 @@ from .access import Level
 from .gate import Gate
 from .places import Place, is_page
 from .rewrite import (
+    ANY,
     REDIRECTS,
     End,
     Paths,
@@ -59,10 +60,10 @@ class Phases(Gate):
     def _met(self, place: Place, seen: Trail) -> Iterator[Verdict]:
         """What becomes of the request by each way out of the rewrite phase."""
         body = place.directive.body
-        onward = place.ends(seen.known)
+        onward = place.ends(seen.known, seen.paths)
         for end in onward:
             level = place.level.enter(end.inside.body) if end.inside else place.level
-            after = seen._replace(known=end.known)
+            after = seen._replace(paths=end.paths, known=end.known)
             if end.how == "stays":
                 yield self._asked(place, level, after, end.inside)
             elif end.how == "moved":
@@ -212,7 +213,11 @@ class Phases(Gate):
         page = None if seen.paged else page_for(level.error_pages, code)
         if page is None:
             return None
-        return self.follow(page[0], seen.by_page(page[0], level), f"{what} is answered by {page[0]}")
+        verdict = self.follow(page[0], seen.by_page(page[0], level), f"{what} is answered by {page[0]}")
+        there = self.target(page[0])
+        if verdict.kind == "leaks" and there is not None and self.is_open(there):
+            return Verdict("closed", f"{what} is answered by {page[0]}, which is public")
+        return verdict
 
     def follow(self, target: str, seen: Trail, how: str, *, rewritten: bool = False) -> Verdict:
         """The request goes on to ``target``; after a rewrite of a location the server's own are not run."""
@@ -228,11 +233,11 @@ class Phases(Gate):
 
     def _there(self, target: str, seen: Trail, *, rewritten: bool) -> Iterator[Verdict]:
         path, variable, _ = target.partition("?")[0].partition("$")
-        whole = Paths(path, whole=not variable)
+        paths = (seen.paths or ANY) if target.startswith("@") else Paths(path, whole=not variable)
         again = not rewritten and not target.startswith("@")
-        onward = ends(self.server.body if again else (), whole, seen.known, in_server=True)
+        onward = ends(self.server.body if again else (), paths, seen.known, in_server=True)
         for end in onward:
-            after = seen._replace(known=end.known)
+            after = seen._replace(paths=end.paths, known=end.known)
             if end.how == "stays" or _names_any(end.target):
                 place = self.target(target, rewritten=True)
                 nowhere = Verdict("closed", "there is no such location")

@@ -42,9 +42,13 @@ class Place:
         own = self.key is not None and any(c.name == "internal" for c in self.directive.body)
         return own or (self.parent is not None and self.parent.internal)
 
-    def ends(self, known: Known = NOTHING) -> tuple[End, ...]:
-        """How requests leave its rewrite phase. What no location matches has none of its own."""
-        return ends(self.directive.body, self.paths(), known) if self.key else (End("stays", None, known),)
+    def ends(self, known: Known = NOTHING, paths: Paths | None = None) -> tuple[End, ...]:
+        """How requests, for ``paths`` or all of its own, leave its rewrite phase.
+
+        What no location matches has none of its own.
+        """
+        paths = paths or self.paths()
+        return ends(self.directive.body if self.key else (), paths, known)
 
     def walk(self) -> Iterator[Place]:
         yield self

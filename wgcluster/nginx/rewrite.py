@@ -92,6 +92,7 @@ class End(NamedTuple):
 
     how: Literal["returned", "redirected", "lua", "moved", "stays"]
     by: Directive | None  # what ends it so
+    paths: Paths
     known: Known
     inside: Directive | None = None  # the ``if`` whose settings are in effect
 
@@ -132,7 +133,7 @@ def ends(
     # It runs behind them all, and whether the path was changed is only asked after it.
     return tuple(
         dict.fromkeys(
-            end if end.how in ("returned", "redirected") else End("lua", lua, end.known)
+            end if end.how in ("returned", "redirected") else End("lua", lua, end.paths, end.known)
             for end in script.ends
         )
     )
@@ -168,7 +169,7 @@ class _Script:
     def _end(
         self, how: Literal["returned", "redirected", "moved", "stays"], by: Directive | None, state: _State
     ) -> None:
-        self.ends[End(how, by, state.known, state.inside)] = None
+        self.ends[End(how, by, state.paths, state.known, state.inside)] = None
 
     def _return(self, child: Directive, state: _State) -> Iterator[_State]:
         self._end("returned", child, state)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from .access import Level
 from .places import Place
-from .rewrite import NOTHING, Known
+from .rewrite import NOTHING, Known, Paths
 from .tree import Directive
 
 Kind = Literal["guarded", "public", "leaks", "closed"]
@@ -37,6 +37,7 @@ class Trail(NamedTuple):
     got: bool = False  # it has become a GET
     paged: bool = False  # no further error_page is asked
     lists: tuple[Asked, ...] = ()
+    paths: Paths | None = None  # where it has come on; None: any that come to its place
     known: Known = NOTHING
     turns: int = 0
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from wgcluster.nginx import Directive, parse
-from wgcluster.nginx.access import Families, Level, admits, common_client, forgeable, opening
+from wgcluster.nginx.access import Families, Level, admits, common_client, may_forge, opening
 
 ALLOWED = (
     ip_network("10.0.0.0/24"),
@@ -74,8 +74,23 @@ def test_families(listens: list[str], families: Families) -> None:
     ],
 )
 def test_whose_word_may_be_forged(text: str, named: str | None) -> None:
-    found = forgeable(parse(text), ALLOWED)
-    assert (found.args[0] if found else None) == named
+    found = [trusted.args[0] for trusted in parse(text) if may_forge(trusted, ALLOWED, (), ())]
+    assert found == ([named] if named else [])
+
+
+@pytest.mark.parametrize(
+    ("before", "denied", "forges"),
+    [
+        ("allow 172.17.0.9; deny all;", "", True),  # one of the proxies passed the list before
+        ("allow 172.18.0.9; deny all;", "", False),  # none did
+        ("", "allow 172.17.0.9; deny all;", True),  # all but one were kept out there
+        ("", "allow 172.17.0.0/16; deny all;", False),
+    ],
+)
+def test_who_forges_has_come_by_the_lists_before(before: str, denied: str, forges: bool) -> None:
+    (trusted,) = parse("set_real_ip_from 172.17.0.0/16;")
+    kept_out = [parse(denied)] if denied else []
+    assert may_forge(trusted, ALLOWED, [parse(before)], kept_out) == forges
 
 
 def test_levels_hand_down_what_the_inner_one_does_not_say() -> None:
