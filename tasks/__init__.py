@@ -11,6 +11,8 @@ sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 # At its end Python would go through all that is left once more, 0.1 s, to free what goes with the process.
 atexit.register(gc.freeze)
+# Before that it looks through all modules again and again while they are loaded: a fiftieth of a run.
+gc.set_threshold(100_000, 50, 50)
 
 # What numpy multiplies matrices with starts a thread for each core, which spins at first. Nothing is
 # multiplied here; the key and the hosts can use the core.
