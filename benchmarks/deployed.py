@@ -46,41 +46,47 @@ SETTINGS = f'wg_networks = ["10.0.0.0/16"]\nwg_topology = "partial"\nwg_degree =
 
 def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     """The lines of files/observe.sh on a host that is as planned."""
-    yield from ("@ tools", " apt-get", " systemctl", " wg", " wg-quick", " iptables", " ip6tables")
-    yield from ("@ module", " loaded", "@ directory 700 root:root")
-    config = wgconf.render(host, private_key)
-    yield from _file(paths.config(host.interface), config, wgconf.mask(config), "600")
+    yield from ("@ tools", "apt-get", "systemctl", "wg", "wg-quick", "iptables", "ip6tables")
+    yield from ("@ module", "loaded", "@ directory 700 root:root")
     sysctls = sysctl.at_boot(host, Observed())
     rules = wanted(host)
-    for path, text, mode in (
+    files = [
         (paths.MODULE, module.TEXT, "644"),
-        (paths.SYSCTL, sysctl.text(sysctls), "644"),
+        (paths.SYSCTL, sysctl.text(sysctls) or "", "644"),
         (paths.FIREWALL_SCRIPT, (FILES / "wgcluster-firewall").read_text(), "755"),
         (paths.FIREWALL_UNIT, (FILES / "wgcluster-firewall@.service").read_text(), "644"),
         (paths.rules(host.interface), boot_text(rules, host.interface), "644"),
-    ):
-        if text is not None:
-            yield from _file(path, text, text, mode)
+    ]
+    config = wgconf.render(host, private_key)
+    yield from _files((paths.config(host.interface), config, "600"), [one for one in files if one[1]])
     for unit in ("wg-quick", "wgcluster-firewall"):
         yield f"@ unit {unit}@{host.interface}.service enabled / active"
-    yield f"@ link {host.mtu} 0x10091"
-    yield from (f" {address}" for address in host.addresses)
-    yield from ("@ routes", "@ dump", f" {host.public_key}\t{host.port}")
-    yield from (f" {_peer(peer)}" for peer in host.peers)
-    yield from ("@ preshared", f" {preshared_digest(host.peers, {})}", "@ addresses", f" {endpoint}")
+    yield from (f"@ link {host.interface} {host.mtu} 0x10091", "@ routes")
+    yield from ("@ dump", f"{host.public_key}\t{host.port}")
+    yield from (_peer(peer) for peer in host.peers)
+    if digest := preshared_digest(host.peers, {}):
+        yield from ("@ preshared", digest)
+    yield "@ addresses"
+    for name, address in (("eth0", f"{endpoint}/32"), *((host.interface, str(a)) for a in host.addresses)):
+        yield f"2: {name}    inet {address} scope global {name}\\    valid_lft forever"
     yield f"@ clock {int(time.time())}"
     yield "@ forwarding " + " ".join("1" if family in host.forwards else "0" for family in (4, 6))
     yield "@ sysctls"
-    yield from (f" {key} {value}" for key, value in sysctls.items() if "/" in key)
+    yield from (f"{key} {value}" for key, value in sysctls.items() if "/" in key)
     for family, tool in ((4, "iptables"), (6, "ip6tables")):
         yield f"@ rules {family} {tool} primary"
         yield from _saved([rule for rule in rules if rule.family == family])
     yield "@ end"
 
 
-def _file(path: str, text: str, shown: str, mode: str) -> Iterator[str]:
-    yield f"@ file {path} file {mode} root:root {hashlib.sha256(text.encode()).hexdigest()} {path}"
-    yield f" {base64.b64encode(shown.encode()).decode()}"
+def _files(config: tuple[str, str, str], others: list[tuple[str, str, str]]) -> Iterator[str]:
+    """Path, text and mode of each; the secrets of ``config`` are not shown, and its text comes last."""
+    for path, text, mode in (config, *others):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        yield f"@ file {path} file {mode} root:root {len(text.encode())} {digest} {path}"
+    yield f"@ texts {config[0]}"
+    texts = "".join(text for _, text, _ in others) + wgconf.mask(config[1])
+    yield base64.b64encode(texts.encode()).decode()
 
 
 def _peer(peer: Peer) -> str:
@@ -92,11 +98,11 @@ def _peer(peer: Peer) -> str:
 
 def _saved(rules: list[Rule]) -> Iterator[str]:
     for table in sorted({rule.table for rule in rules} | {"filter"}):
-        yield f" *{table}"
+        yield f"*{table}"
         own = [rule for rule in rules if rule.table == table]
         for chain in sorted({rule.chain for rule in own}):
-            yield f" :{chain} ACCEPT [0:0]"
-        yield from (f" -A {rule.chain} {' '.join(rule.spec)}" for rule in own)
+            yield f":{chain} ACCEPT [0:0]"
+        yield from (f"-A {rule.chain} {' '.join(rule.spec)}" for rule in own)
 
 
 def make(folder: Path, count: int) -> None:
