@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
@@ -13,6 +14,8 @@ from pyinfra_cli.inventory import make_inventory  # type: ignore[import-untyped]
 
 from wgcluster.row import OURS, Row
 from wgcluster.secret import KEYSTORE
+
+_names: WeakKeyDictionary[Host, str] = WeakKeyDictionary()
 
 
 def rows_of(hosts: Iterable[Host]) -> list[Row]:
@@ -45,7 +48,10 @@ def keystore_seemingly(hosts: Iterable[Host]) -> str:
 
 def cluster_name(host: Host) -> str:
     """What a pyinfra host is called in the cluster: its ``wg_name``, or its own name."""
-    return _row(host).cluster_name
+    # Kept: pyinfra merges a host's data anew each time it is asked, and each host asks for the names of all.
+    if (name := _names.get(host)) is None:
+        name = _names[host] = _row(host).cluster_name
+    return name
 
 
 def remove_packages(host: Host) -> bool:
