@@ -58,6 +58,18 @@ CASES = [
         method="POST",
     ),
     Case(
+        "an address forged at a public place whose service sends on",
+        f"location / {{ {LIST} }} location = /in {{ internal; {LIST} {PASS} }}"
+        f" location /to {{ set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For; {PASS} }}",
+        "/to/in",
+        200,
+        "leaks",
+        location="= /in",
+        reason="set_real_ip_from",
+        headers=forged(FRIEND),
+        public=("/to",),
+    ),
+    Case(
         "a break takes a rewrite back",
         f"location / {{ {LIST} }} location /go {{ rewrite ^ /in; break; {PASS} }} location /in {{ {LIST} }}",
         "/go",
@@ -449,6 +461,43 @@ CASES = [
             public=("/pub",),
         )
         for target in ("/in/", "@in")
+    ),
+    Case(
+        "the service of a public place sends on to what has a page",
+        f"location / {{ {LIST} {PASS} }} location /to {{ {PASS} }}"
+        f" location @in {{ {LIST} error_page 403 = @page; }}"
+        " location @page { root @FOLDER@/files; try_files /index.html =404; }",
+        "/to@in",
+        200,
+        "leaks",
+        "@page",
+        "no list is in effect",
+        public=("/to",),
+    ),
+    Case(
+        "an address forged where the service of a public place sends on to",
+        f"location / {{ {LIST} {PASS} }} location /to {{ {PASS} }} location @in {{ {LIST} {PASS} }}"
+        ' location = /x { internal; try_files "" @in;'
+        " set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For; }",
+        "/to/x",
+        200,
+        "leaks",
+        "@in",
+        "set_real_ip_from",
+        headers=forged(FRIEND),
+        public=("/to",),
+    ),
+    Case(
+        "a try_files is not for the methods of limit_except",
+        f"root @FOLDER@/files; location / {{ {LIST} {PASS} }} location @page {{ {PASS} }}"
+        f" location @in {{ {PASS} }} location /go {{ error_page 404 = @page; {LIST}"
+        ' limit_except GET { allow all; } try_files "" @in; }',
+        "/go",
+        200,
+        "leaks",
+        "@page",
+        "no list is in effect",
+        method="POST",
     ),
     Case(
         "the service of a public place is not asked where to",

@@ -141,7 +141,7 @@ class Maker:
         return " ".join(p for p in parts if p)
 
     def content(self, marker: str) -> str:
-        backend = f"{BACK}/{marker};"
+        backend = f"{BACK}/{marker}$request_uri;"
         if not self.named:
             return backend
         target = self.r.choice(self.named)
@@ -161,8 +161,6 @@ class Maker:
         self.spots.append(Spot(name, uri, marker, hidden=internal))
         inside = " ".join(p for p in parts if p)
         content = self.content(marker)
-        if name.startswith("~"):  # a proxy_pass with a URI is refused here
-            content = content.replace(f"/{marker};", f"/{marker}$request_uri;")
         nested = ""
         if depth < 2 and not name.startswith(("=", "~")) and self.r.random() < 0.25:
             path = uri.removesuffix("x")
@@ -304,6 +302,7 @@ def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
             by_host.setdefault(finding.server, {}).setdefault(finding.location, []).append(finding)
         for server in servers:
             seen: set[str] = set()
+            sent: set[str] = set()  # where a service sent the request on to, and something came of it
             doubtful: list[tuple[Spot, str]] = []
             open_spots = [s for s in server.spots if by_host[server.host][s.name][0].kind == "public"]
             public = [s.marker for s in open_spots]
@@ -320,6 +319,8 @@ def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
                     ]
                     told = [nginx.ask(port, server.host, way, **how) for way in ways for how in requests()]  # type: ignore[arg-type]
                     seen |= {s.marker for s in server.spots for a in told if s.marker in a.body}
+                    if any("SECRET" in a.body and not any(mark in a.body for mark in public) for a in told):
+                        sent.add(spot.name)
                 if spot.hidden:
                     continue
                 answers = []
@@ -346,5 +347,7 @@ def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
                 if spot.marker in seen and finding.kind in ("guarded", "closed"):
                     wrong.append(f"{server.host} {spot.name}: {finding.kind}, but seen\n  {server.text}")
             # A place that is refused when asked for, and reached by another way, is a leak all the same.
-            cautious += [story for spot, story in doubtful if spot.marker not in seen]
+            cautious += [
+                story for spot, story in doubtful if spot.marker not in seen and spot.name not in sent
+            ]
     return counts, wrong, cautious

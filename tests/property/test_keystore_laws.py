@@ -123,8 +123,12 @@ def test_no_bit_of_what_is_sealed_can_be_changed(data: bytes, at: int, by: int) 
     assert seal().open(encode(bytes(closed)), "host", "root", "") is None
 
 
+# Neither a terminal nor the environment gives a NUL; HMAC (RFC 2104) does not tell some at the end from none.
+passphrases = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
 @settings(deadline=None)
-@given(st.text(), st.text())
+@given(passphrases, passphrases)
 def test_another_passphrase_is_another_key(one: str, other: str) -> None:
     # As many derivations as examples would be slow: the key alone is looked at, with the least of costs
     assume(normalize("NFC", one) != normalize("NFC", other))

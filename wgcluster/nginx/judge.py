@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -31,6 +31,7 @@ class Way(NamedTuple):
     target: str
     how: Literal["page", "moved", "rewritten", "server"]
     denied_by: tuple[Directive, ...] | None = None  # the list that has kept all of them out
+    believed: bool = True  # may realip have worked there?
 
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:
@@ -49,7 +50,8 @@ def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "ser
 class ServerJudge(Phases):
     """The verdicts on one server block, for clients that are in none of the sites' ``allow``."""
 
-    _chosen: dict[Place, Place]  # reached because the service behind the other place says so
+    _chosen: dict[Place, list[Place]]  # reached because the services behind the other places may say so
+    _come_for: dict[Place, frozenset[Paths]]  # the paths of the requests that are sent on to a place
 
     def verdicts(self) -> list[tuple[Place, Verdict]]:
         """Each place with its verdict, in the order of the text."""
@@ -81,14 +83,21 @@ class ServerJudge(Phases):
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
         if place.internal and place not in reached:
             return Verdict("guarded", "internal: no request from outside ends here")
-        if place in self._chosen and not place.named:  # X-Accel-Redirect makes it a GET
-            seen = seen._replace(got=True)
-        verdict = self.meets(place, seen)
-        if verdict.kind == "leaks" and (by := self._chosen.get(place)) is not None:
-            verdict = verdict._replace(
-                reason=f"what answers at {by.name} may send on to it: {verdict.reason}"
-            )
+        doors = self._chosen.get(place, ())
+        verdict = (
+            worst(self._sent_by(door, place, seen) for door in doors) if doors else self.meets(place, seen)
+        )
         return self._public(place, verdict) if self.is_public(place) else verdict
+
+    def _sent_by(self, door: Place, place: Place, seen: Trail) -> Verdict:
+        """What answers at the public ``door`` sends a request that was let in there on to ``place``."""
+        seen = seen._replace(got=not place.named)  # X-Accel-Redirect makes it a GET
+        if door.level.any_will_do is None and not named_children(door.directive.body, "limit_except"):
+            seen = seen.asked(door.level.rules, let_in=True)
+        verdict = self.meets(place, seen)
+        if verdict.kind != "leaks":
+            return verdict
+        return verdict._replace(reason=f"what answers at {door.name} may send on to it: {verdict.reason}")
 
     def _public(self, place: Place, verdict: Verdict) -> Verdict:
         if verdict.kind == "guarded":
@@ -114,7 +123,7 @@ class ServerJudge(Phases):
     def _reached(self) -> dict[Place, str]:
         """Those that a denied client's request can be sent on to: "page" by an error_page, else "moved"."""
         self._chosen = {}
-        come_for: dict[Place, frozenset[Paths]] = {}  # to named ones, with which paths
+        self._come_for = {}
         reached: dict[Place, str] = {}
         for end in ends(self.server.body, known=self.known, in_server=True):
             # A rewrite in the server makes a request an internal one.
@@ -124,9 +133,16 @@ class ServerJudge(Phases):
         for page in self.level.error_pages:  # those of the server, whatever its locations have instead
             paged = self.target(page.args[-1]) if early & set(page.args[:-1]) else None
             if paged is not None and (paged.named or paged.internal):
-                come_for[paged] = frozenset({ANY})
+                self._come_for[paged] = frozenset({ANY})
                 reached[paged] = "page" if page.args[-1].startswith("/") else "moved"
         work = [p for p in self.places if not p.named or p in reached]
+        while work:
+            self._go_on_from(work, reached)
+            work = self._choose(reached)
+        return reached
+
+    def _go_on_from(self, work: list[Place], reached: dict[Place, str]) -> None:
+        """Add to ``reached`` where these places, and those that they lead to, send requests on to."""
         while work:
             place = work.pop()
             if place.internal and place not in reached and not place.level.error_pages:
@@ -134,46 +150,51 @@ class ServerJudge(Phases):
             come_by = self.tainted.get(place, frozenset())
             here = not place.internal or place in reached  # else it only ever says 404, before realip
             own = self.believed(place) if here else ()
-            for target, how, denied_by in self._ways_on(place, rewrites=here):
-                for there in self._may_be(target, rewritten=how == "rewritten"):
+            for way in self._ways_on(place, rewrites=here):
+                for there in self._may_be(way.target, rewritten=way.how == "rewritten"):
                     if there is place:
                         continue
-                    before = (self.tainted.get(there, frozenset()), reached.get(there), come_for.get(there))
-                    paths = come_for.get(place, frozenset({ANY})) if place.named else {place.paths()}
-                    come_for[there] = come_for.get(there, frozenset()) | paths
+                    before = (self.tainted.get(there), reached.get(there), self._come_for.get(there))
+                    known = self._come_for.get(place, frozenset({ANY})) if place.named else {place.paths()}
+                    self._come_for[there] = self._come_for.get(there, frozenset()) | known
                     taint = come_by
-                    if how not in ("rewritten", "server"):
-                        taint |= {Taint(directive, denied_by) for directive in own}
-                    self.tainted[there] = before[0] | taint
+                    if way.believed:
+                        taint |= {Taint(directive, way.denied_by) for directive in own}
+                    self.tainted[there] = self.tainted.get(there, frozenset()) | taint
                     if (there.named or there.internal) and before[1] != "moved":
-                        reached[there] = "page" if how == "page" else "moved"
-                    if before != (self.tainted[there], reached.get(there), come_for[there]):  # it only grows
+                        reached[there] = "page" if way.how == "page" else "moved"
+                    # It only grows, so it ends.
+                    if before != (self.tainted[there], reached.get(there), self._come_for[there]):
                         work.append(there)
-        self._choose(reached, come_for)
-        return reached
 
-    def _choose(self, reached: dict[Place, str], come_for: Mapping[Place, Iterable[Paths]]) -> None:
+    def _choose(self, reached: dict[Place, str]) -> list[Place]:
         """Add where the service behind a public place may send a request: X-Accel-Redirect, ngx.exec, index.
 
-        Not what is there for something else: pages of errors, and what auth_request and mirror ask.
+        Not what is there for something else: pages of errors, and what auth_request and mirror ask. Those
+        that it has added, or knows more ways to, are to be gone on from.
         """
-        come_to = (p for p in self.places if p in reached or not (p.named or p.internal))
-        doors = (p for p in come_to if self.is_public(p) and sends_on(p) and self.is_open(p))
 
         def answers(door: Place) -> bool:
-            asked = come_for.get(door, (ANY,)) if door.named else (door.paths(),)
+            asked = self._come_for.get(door, (ANY,)) if door.named else (door.paths(),)
             return any(end.how == "stays" for paths in asked for end in door.ends(self.known, paths))
 
-        by = next((door for door in doors if answers(door)), None)
-        if by is None:
-            return
+        come_to = (p for p in self.places if p in reached or not (p.named or p.internal))
+        doors = [p for p in come_to if self.is_public(p) and sends_on(p) and self.is_open(p) and answers(p)]
+        if not doors:
+            return []
+        taint = frozenset(Taint(directive, None) for door in doors for directive in self.believed(door))
+        taint = taint.union(*(self.tainted.get(door, frozenset()) for door in doors))
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
         other = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
+        added = []
         for place in self.places:
             aside = any(self.target(target) is place for target in other)
             closed = (place.named or place.internal) and not self.is_public(place)
-            if closed and place not in reached and not aside:
-                reached[place], self._chosen[place] = "moved", by
+            if closed and not aside and (place not in reached or self._chosen.get(place, doors) != doors):
+                reached[place], self._chosen[place] = "moved", doors
+                self.tainted[place] = self.tainted.get(place, frozenset()) | taint
+                added.append(place)
+        return added
 
     def _may_be(self, target: str, *, rewritten: bool) -> list[Place]:
         """The place that ``target`` leads to; where a variable names it, all hidden ones that it may name."""
@@ -185,44 +206,66 @@ class ServerJudge(Phases):
         leads = [(place, place.paths().lead) for place in self.places if place.internal and not place.named]
         return found + [p for p, own in leads if own.startswith(lead) or lead.startswith(own)]
 
+    def _server_lets(self, target: str) -> bool:
+        """Does an internal request for the URI ``target`` get through the server's own rewrites?"""
+        path, variable, _ = target.partition("?")[0].partition("$")
+        known = NO_TRAIL._replace(known=self.known).on_to(target).known
+        onward = ends(self.server.body, Paths(path, whole=not variable), known, in_server=True)
+        return any(end.how in ("moved", "stays") for end in onward)
+
+    def _pages_of(self, place: Place) -> list[Sequence[Directive]]:
+        return [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
+
     def _ways_on(self, place: Place, *, rewrites: bool) -> Iterator[Way]:
         level, body = place.level, place.directive.body
         entered = self.let_in(place, level, NO_TRAIL) is not None
         opened = entered or self.meets(place, NO_TRAIL).kind == "leaks"
         # What a server behind answers has no error_page unless nginx is told so.
         intercepts = any(d.args == ("on",) for d in level.intercepts)
-        handed = handed_on(body) is not None and not named_children(body, "if")
+        elsewhere = named_children(body, "if") or named_children(body, "limit_except")  # without try_files
+        handed = handed_on(body) is not None and not elsewhere
         tries = bool(named_children(body, "try_files"))
         own_pages = intercepts or not (handed or (place.passes() and not tries))
         onward = place.ends(self.known)
-        returned = {end.code for end in onward}
-        early = _OWN | returned | ({"404"} if place.internal else set())
-        if level.limits:  # of the phase before the list
-            early = early | {status for d in level.limit_statuses for status in d.args}
-        # Where only the list says 403, who comes by its page was kept out by it.
-        plain = all(checker.name == "auth_basic" for checker in level.auth) and not own_pages
-        excepts = bool(named_children(body, "limit_except"))
-        by_list = plain and not (excepts or level.limits or "403" in returned)
-        # With "satisfy any" the last word is that of the password: 401.
-        denies = any(rule.name == "deny" for rule in level.rules) and level.any_will_do is None
-        bodies = [level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
-        for page in {d for pages in bodies for d in pages}:
+        # Said before realip works; a directory that wants a slash is found out behind it.
+        before = _EARLY | {end.code for end in onward} | (set() if own_pages else {"301"})
+        before |= {"404"} if place.internal else set()
+        limits = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
+        levels = [level, *(level.enter(child.body) for child in named_children(body, "limit_except"))]
+        # Where only a list says 403, who comes by its page was kept out by it.
+        by_list = not (own_pages or "403" in limits) and all(
+            checker.name == "auth_basic" for each in levels for checker in each.auth
+        )
+        denying = [each.rules for each in levels if _denies(each)] if by_list else [None]
+        for page in {d for pages in self._pages_of(place) for d in pages}:
             *listed, target = page.args or ("",)
-            later = (set(listed) if own_pages else set(listed) & _GATEWAY) if opened else set()
-            said = (set(listed) & early) | later
-            if said and (denies or not by_list or said != {"403"}):
-                denied_by = level.rules if by_list and said == {"403"} else None
-                yield Way(
-                    target, "page" if target.startswith("/") and "$" not in target else "moved", denied_by
-                )
+            how: Literal["page", "moved"] = (
+                "page" if target.startswith("/") and "$" not in target else "moved"
+            )
+            if how == "page" and not self._server_lets(target):
+                continue
+            # All that one says that nobody comes to is 404.
+            codes = set(listed) if rewrites else set(listed) & {"404"}
+            if codes & before:
+                yield Way(target, how, believed=False)
+            later = (codes if own_pages else codes & _GATEWAY) if opened else set()
+            if (codes & (_OWN - before - {"403"} | limits)) | later:
+                yield Way(target, how)
+            if "403" in codes:
+                yield from (Way(target, how, rules) for rules in denying)
         if rewrites:
-            yield from (Way(end.target, "rewritten") for end in onward if end.how == "moved")
+            yield from (Way(end.target, "rewritten", believed=False) for end in onward if end.how == "moved")
             at_server = ends(self.server.body, place.paths(), self.known, in_server=True)
-            yield from (Way(end.target, "server") for end in at_server if end.how == "moved")
+            yield from (Way(end.target, "server", believed=False) for end in at_server if end.how == "moved")
         for directives in (*place.bodies(), self.server.body):
             for child in directives:
                 if opened and child.name == "try_files" and child.args:
                     yield Way(child.args[-1], "moved")
+
+
+def _denies(level: Level) -> bool:
+    """May its list say 403? With "satisfy any" the last word is that of the password: 401."""
+    return any(rule.name == "deny" for rule in level.rules) and level.any_will_do is None
 
 
 def _returned_codes(directives: Iterable[Directive]) -> set[str]:

@@ -180,7 +180,7 @@ class Phases(Gate):
     def _answered(self, end: End, body: Sequence[Directive], level: Level, seen: Trail) -> Verdict:
         """What the rewrite phase of ``body`` answers by itself."""
         assert end.by is not None
-        own_list = has_list(body)
+        own_list = has_list(body) and not seen.got and len(seen.places) <= 1  # that it is dead is said there
         if end.how == "lua":
             return _lua(end.by)
         if end.how == "returned":

@@ -77,8 +77,12 @@ class Place:
         lead = max(("/", *(place.lead() for place in self.outward())), key=len)
         if self.key is not None and self.key.modifier not in ("", "^~"):
             return Paths(lead)
-        others = [p.key for p in (*self.beside, *self.children) if p.key and p.key.modifier in ("", "^~")]
-        return Paths(lead, taken=tuple(key.pattern for key in others if len(key.pattern) > len(lead)))
+        others = [p.key for p in (*self.beside, *self.children) if p.key]
+        taken = [key.pattern for key in others if key.modifier in ("", "^~")]
+        if self.key is None or self.key.modifier == "":  # a regex is asked before it
+            starts = [beginning(p.key.pattern) for p in self.beside if p.key and p.key.modifier == "~"]
+            taken += [start[0] for start in starts if start is not None and start[1] == ""]
+        return Paths(lead, taken=tuple(other for other in taken if len(other) > len(lead)))
 
     def lead(self) -> str:
         """What each path begins with that its location matches."""
