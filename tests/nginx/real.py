@@ -81,7 +81,7 @@ class Running:
         method: str = "GET",
         headers: Sequence[str] = (),
     ) -> Answer:
-        """One request over a connection that is kept per source and port."""
+        """One request over a connection that is kept per source and port; from ::1 to ::1."""
         lines = [f"{method} {uri} HTTP/1.1", f"Host: {host}", "Connection: keep-alive", *headers]
         if method == "POST":
             lines.append("Content-Length: 0")
@@ -89,7 +89,8 @@ class Running:
         for attempt in (0, 1):
             kept = self._sockets.get((source, port))
             if kept is None:
-                kept = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
+                here = "::1" if ":" in source else "127.0.0.1"
+                kept = socket.create_connection((here, port), timeout=10, source_address=(source, 0))
                 kept.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._sockets[source, port] = kept
             try:

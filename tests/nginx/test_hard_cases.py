@@ -11,7 +11,8 @@ import pytest
 
 from tests.nginx.cases import ACME, LIST, PASS, Case, asked
 from tests.nginx.real import LUA, NGINX, opinion
-from tests.nginx.worlds import FRIEND, PASSWORD, forged
+from tests.nginx.strangers import forged
+from tests.nginx.worlds import FRIEND, PASSWORD
 from wgcluster.nginx import NginxSyntaxError, parse
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
@@ -498,6 +499,55 @@ CASES = [
         "@page",
         "no list is in effect",
         method="POST",
+    ),
+    Case(
+        "the service of a public place that has a page sends on",
+        f"location / {{ {LIST} }} location @in {{ return 200 SECRET; {LIST} }} location @page {{ {LIST} }}"
+        f" location /to {{ error_page 404 = @page; if ($arg_y) {{ return 404; }} {PASS} }}",
+        "/to@in",
+        200,
+        "leaks",
+        "@in",
+        "return 200",
+        public=("/to",),
+    ),
+    Case(
+        "a rewrite that leaves the path as it is makes the request an internal one",
+        f"rewrite ^(.*)$ $1 break; location / {{ {LIST} }} location /in {{ internal; {PASS} }}",
+        "/in",
+        200,
+        "leaks",
+        "/in",
+        "no list is in effect",
+    ),
+    Case(
+        "what a public place is rewritten to may be guarded, and other requests are not",
+        f"if ($arg_y) {{ rewrite ^ /in last; }} location / {{ {LIST} }} location /in {{ {LIST} {PASS} }}"
+        f" location /go {{ {PASS} }}",
+        "/go",
+        200,
+        "public",
+        "/go",
+        public=("/go",),
+    ),
+    Case(
+        "only a GET comes through the rewrites of a place with limit_except",
+        f"location / {{ {LIST} }} location /go {{ limit_except GET {{ {LIST} }} rewrite ^ /in last; }}"
+        f" location /in {{ {LIST} limit_except GET {{ allow all; }} {PASS} }}",
+        "/go",
+        403,
+        "guarded",
+        "/go",
+        method="POST",
+    ),
+    Case(
+        "what a condition was in the server, it is in a location",
+        f"if ($arg_y) {{ break; }} return 404; location / {{ {LIST} }}"
+        f" location /go {{ if ($arg_y) {{ return 404; }} {PASS} }}",
+        "/go?y=1",
+        404,
+        "closed",
+        "/go",
     ),
     Case(
         "the service of a public place is not asked where to",

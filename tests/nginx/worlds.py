@@ -1,17 +1,15 @@
-"""Random servers for a real nginx, and what a client that is not on the list gets at each of their places."""
+"""Random servers for a real nginx."""
 
 from __future__ import annotations
 
 import base64
 import random
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
-from tests.nginx.real import NGINX, Answer, free_ports, http_paths, running
-from wgcluster.nginx import Finding, audit, parse_dump
+from tests.nginx.real import NGINX, http_paths
 from wgcluster.plan import GuardedSite
 
 FRIEND, STRANGERS = "127.0.0.2", ("127.0.0.1", "127.0.0.3", "127.0.0.9")
@@ -20,13 +18,22 @@ BACK = "proxy_pass http://unix:@FOLDER@/back:"  # a socket: ports would not last
 AUTH = "auth_basic x; auth_basic_user_file @FOLDER@/users;"
 REALIP = "real_ip_header X-Forwarded-For;"
 PASSWORD = "Authorization: Basic " + base64.b64encode(b"u:p").decode()
-# Files that requests are sent on to.
+WITHOUT_LOCATION = ("index.html", "other", "else", "elsewhere")
+# Files that requests are sent on to, or are for.
 FILES = (
-    "index.html",
-    "other",
-    "else",
-    "elsewhere",
+    *WITHOUT_LOCATION,
+    "exact",
     *(f"l{i}/{name}" for i in range(4) for name in ("page", "moved", "x")),
+    *(
+        f"{top}{inner}"
+        for top in ("l0/", "l1/", "l2/", "l3/", "other")
+        for inner in ("exact", "in/x", "re/x")
+    ),
+    *(
+        f"{top}in/{inner}"
+        for top in ("l0/", "l1/", "l2/", "l3/", "other")
+        for inner in ("exact", "in/x", "re/x")
+    ),
 )
 
 
@@ -39,6 +46,11 @@ class Spot:
     marker: str
     hidden: bool = False  # named or internal: it cannot be asked for
 
+    @property
+    def mark(self) -> str:
+        """What is its own in ``marker``, without the word that tells a leak."""
+        return self.marker.removeprefix("SECRET-")
+
 
 @dataclass
 class Server:
@@ -48,6 +60,7 @@ class Server:
     text: str
     spots: list[Spot] = field(default_factory=list)
     site: GuardedSite | None = None
+    strangers: tuple[str, ...] = STRANGERS
 
 
 class Maker:
@@ -57,6 +70,7 @@ class Maker:
         self.r = r
         self.number = number
         self.port = port
+        self.both = number % 4 == 3  # listens to both families
         self.spots: list[Spot] = []
         self.named: list[str] = [f"@n{i}" for i in range(r.randint(0, 2))]
         self.tops = [f"l{i}" for i in range(r.randint(1, 4))]
@@ -151,6 +165,10 @@ class Maker:
         inner = self.pick((3, "deny all;"), (2, LIST), (2, "allow all;"), (1, AUTH))
         return self.pick((12, ""), (1, f"limit_except GET {{ {inner} }}"))
 
+    def passed(self) -> str:
+        """Makes a location write down that a request was there."""
+        return f"set $trail $trail.{len(self.spots)};"
+
     def location(self, name: str, uri: str, depth: int) -> str:
         marker = f"SECRET-{self.number}-{len(self.spots)}-"
         parts = [self.rules(8), self.before(50, marker), self.extras(0.8), self.limits()]
@@ -158,6 +176,7 @@ class Maker:
         if internal:
             parts.append("internal;")
         self.r.shuffle(parts)
+        passed = self.passed()
         self.spots.append(Spot(name, uri, marker, hidden=internal))
         inside = " ".join(p for p in parts if p)
         content = self.content(marker)
@@ -167,7 +186,7 @@ class Maker:
             inner = self.r.choice([f"{path}in/", f"= {path}exact", f"~ ^{path}re/"])
             at = {"=": f"{path}exact", "~": f"{path}re/x"}.get(inner[0], f"{path}in/x")
             nested = self.location(inner, at, depth + 1)
-        return f"\nlocation {name} {{ {inside} {content} {nested}}}"
+        return f"\nlocation {name} {{ {passed} {inside} {content} {nested}}}"
 
     def server(self) -> Server:
         """The whole block, with the site that an operator might write for it."""
@@ -190,8 +209,9 @@ class Maker:
         if r.random() < 0.3:
             r.shuffle(blocks)
         host = f"s{self.number}.test"
+        listens = f"listen 127.0.0.1:{self.port};{f' listen [::1]:{self.port};' if self.both else ''}"
         text = (
-            f"server {{ listen 127.0.0.1:{self.port}; server_name {host};\n"
+            f"server {{ {listens} server_name {host};\n"
             f"{' '.join(p for p in lead if p)}{''.join(blocks)}\n}}\n"
         )
         if not any(s.name == "/" for s in self.spots):
@@ -200,35 +220,27 @@ class Maker:
         public = tuple(n for n in names if r.random() < 0.12)
         named = tuple(n for n in names if n not in public and r.random() < 0.6)
         site = GuardedSite("main", host, named, public, (ip_network(f"{FRIEND}/32"),))
-        return Server(host, text, self.spots, site)
+        strangers = (*STRANGERS, "::1") if self.both else STRANGERS
+        return Server(host, text, self.spots, site, strangers)
 
     def named_location(self, name: str) -> str:
+        passed = self.passed()
         marker = f"SECRET-{self.number}-{len(self.spots)}-"
         self.spots.append(Spot(name, name, marker, hidden=True))
         parts = [self.rules(8), self.before(80, marker), self.extras(0.4)]
         self.r.shuffle(parts)
         inside = " ".join(p for p in parts if p)
         backend = f"{BACK}/{marker}$request_uri;"
-        return f"\nlocation {name} {{ {inside} {backend} }}"
+        return f"\nlocation {name} {{ {passed} {inside} {backend} }}"
 
 
-def forged(address: str) -> tuple[str, ...]:
-    """What says that the request is that of ``address``."""
-    return f"X-Forwarded-For: {address}", f"X-Real-IP: {address}", f"Forwarded: for={address}"
-
-
-def requests() -> Iterator[dict[str, object]]:
-    """The ways in which a stranger tries; the plain one first."""
-    told = [(), *(forged(address) for address in (FRIEND, *STRANGERS, "::1"))]
-    for method in ("GET", "POST"):
-        for headers in (*told, *((PASSWORD, *more) for more in told[:2])):
-            for source in STRANGERS:
-                yield {"source": source, "method": method, "headers": headers}
-
-
-# Does as it is told: it goes down (502), sends the request on, or answers.
+# Does as it is told: it goes down (502; where "via" says it, only for those that came so), sends the request
+# on, or answers.
 BEHIND = r"""
-map $arg_down:$request_uri $down { "~^([0-9-]+):/SECRET-\1" 1; default 0; }
+proxy_set_header X-Trail $trail;
+add_header X-Trail $trail always;
+map $arg_via:$http_x_trail $other_way { "~^:" 0; "~^(.*):\1$" 0; default 1; }
+map $other_way:$arg_down:$request_uri $down { "~^0:([0-9-]+):/SECRET-\1" 1; default 0; }
 map $arg_by:$request_uri $sends_on { "~^([0-9-]+):/SECRET-\1" 1; default 0; }
 server {
     listen unix:@FOLDER@/back; default_type text/plain;
@@ -253,7 +265,7 @@ def prepare(folder: Path) -> None:
     for name in FILES:
         file = folder / "files" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("SECRET-file")
+        file.write_text("SECRET-file" if name in WITHOUT_LOCATION else "SECRET-in")
 
 
 def dump(folder: Path) -> str:
@@ -261,93 +273,3 @@ def dump(folder: Path) -> str:
     assert NGINX is not None
     command = [NGINX, "-T", "-q", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
-
-
-def wrong_with(finding: Finding, answers: list[Answer], public: list[str]) -> str:
-    """Why the class does not tell what a stranger really gets; "" if it does.
-
-    ``public``: the marks of what is declared public; that a guarded place hands on to it is no leak.
-    """
-    served = [a for a in answers if "SECRET" in a.body and not any(mark in a.body for mark in public)]
-    if finding.kind in ("guarded", "closed") and served:
-        return f"{finding.kind}, but served: {served[0].body!r}"
-    told = answers[0].body not in ("", "refused")  # an error_page may give a refusal the status 200
-    if finding.kind == "guarded" and answers[0].status == 200 and told and not public:
-        return f"guarded, but answers {answers[0].status}"
-    if finding.kind == "leaks" and not served and all(a.status >= 400 for a in answers):
-        return f"leaks, but nobody gets anything: {[a.status for a in answers]}"
-    if finding.reason == "declared public" and all(
-        a.status == 403 and "SECRET" not in a.body for a in answers
-    ):
-        return "public, but refused"
-    return ""
-
-
-def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
-    """One server a seed, all in one nginx: how often each class came up, and where the truth is another.
-
-    First the places that are worse than their class, then those called a leak, or declared public, where no
-    stranger got through.
-    """
-    (port,) = free_ports(1)
-    servers = [Maker(random.Random(seed), seed, port).server() for seed in seeds]
-    counts: dict[str, int] = {}
-    wrong: list[str] = []
-    cautious: list[str] = []
-    with running(world(servers), ready=port, prepare=prepare) as nginx:
-        files = parse_dump(dump(nginx.folder))
-        findings = audit(files, [s.site for s in servers if s.site])
-        by_host: dict[str, dict[str, list[Finding]]] = {}
-        for finding in findings:
-            by_host.setdefault(finding.server, {}).setdefault(finding.location, []).append(finding)
-        for server in servers:
-            seen: set[str] = set()
-            sent: set[str] = set()  # where a service sent the request on to, and something came of it
-            doubtful: list[tuple[Spot, str]] = []
-            open_spots = [s for s in server.spots if by_host[server.host][s.name][0].kind == "public"]
-            public = [s.marker for s in open_spots]
-            named = [s.marker for s in server.spots if s.name.startswith("@")]
-            for spot in server.spots:
-                finding = by_host[server.host][spot.name][0]
-                counts[finding.kind] = counts.get(finding.kind, 0) + 1
-                if finding.kind == "leaks" and "may send on" in finding.reason:
-                    ways = [
-                        f"{asked.uri}?to={spot.uri}&by={door.marker.removeprefix('SECRET-')}"
-                        for asked in server.spots
-                        for door in open_spots
-                        if not asked.hidden
-                    ]
-                    told = [nginx.ask(port, server.host, way, **how) for way in ways for how in requests()]  # type: ignore[arg-type]
-                    seen |= {s.marker for s in server.spots for a in told if s.marker in a.body}
-                    if any("SECRET" in a.body and not any(mark in a.body for mark in public) for a in told):
-                        sent.add(spot.name)
-                if spot.hidden:
-                    continue
-                answers = []
-                # Some patterns end where a line does.
-                newline = () if spot.name.startswith("=") else ("%0ay", "%0ay?y=1")
-                tails = (
-                    "",
-                    "?y=1",
-                    *(f"?down={mark.removeprefix('SECRET-')}" for mark in (spot.marker, *named)),
-                    *newline,
-                )
-                for how in requests():
-                    for tail in tails:
-                        answers.append(nginx.ask(port, server.host, spot.uri + tail, **how))  # type: ignore[arg-type]
-                seen |= {s.marker for s in server.spots for a in answers if s.marker in a.body}
-                if why := wrong_with(finding, answers, public):
-                    story = f"{server.host} {spot.name}: {why}\n  {finding.reason}\n  {server.text}"
-                    if finding.kind in ("leaks", "public"):
-                        doubtful.append((spot, story))
-                    else:
-                        wrong.append(story)
-            for spot in server.spots:
-                finding = by_host[server.host][spot.name][0]
-                if spot.marker in seen and finding.kind in ("guarded", "closed"):
-                    wrong.append(f"{server.host} {spot.name}: {finding.kind}, but seen\n  {server.text}")
-            # A place that is refused when asked for, and reached by another way, is a leak all the same.
-            cautious += [
-                story for spot, story in doubtful if spot.marker not in seen and spot.name not in sent
-            ]
-    return counts, wrong, cautious

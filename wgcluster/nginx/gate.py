@@ -10,7 +10,7 @@ from ..prefixes import Network
 from .access import Families, Level, common_client, may_forge, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, places_of, resolve
-from .rewrite import NOTHING, Known, ends, handed_on, has_list, named_children, page_for
+from .rewrite import NOTHING, Known, ends, handed_on, has_list, page_for
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict
 
@@ -19,10 +19,10 @@ _WRITTEN = Families(v4=True, v6=True)
 
 
 class Taint(NamedTuple):
-    """A ``set_real_ip_from`` that a request may have come by before, and the list that kept it out there."""
+    """A ``set_real_ip_from`` that a request may have come by before, and the lists that kept it out since."""
 
     directive: Directive
-    denied_by: tuple[Directive, ...] | None
+    denied_by: frozenset[tuple[Directive, ...]] = frozenset()
 
 
 class Gate:
@@ -131,12 +131,11 @@ class Gate:
         for at, taint in self._trusted(level, seen):
             before = [asked for asked in seen.lists if asked.at < at]
             since = [asked for asked in seen.lists if asked.at >= at]
-            denied = [taint.denied_by] if taint.denied_by is not None else []
             forged = common_client(
                 [level.rules, *(asked.rules for asked in since if asked.let_in)],
                 (),
                 _WRITTEN,
-                denied_by=[*denied, *(asked.rules for asked in since if not asked.let_in)],
+                denied_by=[*taint.denied_by, *(asked.rules for asked in since if not asked.let_in)],
             )
             if forged is not None and may_forge(
                 taint.directive,
@@ -160,28 +159,20 @@ class Gate:
 
         An address once replaced stays replaced; the server's own are asked at the very start.
         """
-        yield from ((-1, Taint(directive, None)) for directive in self.level.trusted)
+        yield from ((-1, Taint(directive)) for directive in self.level.trusted)
         for place in seen.places[:1]:
             for taint in sorted(self.tainted.get(place, ()), key=lambda t: t.directive.start):
                 yield -1, taint
         for at, place in enumerate(seen.places):
-            last = at == len(seen.places) - 1
-            for directive in level.trusted if last else self.believed(place):
+            # realip works just before access.
+            heard = level if at == len(seen.places) - 1 else place.level
+            for directive in () if at in seen.early else heard.trusted:
                 # What the server has asked already is asked again only for another header.
                 if (
                     directive not in self.level.trusted
                     or place.level.real_ip_header != self.level.real_ip_header
                 ):
-                    yield at, Taint(directive, None)
-
-    def believed(self, place: Place) -> Sequence[Directive]:
-        """realip works just before access: not where the rewrite phase sends every request on.
-
-        The methods of a limit_except have none.
-        """
-        excepts = bool(named_children(place.directive.body, "limit_except"))
-        stays = excepts or any(end.how == "stays" for end in place.ends(self.known))
-        return place.level.trusted if stays else ()
+                    yield at, Taint(directive)
 
     def _open(self, place: Place, opened: Directive | str) -> Verdict:
         own = has_list(place.directive.body)

@@ -26,7 +26,7 @@ from .rewrite import (
     page_for,
 )
 from .tree import Directive
-from .verdict import NO_TRAIL, Trail, Verdict, redirected, worst
+from .verdict import GET, NO_TRAIL, Trail, Verdict, redirected, worst
 
 _MAX_TURNS = 10  # nginx gives up on a request that is sent on as often, with 500
 _CIRCLE = Verdict("guarded", "goes round in a circle until nginx ends it with 500")
@@ -53,8 +53,10 @@ class Phases(Gate):
             return (
                 self._asked(place, place.level, seen) if self._serves(place) else self._nothing(place, seen)
             )
-        if not seen.got and (leak := self._other_methods(place, seen)) is not None:
+        if (leak := self._other_methods(place, seen)) is not None:
             return leak
+        for child in named_children(place.directive.body, "limit_except"):
+            seen = seen.with_methods(_methods(child))
         return worst(self._met(place, seen))
 
     def _met(self, place: Place, seen: Trail) -> Iterator[Verdict]:
@@ -67,17 +69,19 @@ class Phases(Gate):
             if end.how == "stays":
                 yield self._asked(place, level, after, end.inside)
             elif end.how == "moved":
-                verdict = self._moved(end, after, sole=len(onward) == 1)
+                verdict = self._moved(end, after.left_early(), sole=len(onward) == 1)
                 if verdict is not None:
                     yield verdict
             else:
-                yield self._answered(end, body, level, after)
+                yield self._answered(end, body, level, after.left_early())
 
     def _moved(self, end: End, seen: Trail, *, sole: bool) -> Verdict | None:
         """Where a rewrite leads; None: to what is public, or what a client can ask for itself."""
         there = self.target(end.target, rewritten=True)
         if not sole and (_names_any(end.target) or there is None or self.is_open(there)):
             return None
+        if there is not None and self.is_open(there) and not _names_any(end.target):
+            return Verdict("closed", f"rewritten to {end.target}, which is public")
         how = f"rewritten to {end.target}" if sole else f"may be rewritten to {end.target}"
         return self.follow(end.target, seen, how, rewritten=True)
 
@@ -86,8 +90,7 @@ class Phases(Gate):
         onward = ends(self.server.body, place.paths(), self.known, in_server=True)
         for end in onward:
             seen = NO_TRAIL._replace(known=end.known)
-            own = end.target.partition("?")[0] in ("$1", "$uri", "$document_uri")
-            if end.how == "stays" or own or (_names_any(end.target) and len(onward) > 1):
+            if end.keeps_path or (_names_any(end.target) and len(onward) > 1):
                 yield end, None  # it is still for a place that a client may ask for
             elif end.how == "moved":
                 verdict = self._moved(end, seen, sole=len(onward) == 1)
@@ -148,6 +151,8 @@ class Phases(Gate):
     def _other_methods(self, place: Place, seen: Trail) -> Verdict | None:
         """The leak through ``limit_except``: its methods have a level of their own, without the rewrites."""
         for child in named_children(place.directive.body, "limit_except"):
+            if seen.methods is not None and seen.methods <= _methods(child):
+                continue
             level = place.level.enter(child.body)
             leak = self.let_in(place, level, seen)
             if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
@@ -180,7 +185,7 @@ class Phases(Gate):
     def _answered(self, end: End, body: Sequence[Directive], level: Level, seen: Trail) -> Verdict:
         """What the rewrite phase of ``body`` answers by itself."""
         assert end.by is not None
-        own_list = has_list(body) and not seen.got and len(seen.places) <= 1  # that it is dead is said there
+        own_list = has_list(body) and not seen.sent and len(seen.places) <= 1  # that it is dead is said there
         if end.how == "lua":
             return _lua(end.by)
         if end.how == "returned":
@@ -253,6 +258,12 @@ class Phases(Gate):
 def _names_any(target: str) -> bool:
     """Does a variable say from its beginning on where it leads?"""
     return target.startswith(("$", "/$"))
+
+
+def _methods(limit_except: Directive) -> frozenset[str]:
+    """Those that it is not for; GET stands for HEAD too."""
+    named = frozenset(limit_except.args)
+    return named | GET if "GET" in named else named
 
 
 def _lua(directive: Directive) -> Verdict:

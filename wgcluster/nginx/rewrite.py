@@ -49,12 +49,13 @@ class Known(NamedTuple):
     """What is known of the variables of a request."""
 
     values: frozenset[tuple[str, str]] = frozenset()
-    untrue: frozenset[tuple[str, ...]] = frozenset()  # conditions
+    conditions: frozenset[tuple[tuple[str, ...], bool]] = frozenset()  # what they have turned out to be
 
     def holds(self, condition: tuple[str, ...]) -> bool | None:
         """Is the condition of an ``if`` true? None: it may be or not."""
-        if condition in self.untrue:
-            return False
+        for truth in (False, True):
+            if (condition, truth) in self.conditions:
+                return truth
         value = dict(self.values).get(condition[0]) if condition else None
         if value is None and condition and _OF_QUERY.fullmatch(condition[0]) and ("$args", "") in self.values:
             value = ""
@@ -66,17 +67,19 @@ class Known(NamedTuple):
             return None
         return (value == condition[2]) == (condition[1] == "=")
 
-    def with_untrue(self, condition: tuple[str, ...]) -> Known:
+    def having(self, condition: tuple[str, ...], truth: bool) -> Known:
         """Where it may be kept: what it asks for stays the same all through the request."""
         variables = [word for word in condition if "$" in word]
         constant = all(_CONSTANT.fullmatch(word) for word in variables)
-        return self._replace(untrue=self.untrue | {condition}) if constant else self
+        return self._replace(conditions=self.conditions | {(condition, truth)}) if constant else self
 
     def with_query(self, query: str | None) -> Known:
         """The request has this query now; None: one that is not known."""
         values = frozenset(pair for pair in self.values if pair[0] != "$args")
-        untrue = frozenset(c for c in self.untrue if not any(_OF_QUERY.fullmatch(word) for word in c))
-        return Known(values if query is None else values | {("$args", query)}, untrue)
+        of_others = frozenset(
+            kept for kept in self.conditions if not any(_OF_QUERY.fullmatch(word) for word in kept[0])
+        )
+        return Known(values if query is None else values | {("$args", query)}, of_others)
 
     def moved_to(self, target: str) -> Known:
         """``rewrite`` keeps the query, but for what its target adds or takes away."""
@@ -100,6 +103,11 @@ class End(NamedTuple):
     def target(self) -> str:
         """Where it moves to."""
         return self.by.args[1] if self.by is not None and self.how == "moved" else ""
+
+    @property
+    def keeps_path(self) -> bool:
+        """Is it, behind the rewrites of a server, still for the path that it came for?"""
+        return self.how == "stays" or self.target.partition("?")[0] in ("$1", "$uri", "$document_uri")
 
     @property
     def code(self) -> str:
@@ -206,10 +214,15 @@ class _Script:
         truth = state.known.holds(condition)
         after: dict[_State, None] = {}
         if truth is not False:
-            after = self.run(child.body, {state._replace(inside=child): None})
-            yield from after
+            inside = state._replace(inside=child, known=state.known.having(condition, True))
+            after = self.run(child.body, {inside: None})
+            # Behind it both go on, and to tell them apart would double the states with every "if".
+            kept = state.known.conditions
+            yield from (
+                s._replace(known=s.known._replace(conditions=s.known.conditions & kept)) for s in after
+            )
         if truth is not True:
-            yield state if after else state._replace(known=state.known.with_untrue(condition))
+            yield state if after else state._replace(known=state.known.having(condition, False))
 
 
 def _condition(directive: Directive) -> tuple[str, ...]:

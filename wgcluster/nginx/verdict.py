@@ -30,11 +30,16 @@ class Asked(NamedTuple):
     let_in: bool
 
 
+GET = frozenset({"GET", "HEAD"})
+
+
 class Trail(NamedTuple):
     """The places a request came through, and what has become of it on the way."""
 
     places: tuple[Place, ...] = ()
-    got: bool = False  # it has become a GET
+    methods: frozenset[str] | None = None  # one of these; None: any
+    sent: bool = False  # to the first place by a service behind another: no client asks there
+    early: frozenset[int] = frozenset()  # the places that it left before realip works
     paged: bool = False  # no further error_page is asked
     lists: tuple[Asked, ...] = ()
     paths: Paths | None = None  # where it has come on; None: any that come to its place
@@ -43,14 +48,22 @@ class Trail(NamedTuple):
 
     def by_page(self, target: str, level: Level) -> Trail:
         """On to ``target``: a URI makes the request a GET, a named location leaves it as it is."""
-        got = self.got or target.startswith("/")
-        return self.on_to(target)._replace(got=got, paged=not level.pages_recurse)
+        methods = GET if target.startswith("/") else self.methods
+        return self.on_to(target)._replace(methods=methods, paged=not level.pages_recurse)
 
     def on_to(self, target: str) -> Trail:
         """On to ``target``: a URI brings its own query, or none."""
         if not target.startswith("/"):
             return self
         return self._replace(known=self.known.with_query(None if "?" in target or "$" in target else ""))
+
+    def left_early(self) -> Trail:
+        """The rewrite phase of the last place has sent it on."""
+        return self._replace(early=self.early | {len(self.places) - 1})
+
+    def with_methods(self, methods: frozenset[str]) -> Trail:
+        """It is none of the others."""
+        return self._replace(methods=methods if self.methods is None else methods & self.methods)
 
     def asked(self, rules: tuple[Directive, ...], *, let_in: bool) -> Trail:
         """The list of the last place was asked."""
@@ -60,15 +73,19 @@ class Trail(NamedTuple):
 NO_TRAIL = Trail()
 
 
+# Of all the ways that a request may take: a leak, what is open as declared, what a list guards, an answer.
+_WORST: tuple[Kind, ...] = ("leaks", "public", "guarded", "closed")
+
+
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Of all the ways that a request may take: a leak, else what a list guards, else an answer."""
+    """The verdict on a place, from those on each of the ways that a request may take; a leak ends it."""
     found: list[Verdict] = []
     for verdict in verdicts:
         if verdict.kind == "leaks":
             return verdict
         found.append(verdict)
-    guarded = (verdict for verdict in found if verdict.kind != "closed")
-    return next(guarded, found[0] if found else Verdict("closed", "nothing comes here"))
+    nothing = Verdict("closed", "nothing comes here")
+    return min(found, key=lambda verdict: _WORST.index(verdict.kind), default=nothing)
 
 
 def redirected(directive: Directive, target: str, own_list: bool) -> Verdict:

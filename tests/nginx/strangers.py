@@ -1,0 +1,160 @@
+"""What clients that are not on the list get at each place of the random servers, and what the audit says."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tests.nginx.real import Answer, Running, free_ports, running
+from tests.nginx.worlds import FRIEND, PASSWORD, STRANGERS, Maker, Server, Spot, dump, prepare, world
+from wgcluster.nginx import Finding, audit, parse_dump
+
+
+def forged(address: str) -> tuple[str, ...]:
+    """What says that the request is that of ``address``."""
+    return f"X-Forwarded-For: {address}", f"X-Real-IP: {address}", f"Forwarded: for={address}"
+
+
+def requests(strangers: Sequence[str]) -> Iterator[dict[str, object]]:
+    """The ways in which a stranger tries; the plain one first."""
+    told = [(), *(forged(address) for address in (FRIEND, *STRANGERS, "::1"))]
+    for method in ("GET", "POST"):
+        for headers in (*told, *((PASSWORD, *more) for more in told[:2])):
+            for source in strangers:
+                yield {"source": source, "method": method, "headers": headers}
+
+
+def _trail(answer: Answer) -> str:
+    """The places that it came through, each as "." and its number."""
+    found = re.search(r"^x-trail: (\S*)", answer.headers, re.I | re.M)
+    return found[1] if found else ""
+
+
+def wrong_with(finding: Finding, answers: list[Answer], public: list[str]) -> str:
+    """Why the class does not tell what a stranger really gets; "" if it does.
+
+    ``public``: the marks of what is declared public; that a guarded place hands on to it is no leak.
+    """
+    served = [a for a in answers if "SECRET" in a.body and not any(mark in a.body for mark in public)]
+    if finding.kind in ("guarded", "closed") and served:
+        return f"{finding.kind}, but served: {served[0].body!r}"
+    told = answers[0].body not in ("", "refused")  # an error_page may give a refusal the status 200
+    if finding.kind == "guarded" and answers[0].status == 200 and told and not public:
+        return f"guarded, but answers {answers[0].status}"
+    if finding.kind == "leaks" and not served and all(a.status >= 400 for a in answers):
+        return f"leaks, but nobody gets anything: {[a.status for a in answers]}"
+    if finding.reason == "declared public" and all(
+        a.status == 403 and "SECRET" not in a.body for a in answers
+    ):
+        return "public, but refused"
+    return ""
+
+
+@dataclass
+class Asker:
+    """All that strangers get at one server."""
+
+    nginx: Running
+    port: int
+    server: Server
+    findings: dict[str, Finding]  # by location
+    seen: set[str] = field(default_factory=set)  # the marks of places
+    passed: set[int] = field(default_factory=set)  # places that a request went through which got something
+
+    def __post_init__(self) -> None:
+        self.open_spots = [s for s in self.server.spots if self.findings[s.name].kind == "public"]
+        self.public = [s.marker for s in self.open_spots]
+        self.named = [s for s in self.server.spots if s.name.startswith("@")]
+
+    def ask(self, uri: str) -> list[Answer]:
+        host = self.server.host
+        answers = [self.nginx.ask(self.port, host, uri, **how) for how in requests(self.server.strangers)]  # type: ignore[arg-type]
+        for answer in answers:
+            self.seen.update(s.marker for s in self.server.spots if s.marker in answer.body)
+            if "SECRET" in answer.body and not any(mark in answer.body for mark in self.public):
+                self.passed.update(map(int, re.findall(r"[.](\d+)", _trail(answer))))
+        return answers
+
+    def is_page(self, spot: Spot) -> bool:
+        """Is it there for an error_page? Such a one is not taken for what services send requests on to."""
+        targets = re.findall(r"error_page [^;]* (\S+);", self.server.text)
+        return any(target in (spot.name, f"{spot.uri.removesuffix('x')}page") for target in targets)
+
+    def ask_services(self, spot: Spot) -> None:
+        """Have what answers at public places send requests on to ``spot``, which may be down."""
+        for door in self.open_spots:
+            for entry in self.server.spots:
+                if not entry.name.startswith("@"):
+                    self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}")
+                    self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}&down={spot.mark}")
+
+    def ask_at(self, spot: Spot) -> list[Answer]:
+        # Some patterns end where a line does.
+        newline = () if spot.name.startswith("=") else ("%0ay", "%0ay?y=1")
+        at = self.server.spots.index
+        tails = (
+            "",
+            "?y=1",
+            *(f"?down={other.mark}" for other in (spot, *self.named)),
+            *(f"?down={other.mark}&via=.{at(spot)}.{at(other)}" for other in self.named),
+            *newline,
+        )
+        return [answer for tail in tails for answer in self.ask(spot.uri + tail)]
+
+    def disagreements(self) -> tuple[list[str], list[str]]:
+        """The places that are worse than their class; those called a leak that nobody gets through."""
+        wrong: list[str] = []
+        doubtful: list[tuple[Spot, str]] = []
+        for spot in self.server.spots:
+            finding = self.findings[spot.name]
+            if (spot.hidden and not self.is_page(spot)) or "may send on" in finding.reason:
+                self.ask_services(spot)
+            if spot.hidden:
+                continue
+            if why := wrong_with(finding, self.ask_at(spot), self.public):
+                story = f"{self.server.host} {spot.name}: {why}\n  {finding.reason}\n  {self.server.text}"
+                if finding.kind in ("leaks", "public"):
+                    doubtful.append((spot, story))
+                else:
+                    wrong.append(story)
+        for spot in self.server.spots:
+            finding = self.findings[spot.name]
+            if spot.marker in self.seen and finding.kind in ("guarded", "closed"):
+                wrong.append(
+                    f"{self.server.host} {spot.name}: {finding.kind}, but seen\n  {self.server.text}"
+                )
+        # A place that is refused when asked for, and reached by another way, is a leak all the same.
+        at = self.server.spots.index
+        cautious = [
+            story for spot, story in doubtful if at(spot) not in self.passed and spot.marker not in self.seen
+        ]
+        return wrong, cautious
+
+
+def disagreements(seeds: range) -> tuple[dict[str, int], list[str], list[str]]:
+    """One server a seed, all in one nginx: how often each class came up, and where the truth is another.
+
+    First the places that are worse than their class, then those called a leak, or declared public, where no
+    stranger got through.
+    """
+    (port,) = free_ports(1)
+    servers = [Maker(random.Random(seed), seed, port).server() for seed in seeds]
+    counts: dict[str, int] = {}
+    wrong: list[str] = []
+    cautious: list[str] = []
+    with running(world(servers), ready=port, prepare=prepare) as nginx:
+        files = parse_dump(dump(nginx.folder))
+        by_host: dict[str, dict[str, Finding]] = {}
+        for finding in audit(files, [s.site for s in servers if s.site]):
+            by_host.setdefault(finding.server, {}).setdefault(finding.location, finding)
+        for server in servers:
+            asker = Asker(nginx, port, server, by_host[server.host])
+            for spot in server.spots:
+                kind = asker.findings[spot.name].kind
+                counts[kind] = counts.get(kind, 0) + 1
+            worse, doubtful = asker.disagreements()
+            wrong += worse
+            cautious += doubtful
+    return counts, wrong, cautious

@@ -1,0 +1,275 @@
+"""Which places of a server strangers' requests come to, by any way, and whose word was taken on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from .access import Level
+from .gate import Taint
+from .phases import Phases
+from .places import Place, sends_on
+from .rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
+from .tree import Directive
+from .verdict import NO_TRAIL
+
+_ASIDE = frozenset({"error_page", "auth_request", "mirror"})
+# Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.
+_EARLY = frozenset({"400", "405", "408", "414", "421", "494", "495", "496", "497", "501", "505"})
+# All that it says of its own until the list has been asked; another code is that of a "return" or a service.
+_OWN = _EARLY | {"301", "403", "411", "412", "413", "415", "500", "503"}
+
+_GATEWAY = frozenset({"401", "502", "504"})  # of its own in front of a server behind
+
+
+_Reach = Literal["page", "sent", "moved"]
+
+
+class Way(NamedTuple):
+    """Where a place sends requests on to."""
+
+    target: str
+    how: Literal["page", "handed", "rewritten"]
+    denied_by: tuple[Directive, ...] | None = None  # the list that has kept all of them out
+    believed: bool = True  # may realip have worked there?
+
+    @property
+    def reach(self) -> _Reach:
+        """A page that is a file gives nothing away of what else is at its place."""
+        return (
+            "page"
+            if self.how == "page" and self.target.startswith("/") and "$" not in self.target
+            else "moved"
+        )
+
+
+class Arrival(NamedTuple):
+    """Requests of strangers that come to a place."""
+
+    place: Place
+    paths: Paths
+    asked: bool = False  # by clients, not sent on from elsewhere
+    paged: bool = False  # no further error_page is asked
+
+
+class Ways(Phases):
+    """One server block, and where the requests of strangers go in it."""
+
+    chosen: dict[Place, list[Place]]  # reached because the services behind the other places may say so
+    _arrived: dict[Arrival, frozenset[Taint]]  # with what they may have come by
+
+    @cached_property
+    def reached(self) -> dict[Place, _Reach]:
+        """The hidden places that requests are sent on to: "page" if only by an error_page.
+
+        "sent": only by a service; "moved": by anything else.
+        """
+        self.chosen = {}
+        self._arrived = {}
+        reached: dict[Place, _Reach] = {}
+        for end in self._through_server(ANY):
+            if end.how == "moved" and not end.keeps_path:
+                self._send(Way(end.target, "rewritten"), (ANY,), frozenset(), reached)
+        early = _EARLY | _returned_codes(_with_ifs(self.server.body))
+        for page in self.level.error_pages:  # those of the server, whatever its locations have instead
+            if early & set(page.args[:-1]):
+                paged = not self.level.pages_recurse
+                self._send(Way(page.args[-1], "page"), (ANY,), frozenset(), reached, paged=paged)
+        for place in self.places:
+            for end in () if place.named else self._through_server(place.paths()):
+                if end.how == "stays":
+                    self._arrived[Arrival(place, place.paths(), asked=True)] = frozenset()
+                elif end.keeps_path:  # though it is an internal request now
+                    self._arrived[Arrival(place, place.paths())] = frozenset()
+                    reached |= {place: "moved"} if place.internal else {}
+        work = list(self._arrived)
+        while work:
+            self._go_on_from(work, reached)
+            work = self._choose(reached)
+        return reached
+
+    def _through_server(self, paths: Paths, known: Known | None = None) -> tuple[End, ...]:
+        return ends(self.server.body, paths, self.known if known is None else known, in_server=True)
+
+    def _go_on_from(self, work: list[Arrival], reached: dict[Place, _Reach]) -> None:
+        """Follow these requests to where they are sent on, and so on."""
+        while work:
+            arrival = work.pop()
+            place = arrival.place
+            paths = {arrival.paths, *(end.paths for end in place.ends(self.known, arrival.paths))}
+            for way in self._ways_on(arrival):
+                taint = self._arrived[arrival]
+                if way.believed:
+                    taint |= {Taint(directive) for directive in place.level.trusted}
+                if way.denied_by is not None:
+                    taint = frozenset(t._replace(denied_by=t.denied_by | {way.denied_by}) for t in taint)
+                paged = arrival.paged or (way.how == "page" and not place.level.pages_recurse)
+                work += self._send(way, paths, taint, reached, paged=paged, but=place)
+
+    def _send(
+        self,
+        way: Way,
+        paths: Iterable[Paths],
+        taint: frozenset[Taint],
+        reached: dict[Place, _Reach],
+        *,
+        paged: bool = False,
+        but: Place | None = None,
+    ) -> list[Arrival]:
+        """Requests for ``paths`` go this ``way``: what is new of where they come to.
+
+        It only grows, so it ends.
+        """
+        new = []
+        for place, known in self._come_to(way, paths):
+            if place is but:
+                continue
+            there = Arrival(place, known, paged=paged)
+            before = self._arrived.get(there)
+            self._arrived[there] = (before or frozenset()) | taint
+            self.tainted[place] = self.tainted.get(place, frozenset()) | taint
+            if (place.named or place.internal) and (way.reach == "moved" or place not in reached):
+                reached[place] = way.reach
+            if before != self._arrived[there]:
+                new.append(there)
+        return new
+
+    def _come_to(self, way: Way, paths: Iterable[Paths]) -> Iterator[tuple[Place, Paths]]:
+        """The places that this way may lead to, and the paths of the requests there."""
+        if way.target.startswith("@"):
+            place = self.target(way.target)
+            yield from ((place, known) for known in paths if place is not None)
+            return
+        targets = [way.target]
+        if way.how != "rewritten":  # then the rewrites of the server are run again
+            path, variable, _ = way.target.partition("?")[0].partition("$")
+            known = NO_TRAIL._replace(known=self.known).on_to(way.target).known
+            onward = self._through_server(Paths(path, whole=not variable), known)
+            targets = [
+                way.target if end.keeps_path else end.target
+                for end in onward
+                if end.how in ("stays", "moved")
+            ]
+        for target in targets:
+            if target.startswith(("http://", "https://", "$scheme")):
+                continue
+            path, variable, _ = target.partition("?")[0].partition("$")
+            for place in self._may_be(target):
+                yield place, (place.paths() if variable else Paths(path, whole=True))
+
+    def _may_be(self, target: str) -> list[Place]:
+        """The place that ``target`` leads to; where a variable names it, all hidden ones that it may name."""
+        there = self.target(target, rewritten=True)
+        found = [] if there is None else [there]
+        lead, variable, _ = target.partition("?")[0].partition("$")
+        if not variable:
+            return found
+        leads = [(place, place.paths().lead) for place in self.places if place.internal and not place.named]
+        return found + [p for p, own in leads if own.startswith(lead) or lead.startswith(own)]
+
+    def _choose(self, reached: dict[Place, _Reach]) -> list[Arrival]:
+        """Add where the service behind a public place may send a request: X-Accel-Redirect, ngx.exec, index.
+
+        Not what is there for something else: pages of errors, and what auth_request and mirror ask. What it
+        has added, or knows more ways to, is to be gone on from.
+        """
+        came = {arrival.place for arrival in self._arrived}
+        doors = [p for p in self.places if p in came and self.is_public(p) and sends_on(p)]
+        doors = [door for door in doors if self.let_in(door, door.level, NO_TRAIL) is not None]
+        doors = sorted(filter(self._answers, doors), key=lambda door: door.named or door.internal)
+        if not doors:
+            return []
+        taint = frozenset(Taint(directive) for door in doors for directive in door.level.trusted)
+        taint = taint.union(*(self.tainted.get(door, frozenset()) for door in doors))
+        bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
+        other = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
+        new = []
+        for place in self.places:
+            aside = any(self.target(target) is place for target in other)
+            hidden = place.named or place.internal
+            if hidden and not aside and self.chosen.get(place) != doors:
+                self.chosen[place] = doors
+                reached.setdefault(place, "sent")
+                arrival = Arrival(place, place.paths())
+                self._arrived[arrival] = self._arrived.get(arrival, frozenset()) | taint
+                self.tainted[place] = self.tainted.get(place, frozenset()) | taint
+                new.append(arrival)
+        return new
+
+    def _answers(self, door: Place) -> bool:
+        """Do requests that come there get through its rewrite phase?"""
+        here = (a for a in self._arrived if a.place is door and not (a.asked and door.internal))
+        return any(self._passes_rewrites(arrival) for arrival in here)
+
+    def _passes_rewrites(self, arrival: Arrival) -> bool:
+        """Do some of the requests get through the rewrite phase? Those that limit_except is for have none."""
+        excepts = named_children(arrival.place.directive.body, "limit_except")
+        return bool(excepts) or any(e.how == "stays" for e in arrival.place.ends(self.known, arrival.paths))
+
+    def _pages_of(self, place: Place) -> set[Directive]:
+        pages = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
+        return {page for level in pages for page in level}
+
+    def _ways_on(self, arrival: Arrival) -> Iterator[Way]:
+        place = arrival.place
+        level, body = place.level, place.directive.body
+        pages = {page for page in self._pages_of(place) if page.args and not arrival.paged}
+        if arrival.asked and place.internal:  # it says 404 to clients, and no more
+            yield from (Way(p.args[-1], "page", believed=False) for p in pages if "404" in p.args[:-1])
+            return
+        onward = place.ends(self.known, arrival.paths)
+        excepts = named_children(body, "limit_except")
+        list_is_asked = self._passes_rewrites(arrival)
+        opened = list_is_asked and (
+            self.let_in(place, level, NO_TRAIL) is not None or self.meets(place, NO_TRAIL).kind == "leaks"
+        )
+        # What a server behind answers has no error_page unless nginx is told so.
+        intercepts = any(d.args == ("on",) for d in level.intercepts)
+        # Neither an "if" nor a limit_except has the try_files around it.
+        handed = handed_on(body) is not None and not (excepts or named_children(body, "if"))
+        tries = bool(named_children(body, "try_files"))
+        own_pages = intercepts or not (handed or (place.passes() and not tries))
+        # Said before realip works; a directory that wants a slash is found out behind it.
+        before = _EARLY | {end.code for end in onward} | (set() if own_pages else {"301"})
+        limits = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
+        later = _OWN - before - {"403"} | limits
+        levels = [level, *(level.enter(child.body) for child in excepts)]
+        # Where only a list says 403, who comes by its page was kept out by it.
+        by_list = not (own_pages or "403" in limits) and all(
+            checker.name == "auth_basic" for each in levels for checker in each.auth
+        )
+        denying = [each.rules for each in levels if _denies(each)] if by_list else [None]
+        for page in pages:
+            *listed, target = page.args
+            codes = set(listed)
+            if codes & before:
+                yield Way(target, "page", believed=False)
+            if not list_is_asked:
+                continue
+            if codes & later or (opened and (codes if own_pages else codes & _GATEWAY)):
+                yield Way(target, "page")
+            if "403" in codes:
+                yield from (Way(target, "page", rules) for rules in denying)
+        yield from (Way(end.target, "rewritten", believed=False) for end in onward if end.how == "moved")
+        for directives in (*place.bodies(), self.server.body):
+            for child in directives:
+                if opened and child.name == "try_files" and child.args:
+                    yield Way(child.args[-1], "handed")
+
+
+def _denies(level: Level) -> bool:
+    """May its list say 403? With "satisfy any" the last word is that of the password: 401."""
+    return any(rule.name == "deny" for rule in level.rules) and level.any_will_do is None
+
+
+def _returned_codes(directives: Iterable[Directive]) -> set[str]:
+    return {d.args[0] for d in directives if d.name == "return" and d.args}
+
+
+def _with_ifs(body: Sequence[Directive]) -> Iterator[Directive]:
+    """The directives of a body and those in an ``if`` in it."""
+    for directive in body:
+        yield directive
+        if directive.name == "if":
+            yield from directive.body
