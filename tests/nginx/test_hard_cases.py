@@ -541,6 +541,15 @@ CASES = [
         method="POST",
     ),
     Case(
+        "no newline comes where a rewrite of the server has looked at the whole path",
+        f"if ($arg_y) {{ rewrite ^(.*)$ $1 break; }} return 404; location / {{ {LIST} }}"
+        f" location /go {{ {LIST} rewrite ^(.*)$ $1 break; return 200 SECRET; {PASS} }}",
+        "/go/a%0ab?y=1",
+        404,
+        "guarded",
+        "/go",
+    ),
+    Case(
         "what a condition was in the server, it is in a location",
         f"if ($arg_y) {{ break; }} return 404; location / {{ {LIST} }}"
         f" location /go {{ if ($arg_y) {{ return 404; }} {PASS} }}",

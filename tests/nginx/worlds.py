@@ -70,7 +70,6 @@ class Maker:
         self.r = r
         self.number = number
         self.port = port
-        self.both = number % 4 == 3  # listens to both families
         self.spots: list[Spot] = []
         self.named: list[str] = [f"@n{i}" for i in range(r.randint(0, 2))]
         self.tops = [f"l{i}" for i in range(r.randint(1, 4))]
@@ -209,7 +208,9 @@ class Maker:
         if r.random() < 0.3:
             r.shuffle(blocks)
         host = f"s{self.number}.test"
-        listens = f"listen 127.0.0.1:{self.port};{f' listen [::1]:{self.port};' if self.both else ''}"
+        # A list may let in all of our strangers, but for ::1.
+        both = self.number % 4 == 3 or "allow 127.0.0.0/8; deny all;" in "".join((*lead, *blocks))
+        listens = f"listen 127.0.0.1:{self.port};{f' listen [::1]:{self.port};' if both else ''}"
         text = (
             f"server {{ {listens} server_name {host};\n"
             f"{' '.join(p for p in lead if p)}{''.join(blocks)}\n}}\n"
@@ -220,7 +221,7 @@ class Maker:
         public = tuple(n for n in names if r.random() < 0.12)
         named = tuple(n for n in names if n not in public and r.random() < 0.6)
         site = GuardedSite("main", host, named, public, (ip_network(f"{FRIEND}/32"),))
-        strangers = (*STRANGERS, "::1") if self.both else STRANGERS
+        strangers = (*STRANGERS, "::1") if both else STRANGERS
         return Server(host, text, self.spots, site, strangers)
 
     def named_location(self, name: str) -> str:

@@ -44,7 +44,7 @@ class ServerJudge(Ways):
         found = []
         for end, verdict in self.at_server(place):
             if verdict is None:
-                verdict = self._verdict_at(place, NO_TRAIL._replace(known=end.known))
+                verdict = self._verdict_at(place, NO_TRAIL._replace(known=end.known, paths=end.paths))
             elif end.how == "moved" and self.is_public(place):
                 verdict = self._public(place, verdict)
             found.append(verdict)

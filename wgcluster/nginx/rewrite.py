@@ -28,6 +28,7 @@ class Paths(NamedTuple):
     lead: str = "/"  # each begins so
     whole: bool = False  # and ends there
     taken: tuple[str, ...] = ()  # none begins so: other locations have these
+    one_line: bool = False  # none has a newline in it
 
     def matched_by(self, regex: str) -> Literal["all", "some", "none"]:
         """Which of them the ``regex`` of a ``rewrite`` matches."""
@@ -39,7 +40,8 @@ class Paths(NamedTuple):
             return "some"
         literal, rest = start
         if self.lead.startswith(literal):
-            return "all" if rest in _ANY_REST else "some"
+            takes_rest = rest in _ANY_REST or (self.one_line and rest.removesuffix("$") in _ANY_REST)
+            return "all" if takes_rest else "some"
         if not literal.startswith(self.lead) or any(literal.startswith(other) for other in self.taken):
             return "none"
         return "some"
@@ -199,9 +201,11 @@ class _Script:
             self._end("redirected", child, state)
             return
         lead, variable, _ = child.args[1].partition("?")[0].partition("$")
-        changed = state._replace(
-            paths=Paths(lead, whole=not variable), known=state.known.moved_to(child.args[1]), pending=child
-        )
+        if child.args[:2] == ("^(.*)$", "$1"):
+            paths = state.paths._replace(one_line=True)
+        else:
+            paths = Paths(lead, whole=not variable)
+        changed = state._replace(paths=paths, known=state.known.moved_to(child.args[1]), pending=child)
         if how == "break":
             yield from self._break(child, changed)
         elif child.args[2:] == ("last",):
