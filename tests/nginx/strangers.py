@@ -88,6 +88,7 @@ class Asker:
             for entry in self.server.spots:
                 if not entry.name.startswith("@"):
                     self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}")
+                    self.ask(f"{entry.uri}?to={spot.uri}?y=1&by={door.mark}")
                     self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}&down={spot.mark}")
 
     def ask_at(self, spot: Spot) -> list[Answer]:
