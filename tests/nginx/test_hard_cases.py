@@ -550,6 +550,17 @@ CASES = [
         "/go",
     ),
     Case(
+        "no forged address comes by the pages of two refusals",
+        f"error_page 403 /mid/x; location / {{ {LIST} }} location /end/ {{ {LIST} {PASS} }}"
+        " location /mid/ { error_page 403 = /end/x; deny all; }"
+        " location /go/ { set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; deny all; }",
+        "/mid/x",
+        403,
+        "guarded",
+        "/mid/",
+        headers=forged(FRIEND),
+    ),
+    Case(
         "what a condition was in the server, it is in a location",
         f"if ($arg_y) {{ break; }} return 404; location / {{ {LIST} }}"
         f" location /go {{ if ($arg_y) {{ return 404; }} {PASS} }}",

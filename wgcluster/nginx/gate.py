@@ -23,6 +23,7 @@ class Taint(NamedTuple):
 
     directive: Directive
     denied_by: frozenset[tuple[Directive, ...]] = frozenset()
+    paged: bool = False  # an error_page was asked since, and none is asked again
 
 
 class Gate:
@@ -162,7 +163,8 @@ class Gate:
         yield from ((-1, Taint(directive)) for directive in self.level.trusted)
         for place in seen.places[:1]:
             for taint in sorted(self.tainted.get(place, ()), key=lambda t: t.directive.start):
-                yield -1, taint
+                if not (taint.paged and seen.paged):  # no request comes by two
+                    yield -1, taint
         for at, place in enumerate(seen.places):
             # realip works just before access.
             heard = level if at == len(seen.places) - 1 else place.level

@@ -122,6 +122,7 @@ class Ways(Phases):
         It only grows, so it ends.
         """
         new = []
+        taint = frozenset(t._replace(paged=t.paged or paged) for t in taint)
         for place, known in self._come_to(way, paths):
             if place is but:
                 continue
