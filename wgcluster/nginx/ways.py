@@ -126,15 +126,19 @@ class Ways(Phases):
         for place, known in self._come_to(way, paths):
             if place is but:
                 continue
-            there = Arrival(place, known, paged=paged)
-            before = self._arrived.get(there)
-            self._arrived[there] = (before or frozenset()) | taint
-            self.tainted[place] = self.tainted.get(place, frozenset()) | taint
             if (place.named or place.internal) and (way.reach == "moved" or place not in reached):
                 reached[place] = way.reach
-            if before != self._arrived[there]:
+            there = Arrival(place, known, paged=paged)
+            if self._is_new(there, taint):
                 new.append(there)
         return new
+
+    def _is_new(self, there: Arrival, taint: frozenset[Taint]) -> bool:
+        """Note that requests come so, and by these: was it not known?"""
+        before = self._arrived.get(there)
+        self._arrived[there] = (before or frozenset()) | taint
+        self.tainted[there.place] = self.tainted.get(there.place, frozenset()) | taint
+        return before != self._arrived[there]
 
     def _come_to(self, way: Way, paths: Iterable[Paths]) -> Iterator[tuple[Place, Paths]]:
         """The places that this way may lead to, and the paths of the requests there."""
@@ -193,9 +197,8 @@ class Ways(Phases):
                 self.chosen[place] = doors
                 reached.setdefault(place, "sent")
                 arrival = Arrival(place, place.paths())
-                self._arrived[arrival] = self._arrived.get(arrival, frozenset()) | taint
-                self.tainted[place] = self.tainted.get(place, frozenset()) | taint
-                new.append(arrival)
+                if self._is_new(arrival, taint):
+                    new.append(arrival)
         return new
 
     def _answers(self, door: Place) -> bool:
