@@ -16,7 +16,7 @@ from pyinfra.api.state import State
 
 from wgcluster.faults import KeystoreError
 from wgcluster.rows import keystore_seemingly
-from wgcluster.seal import Seal, made_with
+from wgcluster.seal import Cost, Seal, made_with
 from wgcluster.secret import Secret, passphrase_at_hand
 
 # Perhaps still being derived. An error is given back: gevent prints the traceback of what a worker raises.
@@ -27,7 +27,7 @@ Key = Future[Seal | KeystoreError]
 class Early:
     """A key begun before anything was checked: of use where it turns out to be made of the same."""
 
-    made_with: tuple[str, int]  # salt and cost
+    made_with: tuple[str, Cost]  # salt and cost
     passphrase: Secret
     key: Key
 

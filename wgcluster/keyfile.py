@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from wgcluster import schema
 from wgcluster.faults import KeystoreError
-from wgcluster.seal import KEY, NONCE, SALT, TAG, decode
+from wgcluster.seal import KEY, NONCE, SALT, TAG, Cost, decode
 
 CHECK = b"wgcluster"  # what the sealed check value holds
 
@@ -58,9 +58,13 @@ class PassphraseEntry(_Entry):
     kdf: Literal["scrypt"] = "scrypt"
     n: Literal[32768, 65536, 131072]
     r: Literal[8] = 8
-    p: Literal[1] = 1
+    p: Literal[1, 2, 3] = 1
     salt: Annotated[str, AfterValidator(_holds(SALT))]
     check: Annotated[str, AfterValidator(_holds(NONCE + len(CHECK) + TAG))]
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.n, self.p)
 
 
 class HostEntry(_Entry):

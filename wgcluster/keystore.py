@@ -15,7 +15,7 @@ from wgcluster import keyfile, schema
 from wgcluster.faults import KeystoreError
 from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
 from wgcluster.model import Client
-from wgcluster.seal import COST, KEY, SALT, Seal, encode, new_private_key, public_key_of
+from wgcluster.seal import COST, KEY, SALT, Cost, Seal, encode, new_private_key, public_key_of
 from wgcluster.secret import Secret, passphrase, passphrase_source
 from wgcluster.words import some
 
@@ -53,15 +53,15 @@ class Registry:
             raise KeystoreError([f"{path}: is torn, it is no UTF-8; restore it from a copy"]) from None
 
     @property
-    def made_with(self) -> tuple[str, int] | None:
+    def made_with(self) -> tuple[str, Cost] | None:
         """Salt and cost of the key that opens it; None where it has none yet."""
-        return (self._made_with.salt, self._made_with.n) if self._made_with else None
+        return (self._made_with.salt, self._made_with.cost) if self._made_with else None
 
     def derive(self, passphrase: Secret) -> Seal:
         """The key for ``unlock_with``; raises as ``Seal`` does."""
         old = self._made_with
         salt = old.salt if old else encode(secrets.token_bytes(SALT))
-        cost = old.n if old else COST
+        cost = old.cost if old else COST
         return Seal(passphrase, salt, cost)
 
     def unlock_with(self, seal: Seal) -> None:
@@ -72,7 +72,7 @@ class Registry:
         """
         if self._made_with is None:
             check = seal.close(keyfile.CHECK, "check", "")
-            fields = {"n": seal.cost, "salt": seal.salt, "check": check}
+            fields = {"n": seal.cost.n, "p": seal.cost.p, "salt": seal.salt, "check": check}
             self._made_with = PassphraseEntry.model_validate(fields)
         elif seal.open(self._made_with.check, "check", "") is None:
             where = passphrase_source(self.path)

@@ -22,6 +22,7 @@ from tests.deploy.forkserver import Answer, Request
 from wgcluster import keystore
 from wgcluster.keystore import Registry, Secret
 from wgcluster.model import Client
+from wgcluster.seal import Cost
 
 CHECKOUT = Path(__file__).parents[2]
 PASSPHRASE = "correct horse battery staple"
@@ -125,7 +126,7 @@ class FakeCluster:
 
     def registry(self) -> Registry:
         registry = Registry.load(self.keystore)
-        with patch.object(keystore, "COST", 2**15):  # the least that is read
+        with patch.object(keystore, "COST", Cost(2**15, 1)):  # the least that is read
             registry.unlock(Secret(PASSPHRASE))
         return registry
 

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from tests.deploy.fakehost import FakeHost
 from wgcluster import keystore
+from wgcluster.seal import Cost
 
 
 @dataclass
@@ -46,7 +47,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     importlib.import_module("pyinfra_cli.main")
     importlib.import_module("tasks.removal")
     importlib.import_module("tasks.verification")
-    keystore.COST = 2**15  # the least that is read: the tests derive many keys
+    keystore.COST = Cost(2**15, 1)  # the least that is read: the tests derive many keys
     while True:
         try:
             request = pickle.load(requests)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from wgcluster import keyfile, keystore
 from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
 from wgcluster.keystore import KeystoreError, Registry, Secret
-from wgcluster.seal import SALT, Seal, decode, encode, made_with
+from wgcluster.seal import SALT, Cost, Seal, decode, encode, made_with
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True) | st.sampled_from(
     ["on", "no", "null", "1", "0x10", "1e3", "2001.01", "1_0", "true", "0o7", "12.5", "y"]  # YAML's traps
@@ -49,6 +49,7 @@ def files(draw: st.DrawFn) -> KeyFile:
     links = {"|".join(pair): LinkEntry(sealed=draw(sealed(60))) for pair in pairs}
     made_with = PassphraseEntry(
         n=draw(st.sampled_from([32768, 65536, 131072])),
+        p=draw(st.sampled_from([1, 2, 3])),
         salt=draw(sealed(SALT)),
         check=draw(sealed(12 + len(keyfile.CHECK) + 16)),
     )
@@ -65,7 +66,7 @@ def test_what_is_written_is_read(file: KeyFile) -> None:
 @given(files())
 def test_a_glance_tells_what_its_key_is_made_with(file: KeyFile) -> None:
     assert file.passphrase
-    assert made_with(keyfile.write(file)) == (file.passphrase.salt, file.passphrase.n)
+    assert made_with(keyfile.write(file)) == (file.passphrase.salt, file.passphrase.cost)
     assert made_with(keyfile.write(keyfile.EMPTY)) is None
 
 
@@ -96,7 +97,7 @@ def test_any_text_is_read_or_refused_in_our_words(text: str) -> None:
 
 @cache
 def seal() -> Seal:
-    return Seal(Secret("word"), encode(bytes(16)), 2**15)
+    return Seal(Secret("word"), encode(bytes(16)), Cost(2**15, 1))
 
 
 bindings = st.tuples(
@@ -132,9 +133,9 @@ passphrases = st.text(st.characters(exclude_characters="\0", exclude_categories=
 def test_another_passphrase_is_another_key(one: str, other: str) -> None:
     # As many derivations as examples would be slow: the key alone is looked at, with the least of costs
     assume(normalize("NFC", one) != normalize("NFC", other))
-    closed = Seal(Secret(one), encode(bytes(16)), 2).close(b"x", "host", "root")
-    assert Seal(Secret(one), encode(bytes(16)), 2).open(closed, "host", "root") == b"x"
-    assert Seal(Secret(other), encode(bytes(16)), 2).open(closed, "host", "root") is None
+    closed = Seal(Secret(one), encode(bytes(16)), Cost(2, 1)).close(b"x", "host", "root")
+    assert Seal(Secret(one), encode(bytes(16)), Cost(2, 1)).open(closed, "host", "root") == b"x"
+    assert Seal(Secret(other), encode(bytes(16)), Cost(2, 1)).open(closed, "host", "root") is None
 
 
 acts = st.lists(
@@ -150,7 +151,7 @@ def test_a_registry_holds_what_it_was_told(steps: list[tuple[str, int]]) -> None
     word = Secret("word")
     kept: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keystore, "COST", 2**15)
+        patch.setattr(keystore, "COST", Cost(2**15, 1))
         path = Path(folder) / "keys.yml"
         registry = Registry.load(path)
         registry.unlock(word)

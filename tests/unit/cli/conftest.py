@@ -10,11 +10,12 @@ import pytest
 
 from tests.unit.cli.operator_folder import WORD, Cluster
 from wgcluster import keystore
+from wgcluster.seal import Cost
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    monkeypatch.setattr(keystore, "COST", 2**15)
+    monkeypatch.setattr(keystore, "COST", Cost(2**15, 1))
     monkeypatch.setenv("WGCLUSTER_PASSPHRASE", WORD)
     made = Cluster(tmp_path, capsys)
     made.write()

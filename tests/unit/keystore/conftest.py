@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from wgcluster import keystore
+from wgcluster.seal import Cost
 
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keystore, "COST", 2**15)  # the least that is read: the tests derive many keys
+    monkeypatch.setattr(
+        keystore, "COST", Cost(2**15, 1)
+    )  # the least that is read: the tests derive many keys
     for name in ("WGCLUSTER_PASSPHRASE", "WGCLUSTER_PASSPHRASE_FILE"):
         monkeypatch.delenv(name, raising=False)
 

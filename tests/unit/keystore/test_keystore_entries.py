@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import stat
@@ -11,11 +13,32 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tests.unit.keystore.registries import LAPTOP, PHONE, WORD, fill, opened, secrets_of
+from wgcluster import keystore, seal
 from wgcluster.keystore import KeystoreError, Registry, Secret
 from wgcluster.model import Client
-from wgcluster.seal import decode, public_key_of
+from wgcluster.seal import Cost, decode, public_key_of
+
+# As it was written when N was 2^17 and p 1; the passphrase is "four words".
+EARLIER = """\
+version: 1
+passphrase:
+  kdf: scrypt
+  n: 131072
+  r: 8
+  p: 1
+  salt: IXnlmQkhdVEH35+HRYS5CQ==
+  check: PueLQT2EGb5gE6+kbLwpqsaT9GI4c1g6RT/GV20ehCCZ991XTg==
+hosts:
+  root:
+    public_key: QoyOys3F/+eHvipz+Li2IzPSZBJOuSrcrQl/5YAS+TM=
+    sealed: S2glM6qoT/jYZP1F8Nq2OMVxOCBBV1zly+X4BFRHqok97VDZdGi7e8r8e1FmqY0xkXEFmmNyPAI7V+eL
+clients: {}
+links: {}
+...
+"""
 
 
 def test_what_was_saved_opens_again(path: Path) -> None:
@@ -39,6 +62,30 @@ def test_keys_are_made_once(path: Path) -> None:
     assert registry.ensure_hosts(["root", "backup", "cloud"]) == ["backup"]
     assert registry.ensure_links(["cloud|root", "backup|root"]) == ["backup|root"]
     assert before.items() <= secrets_of(registry).items()
+
+
+def test_an_earlier_registry_opens_and_stays_what_it_is(path: Path) -> None:
+    path.write_text(EARLIER)
+    registry = Registry.load(path)
+    registry.unlock(Secret("four words"))
+    assert registry.private_key("root").reveal() == "WP07LJ/Bkg3RXC+hMRRF4g27+m02V3Y2gotGbFfmZEo="
+    registry.ensure_hosts(["cloud"])
+    registry.save()
+    assert path.read_text().split("hosts:")[0].endswith(EARLIER.split("hosts:")[0])
+
+
+@pytest.mark.parametrize("cost", [seal.COST, Cost(2**16, 2)])
+def test_a_new_registry_says_what_its_key_takes(
+    path: Path, cost: Cost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keystore, "COST", cost)
+    fill(path)
+    passphrase = yaml.safe_load(path.read_text())["passphrase"]
+    assert (passphrase["n"], passphrase["r"], passphrase["p"]) == (cost.n, 8, cost.p)
+    # the same by other means: Python's own Scrypt, of the system's OpenSSL
+    salt, check = (base64.b64decode(passphrase[name]) for name in ("salt", "check"))
+    key = hashlib.scrypt(WORD.reveal().encode(), salt=salt, n=cost.n, r=8, p=cost.p, maxmem=2**28, dklen=32)
+    AESGCM(key).decrypt(check[:12], check[12:], b"\0".join((b"wgcluster 1", b"check", b"", b"")))
 
 
 def test_no_secret_stands_in_the_file(path: Path) -> None:

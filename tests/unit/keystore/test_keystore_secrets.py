@@ -166,7 +166,7 @@ from pathlib import Path
 from wgcluster.keystore import KeystoreError, Registry, Secret
 
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**24, used + 2**24))
 try:
     Registry.load(Path("keys.yml")).unlock(Secret("four words"))
 except KeystoreError as error:
@@ -177,5 +177,5 @@ except KeystoreError as error:
         command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == (
-        "the registry's key takes 128 MiB of free memory; run this where there is as much\n"
+        "the registry's key takes 32 MiB of free memory; run this where there is as much\n"
     ), done.stderr

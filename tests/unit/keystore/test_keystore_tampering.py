@@ -126,6 +126,7 @@ BAD_FILES: list[tuple[str, Callable[[str], str], str]] = [
     ("a short salt", lambda t: re.sub("salt: .*", "salt: AAAA", t), r"passphrase\.salt: must be 16 bytes"),
     ("a cheap Scrypt", replaced("n: 32768", "n: 1024"), r"passphrase\.n: must be 32768, 65536 or 131072"),
     ("a ruinous Scrypt", replaced("n: 32768", "n: 1073741824"), r"passphrase\.n: must be 32768, 65536"),
+    ("ruinous rounds", replaced("p: 1", "p: 4"), r"passphrase\.p: must be 1, 2 or 3"),
     ("ruinous blocks", replaced("r: 8", "r: 8388608"), r"passphrase\.r: must be 8"),
     ("another derivation", replaced("kdf: scrypt", "kdf: md5"), r"passphrase\.kdf: must be 'scrypt'"),
     ("no passphrase", lambda t: re.sub(r"passphrase:\n(  .*\n)+", "passphrase: null\n", t), "can be opened"),
