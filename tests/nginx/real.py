@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import socket
@@ -148,15 +149,20 @@ def _more(kept: socket.socket) -> bytes:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    """Ports that nobody listens on now, below those that the kernel gives to connections (ip(7))."""
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports: list[int] = []
+    # not the generator that hypothesis sets to the same start in each worker
+    for port in random.SystemRandom().sample(range(end // 2, end), 100 + count):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise AssertionError(f"of 100 ports below {end} fewer than {count} are free")
 
 
 @contextmanager
@@ -198,7 +204,8 @@ def _wait(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise AssertionError(f"nginx did not start: {(folder / 'start.log').read_text()}")
+            said = [log.read_text() for log in folder.glob("*.log")]
+            raise AssertionError("\n".join(["nginx did not start:", *said]))
         # It is written when all listen, the last of them too.
         if (folder / "pid").exists():
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

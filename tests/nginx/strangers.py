@@ -73,7 +73,7 @@ class Asker:
         answers = [self.nginx.ask(self.port, host, uri, **how) for how in requests(self.server.strangers)]  # type: ignore[arg-type]
         for answer in answers:
             self.seen.update(s.marker for s in self.server.spots if s.marker in answer.body)
-            if "SECRET" in answer.body and not any(mark in answer.body for mark in self.public):
+            if "SECRET" in answer.body:
                 self.passed.update(map(int, re.findall(r"[.](\d+)", _trail(answer))))
         return answers
 
@@ -94,6 +94,7 @@ class Asker:
     def ask_at(self, spot: Spot) -> list[Answer]:
         # Some patterns end where a line does.
         newline = () if spot.name.startswith("=") else ("%0ay", "%0ay?y=1")
+        uris = [spot.uri, "/"] if spot.name in ("/", "(no location)") else [spot.uri]
         at = self.server.spots.index
         tails = (
             "",
@@ -102,7 +103,7 @@ class Asker:
             *(f"?down={other.mark}&via=.{at(spot)}.{at(other)}" for other in self.named),
             *newline,
         )
-        return [answer for tail in tails for answer in self.ask(spot.uri + tail)]
+        return [answer for uri in uris for tail in tails for answer in self.ask(uri + tail)]
 
     def disagreements(self) -> tuple[list[str], list[str]]:
         """The places that are worse than their class; those called a leak that nobody gets through."""

@@ -618,6 +618,16 @@ CASES = [
         public=("@page",),
     ),
     Case(
+        "a folder of nginx's own that it does not list, answered by the service",
+        f"error_page 403 =200 @open; index none.html; location /x {{ {LIST} {PASS} }}"
+        f" location @open {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        "(no location)",
+        "its 403 is answered by @open",
+    ),
+    Case(
         "what is not there, found out by a password, answered by the service",
         f"{LIST} error_page 404 =200 @open; satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users;"
         f" location /x {{ {PASS} }} location @open {{ {PASS} }}",

@@ -236,13 +236,14 @@ class Maker:
 
 
 # Does as it is told: it goes down (502; where "via" says it, only for those that came so), sends the request
-# on, or answers.
+# on, though not when it comes there again, or answers.
 BEHIND = r"""
 proxy_set_header X-Trail $trail;
 add_header X-Trail $trail always;
 map $arg_via:$http_x_trail $other_way { "~^:" 0; "~^(.*):\1$" 0; default 1; }
 map $other_way:$arg_down:$request_uri $down { "~^0:([0-9-]+):/SECRET-\1" 1; default 0; }
-map $arg_by:$request_uri $sends_on { "~^([0-9-]+):/SECRET-\1" 1; default 0; }
+map $http_x_trail $again { "~([.][0-9]+)([.][0-9]+)*\1$" 1; default 0; }
+map $again:$arg_by:$request_uri $sends_on { "~^0:([0-9-]+):/SECRET-\1" 1; default 0; }
 server {
     listen unix:@FOLDER@/back; default_type text/plain;
     location / {
@@ -263,6 +264,7 @@ def prepare(folder: Path) -> None:
     """What has to be there before nginx starts."""
     (folder / "list.conf").write_text(f"allow {FRIEND}/32;\ndeny all;\n")
     (folder / "users").write_text("u:{PLAIN}p\n")
+    (folder / "html").mkdir()  # the root, where none is set: nginx refuses to list it (403)
     for name in FILES:
         file = folder / "files" / name
         file.parent.mkdir(parents=True, exist_ok=True)

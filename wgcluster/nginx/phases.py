@@ -100,16 +100,21 @@ class Phases(Gate):
                 yield end, self._answered(end, self.server.body, self.level, seen)
 
     def _nothing(self, place: Place, seen: Trail) -> Verdict:
-        """No location matches and no root is set: 403 or 404, unless an error_page answers."""
+        """No location matches and no root is set: 403 or 404, unless an error_page answers.
+
+        Who may pass gets a 403 for "/", where nginx's own folder has no index (ngx_http_core_content_phase).
+        """
         rules = place.level.rules
         if any(rule.name == "deny" for rule in rules):
             refused = self.refused(place.level, seen.asked(rules, let_in=False))
             if refused.kind == "leaks":
                 return refused
         if self.let_in(place, place.level, seen) is not None:  # some strangers pass
-            refused = self.refused(place.level, seen.asked(rules, let_in=True), "404")
-            if refused.kind == "leaks":
-                return refused
+            passed = seen.asked(rules, let_in=True)
+            of_folder = ("403",) if (seen.paths or place.paths()).may_be("/") else ()
+            for refused in (self.refused(place.level, passed, code) for code in ("404", *of_folder)):
+                if refused.kind == "leaks":
+                    return refused
         return Verdict("closed", "nothing is served here: no location matches, no root is set")
 
     def _serves(self, place: Place) -> bool:

@@ -30,6 +30,10 @@ class Paths(NamedTuple):
     taken: tuple[str, ...] = ()  # none begins so: other locations have these
     one_line: bool = False  # none has a newline in it
 
+    def may_be(self, path: str) -> bool:
+        """May one of them be ``path``?"""
+        return path == self.lead or (path.startswith(self.lead) and not self.whole)
+
     def matched_by(self, regex: str) -> Literal["all", "some", "none"]:
         """Which of them the ``regex`` of a ``rewrite`` matches."""
         if self.whole and (compiled := pattern(regex)) is not None:
