@@ -94,7 +94,6 @@ class Asker:
     def ask_at(self, spot: Spot) -> list[Answer]:
         # Some patterns end where a line does.
         newline = () if spot.name.startswith("=") else ("%0ay", "%0ay?y=1")
-        uris = [spot.uri, "/"] if spot.name in ("/", "(no location)") else [spot.uri]
         at = self.server.spots.index
         tails = (
             "",
@@ -103,7 +102,11 @@ class Asker:
             *(f"?down={other.mark}&via=.{at(spot)}.{at(other)}" for other in self.named),
             *newline,
         )
-        return [answer for uri in uris for tail in tails for answer in self.ask(uri + tail)]
+        uris = [spot.uri + tail for tail in tails]
+        if not spot.name.startswith("="):  # and its folder
+            folder = spot.uri[: spot.uri.rindex("/") + 1]
+            uris += [folder, f"{folder}?y=1"]
+        return [answer for uri in uris for answer in self.ask(uri)]
 
     def disagreements(self) -> tuple[list[str], list[str]]:
         """The places that are worse than their class; those called a leak that nobody gets through."""

@@ -17,6 +17,7 @@ from wgcluster.nginx import NginxSyntaxError, parse
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
+REALIP = "set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For;"
 CASES = [
     Case("list alone", f"location / {{ {LIST} {PASS} }}", "/", 403, "guarded"),
     Case("return", f'location / {{ {LIST} return 200 "SECRET"; }}', "/", 200, "leaks", reason="return 200"),
@@ -731,6 +732,81 @@ CASES = [
         200,
         "leaks",
         "^~ /static",
+    ),
+    Case(
+        "one path alone, and a page that answers those with a newline",
+        f"return 403; error_page 403 = @x; location = /one {{ {PASS} }}"
+        f' location @x {{ rewrite ^(.*)$ $1 break; return 200 "SECRET"; {LIST} {PASS} }}',
+        "/one",
+        403,
+        "guarded",
+        "= /one",
+    ),
+    Case(
+        "all paths, and a page that answers those with a newline",
+        f"return 403; error_page 403 = @x; location / {{ {PASS} }}"
+        f' location @x {{ rewrite ^(.*)$ $1 break; return 200 "SECRET"; {LIST} {PASS} }}',
+        "/%0ay",
+        200,
+        "leaks",
+        reason="return 403 is answered by @x: return 200",
+    ),
+    Case(
+        "what is no folder, and the page of a folder's 403",
+        f"rewrite ^ /none last; error_page 403 @x; location @x {{ {PASS} }}"
+        f' location / {{ limit_except GET {{ allow all; }} {LIST} return 404; try_files "" @x; }}',
+        "/",
+        404,
+        "closed",
+        method="POST",
+    ),
+    Case(
+        "what may be a folder, and the page of its 403",
+        f"root @FOLDER@/files; index none.html; error_page 403 =200 @x; location @x {{ {PASS} }}"
+        f' location / {{ limit_except GET {{ allow all; }} {LIST} return 404; try_files "" @x; }}',
+        "/sub/",
+        200,
+        "leaks",
+        reason="its 403 is answered by @x",
+        method="POST",
+    ),
+    Case(
+        "an address forged for a page, without the query that the place asks for",
+        f"location / {{ {LIST} if ($arg_y) {{ rewrite ^(.*)$ $1 break; }} return 404; {PASS} }}"
+        f" location /x {{ deny all; {REALIP} error_page 403 = /page; {PASS} }}",
+        "/x?y=1",
+        404,
+        "guarded",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+    ),
+    Case(
+        "a page of what no service has said, for nobody is handed to one",
+        f"location / {{ {LIST} {PASS} }} location @x {{ {PASS} }}"
+        f' location /x {{ {REALIP} error_page 502 =200 /page; try_files "" @x; }}',
+        "/page",
+        403,
+        "guarded",
+        public=("/x", "@x"),
+    ),
+    Case(
+        "a list's 403 that a password makes 401, and the page of the 403",
+        f"satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users; location @x {{ {PASS} }}"
+        " location /in/ { if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404; error_page 403 = @x;"
+        f' {LIST} try_files "" @x; }}',
+        "/in/z?y=1",
+        401,
+        "closed",
+        "/in/",
+    ),
+    Case(
+        "an address forged for a page, which is a GET",
+        f"location / {{ return 418; limit_except GET {{ {LIST} }} {LIST} {PASS} }}"
+        f" location /x {{ deny all; {REALIP} error_page 403 = /page; {PASS} }}",
+        "/x",
+        418,
+        "closed",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        method="POST",
     ),
     Case(
         "lua answers before the list",

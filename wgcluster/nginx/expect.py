@@ -35,7 +35,7 @@ def expected_at(judge: ServerJudge, place: Place, uri: str) -> Expectation | Unk
     """What a client that is not on the list gets for ``uri`` (tidied), which nginx brings to ``place``."""
     codes = _codes(judge.server.body)
     if judge.server_answer is not None:
-        return _finished(judge, place, judge.server_answer.kind, codes)
+        return _finished(judge, place, judge.verdict(place).kind, codes)
     onward = _moved(judge.server.body, uri, in_server=True)
     for _ in range(_MAX_TURNS):
         if isinstance(onward, Unknown):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from ..plan import GuardedSite
 from ..prefixes import Network
@@ -12,18 +11,10 @@ from .find import covers, is_wished, listens_of
 from .places import Place, places_of, resolve
 from .rewrite import NOTHING, Known, ends, handed_on, has_list, page_for
 from .tree import Directive
-from .verdict import NO_TRAIL, Trail, Verdict
+from .verdict import NO_TRAIL, Taint, Trail, Verdict
 
 # An address that is written down may be of either family, whatever the server listens on.
 _WRITTEN = Families(v4=True, v6=True)
-
-
-class Taint(NamedTuple):
-    """A ``set_real_ip_from`` that a request may have come by before, and the lists that kept it out since."""
-
-    directive: Directive
-    denied_by: frozenset[tuple[Directive, ...]] = frozenset()
-    paged: bool = False  # an error_page was asked since, and none is asked again
 
 
 class Gate:
@@ -162,8 +153,9 @@ class Gate:
         """
         yield from ((-1, Taint(directive)) for directive in self.level.trusted)
         for place in seen.places[:1]:
-            for taint in sorted(self.tainted.get(place, ()), key=lambda t: t.directive.start):
-                if not (taint.paged and seen.paged):  # no request comes by two
+            taints = self.tainted.get(place, frozenset()) if seen.taints is None else seen.taints
+            for taint in sorted(taints, key=lambda t: t.directive.start):
+                if seen.taints is not None or not (taint.paged and seen.paged):  # no request comes by two
                     yield -1, taint
         for at, place in enumerate(seen.places):
             # realip works just before access.

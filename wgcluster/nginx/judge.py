@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from ..plan import GuardedSite
@@ -37,7 +37,7 @@ class ServerJudge(Ways):
 
     def verdict(self, place: Place) -> Verdict:
         """What a denied client gets at ``place``, by any way that leads there."""
-        if self.server_answer is not None:
+        if self.server_answer is not None and (place.named or self.http.lua_rewrite is not None):
             return self.server_answer
         if place.named:
             return self._verdict_at(place, NO_TRAIL)
@@ -62,9 +62,17 @@ class ServerJudge(Ways):
         if place.internal and place not in reached:
             return Verdict("guarded", "internal: no request from outside ends here")
         by_services = (self._sent_by(door, place, seen) for door in self.chosen.get(place, ()))
-        otherwise = () if reached.get(place) == "sent" else (self.meets(place, seen),)
+        otherwise = () if reached.get(place) == "sent" else self._by_all_ways(place, seen)
         verdict = worst((*otherwise, *by_services))
         return self._public(place, verdict) if self.is_public(place) else verdict
+
+    def _by_all_ways(self, place: Place, seen: Trail) -> Iterator[Verdict]:
+        """Of requests that nothing can be forged for, then of those that came by what believes an address."""
+        yield self.meets(place, seen._replace(taints=frozenset()))
+        for taint in sorted(self.tainted.get(place, ()), key=lambda t: (t.directive.start, *t[2:])):
+            known = seen.known if taint.query is None else seen.known.with_query(taint.query)
+            by = seen._replace(taints=frozenset({taint}), known=known, paged=taint.paged)
+            yield self.meets(place, by.with_methods(GET) if taint.gets else by)
 
     def _sent_by(self, door: Place, place: Place, seen: Trail) -> Verdict:
         """What answers at the public ``door`` sends a request that was let in there on to ``place``."""

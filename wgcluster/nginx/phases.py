@@ -97,25 +97,31 @@ class Phases(Gate):
                 if verdict is not None:
                     yield end, verdict._replace(reason=f"the server: {verdict.reason}")
             else:
-                yield end, self._answered(end, self.server.body, self.level, seen)
+                yield end, self._answered(end, self.server.body, self.level, seen._replace(paths=end.paths))
 
     def _nothing(self, place: Place, seen: Trail) -> Verdict:
-        """No location matches and no root is set: 403 or 404, unless an error_page answers.
-
-        Who may pass gets a 403 for "/", where nginx's own folder has no index (ngx_http_core_content_phase).
-        """
+        """No location matches and no root is set: 403 or 404, unless an error_page answers."""
         rules = place.level.rules
-        if any(rule.name == "deny" for rule in rules):
+        checkers = place.level.auth if place.level.any_will_do is not None else ()
+        # A password has the last word: 401.
+        may_say_403 = not checkers or any(checker.name != "auth_basic" for checker in checkers)
+        if may_say_403 and any(rule.name == "deny" for rule in rules):
             refused = self.refused(place.level, seen.asked(rules, let_in=False))
             if refused.kind == "leaks":
                 return refused
         if self.let_in(place, place.level, seen) is not None:  # some strangers pass
             passed = seen.asked(rules, let_in=True)
-            of_folder = ("403",) if (seen.paths or place.paths()).may_be("/") else ()
-            for refused in (self.refused(place.level, passed, code) for code in ("404", *of_folder)):
+            codes = ("404", *(["403"] if self._may_be_folder(place, seen) else []))
+            for refused in (self.refused(place.level, passed, code) for code in codes):
                 if refused.kind == "leaks":
                     return refused
         return Verdict("closed", "nothing is served here: no location matches, no root is set")
+
+    def _may_be_folder(self, place: Place, seen: Trail) -> bool:
+        """May it be a folder that is asked for? Without index: 403 (ngx_http_core_content_phase)."""
+        paths = seen.paths or place.paths()
+        # in nginx's own folder, where no root is set, there are only files
+        return paths.may_end_in("/") if place.level.root is not None else paths.may_be("/")
 
     def _serves(self, place: Place) -> bool:
         return place.level.root is not None or any(c.name == "try_files" for c in place.directive.body)
@@ -161,7 +167,8 @@ class Phases(Gate):
             level = place.level.enter(child.body)
             leak = self.let_in(place, level, seen)
             if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
-                refusals = (self.refused(level, seen, code) for code in ("403", "404", "405"))
+                codes = ("404", "405", *(["403"] if self._may_be_folder(place, seen) else []))
+                refusals = (self.refused(level, seen, code) for code in codes)
                 leak = next((verdict for verdict in refusals if verdict.kind == "leaks"), None)
                 if leak is not None:
                     return leak

@@ -34,6 +34,10 @@ class Paths(NamedTuple):
         """May one of them be ``path``?"""
         return path == self.lead or (path.startswith(self.lead) and not self.whole)
 
+    def may_end_in(self, end: str) -> bool:
+        """May one of them end so?"""
+        return not self.whole or self.lead.endswith(end)
+
     def matched_by(self, regex: str) -> Literal["all", "some", "none"]:
         """Which of them the ``regex`` of a ``rewrite`` matches."""
         if self.whole and (compiled := pattern(regex)) is not None:

@@ -22,6 +22,16 @@ class Verdict(NamedTuple):
     at: Directive | None = None  # the line to blame, where it is not the location's own
 
 
+class Taint(NamedTuple):
+    """A ``set_real_ip_from`` that a request may have come by before, and what has become of it since."""
+
+    directive: Directive
+    denied_by: frozenset[tuple[Directive, ...]] = frozenset()  # the lists that have kept it out
+    paged: bool = False  # an error_page was asked, and none is asked again
+    gets: bool = False  # that has made it a GET
+    query: str | None = None  # what it has now; None: any
+
+
 class Asked(NamedTuple):
     """A list that was asked on the way: at which of the trail's places, and did it let the request in?"""
 
@@ -42,6 +52,7 @@ class Trail(NamedTuple):
     early: frozenset[int] = frozenset()  # the places that it left before realip works
     paged: bool = False  # no further error_page is asked
     lists: tuple[Asked, ...] = ()
+    taints: frozenset[Taint] | None = None  # what it may have come by before; None: all that its place knows
     paths: Paths | None = None  # where it has come on; None: any that come to its place
     known: Known = NOTHING
     turns: int = 0

@@ -7,12 +7,11 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from .access import Level
-from .gate import Taint
 from .phases import Phases
 from .places import Place, sends_on
 from .rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
 from .tree import Directive
-from .verdict import NO_TRAIL
+from .verdict import NO_TRAIL, Taint
 
 _ASIDE = frozenset({"error_page", "auth_request", "mirror"})
 # Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.
@@ -21,6 +20,7 @@ _EARLY = frozenset({"400", "405", "408", "414", "421", "494", "495", "496", "497
 _OWN = _EARLY | {"301", "403", "411", "412", "413", "415", "500", "503"}
 
 _GATEWAY = frozenset({"401", "502", "504"})  # of its own in front of a server behind
+_OF_FILES = frozenset({"301", "403", "404", "405", "409", "412", "415", "416", "500", "507"})  # dav's too
 
 
 _Reach = Literal["page", "sent", "moved"]
@@ -42,6 +42,17 @@ class Way(NamedTuple):
             if self.how == "page" and self.target.startswith("/") and "$" not in self.target
             else "moved"
         )
+
+    def taken_by(self, taint: Taint, place: Place) -> Taint:
+        """What is known of a request that goes it from ``place``."""
+        denied_by = taint.denied_by if self.denied_by is None else taint.denied_by | {self.denied_by}
+        query = None if _sets_query(place) else taint.query
+        if self.how == "rewritten":
+            query = None if "?" in self.target else query
+        elif self.target.startswith("/"):  # ngx_http_internal_redirect, with what follows a "?"
+            query = None if "?" in self.target or "$" in self.target else ""
+        gets = taint.gets or (self.how == "page" and self.target.startswith("/"))
+        return taint._replace(denied_by=denied_by, query=query, gets=gets)
 
 
 class Arrival(NamedTuple):
@@ -102,8 +113,7 @@ class Ways(Phases):
                 taint = self._arrived[arrival]
                 if way.believed:
                     taint |= {Taint(directive) for directive in place.level.trusted}
-                if way.denied_by is not None:
-                    taint = frozenset(t._replace(denied_by=t.denied_by | {way.denied_by}) for t in taint)
+                taint = frozenset(way.taken_by(t, place) for t in taint)
                 paged = arrival.paged or (way.how == "page" and not place.level.pages_recurse)
                 work += self._send(way, paths, taint, reached, paged=paged, but=place)
 
@@ -187,6 +197,7 @@ class Ways(Phases):
             return []
         taint = frozenset(Taint(directive) for door in doors for directive in door.level.trusted)
         taint = taint.union(*(self.tainted.get(door, frozenset()) for door in doors))
+        taint = frozenset(t._replace(query=None) for t in taint)
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
         other = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
         new = []
@@ -228,12 +239,8 @@ class Ways(Phases):
         opened = list_is_asked and (
             self.let_in(place, level, NO_TRAIL) is not None or self.meets(place, NO_TRAIL).kind == "leaks"
         )
-        # What a server behind answers has no error_page unless nginx is told so.
-        intercepts = any(d.args == ("on",) for d in level.intercepts)
-        # Neither an "if" nor a limit_except has the try_files around it.
-        handed = handed_on(body) is not None and not (excepts or named_children(body, "if"))
-        tries = bool(named_children(body, "try_files"))
-        own_pages = intercepts or not (handed or (place.passes() and not tries))
+        said = _said_by_content(place)
+        own_pages = said is None or not said <= _GATEWAY
         # Said before realip works; a directory that wants a slash is found out behind it.
         before = _EARLY | {end.code for end in onward} | (set() if own_pages else {"301"})
         limits = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
@@ -251,7 +258,7 @@ class Ways(Phases):
                 yield Way(target, "page", believed=False)
             if not list_is_asked:
                 continue
-            if codes & later or (opened and (codes if own_pages else codes & _GATEWAY)):
+            if codes & later or (opened and (said is None or codes & said)):
                 yield Way(target, "page")
             if "403" in codes:
                 yield from (Way(target, "page", rules) for rules in denying)
@@ -260,6 +267,29 @@ class Ways(Phases):
             for child in directives:
                 if opened and child.name == "try_files" and child.args:
                     yield Way(child.args[-1], "handed")
+
+
+def _said_by_content(place: Place) -> frozenset[str] | None:
+    """The codes of what answers at ``place`` for which an ``error_page`` is asked; None: any."""
+    body = place.directive.body
+    # What a server behind answers has no error_page unless nginx is told so.
+    if any(d.args == ("on",) for d in place.level.intercepts):
+        return None
+    # Neither an "if" nor a limit_except has the try_files around it.
+    around = not any(child.name in ("if", "limit_except") for child in body)
+    if around and handed_on(body) is not None:
+        return frozenset()
+    if place.passes() and not named_children(body, "try_files"):
+        return _GATEWAY
+    return _OF_FILES if place.key is None else None
+
+
+def _sets_query(place: Place) -> bool:
+    return any(
+        "_by_lua" in d.name or (d.name == "set" and d.args[:1] == ("$args",))
+        for body in place.bodies()
+        for d in body
+    )
 
 
 def _denies(level: Level) -> bool:
