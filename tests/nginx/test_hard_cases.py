@@ -789,6 +789,16 @@ CASES = [
         public=("/x", "@x"),
     ),
     Case(
+        "a text for the page of another list's 403",
+        f"location /open {{ {LIST} error_page 403 =200 /page; {PASS} }} "
+        f'location /page {{ internal; return 200 "SECRET"; {LIST} }}',
+        "/open",
+        200,
+        "leaks",
+        "/page",
+        "return 200 runs before the list",
+    ),
+    Case(
         "a list's 403 that a password makes 401, and the page of the 403",
         f"satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users; location @x {{ {PASS} }}"
         " location /in/ { if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404; error_page 403 = @x;"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..plan import GuardedSite
 from .access import Level
-from .places import Place, climbs
+from .places import Place, climbs, is_page
 from .rewrite import named_children
 from .subrequest import past_the_list
 from .tree import Directive
@@ -57,7 +57,7 @@ class ServerJudge(Ways):
             return Verdict("guarded", "a named location that is only reached behind a list")
         if place.internal and (refused := self.refused(place.level, seen, "404")).kind == "leaks":
             return refused
-        if place.internal and reached.get(place, "page") == "page" and not place.passes():
+        if place.internal and reached.get(place, "page") == "page" and is_page(place, "/"):
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
         if place.internal and place not in reached:
             return Verdict("guarded", "internal: no request from outside ends here")
