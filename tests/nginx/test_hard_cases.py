@@ -799,6 +799,16 @@ CASES = [
         "return 200 runs before the list",
     ),
     Case(
+        "back to the place that refused, with an address forged in between",
+        f'location / {{ try_files "" @x; }} location @x {{ error_page 403 = /page; {LIST} {PASS} }}'
+        f' location /page {{ {REALIP} {LIST} try_files "" @x; }}',
+        "/",
+        200,
+        "leaks",
+        reason="set_real_ip_from 127.0.0.0/8",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+    ),
+    Case(
         "a list's 403 that a password makes 401, and the page of the 403",
         f"satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users; location @x {{ {PASS} }}"
         " location /in/ { if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404; error_page 403 = @x;"

@@ -26,7 +26,7 @@ from .rewrite import (
     page_for,
 )
 from .tree import Directive
-from .verdict import GET, NO_TRAIL, Trail, Verdict, redirected, worst
+from .verdict import GET, NO_TRAIL, Coming, Trail, Verdict, redirected, worst
 
 _MAX_TURNS = 10  # nginx gives up on a request that is sent on as often, with 500
 _CIRCLE = Verdict("guarded", "goes round in a circle until nginx ends it with 500")
@@ -46,9 +46,13 @@ class Phases(Gate):
 
     def meets(self, place: Place, seen: Trail) -> Verdict:
         """A denied client's request is processed at ``place``; ``seen``: where it came from."""
-        if place in seen.places:
-            return _CIRCLE
         seen = seen._replace(places=(*seen.places, place))
+        # Who comes again as he was meets the same again; but an address may have been forged in between.
+        believed = frozenset(taint.directive for _, taint in self._trusted(place.level, seen))
+        coming = Coming(place, seen.paths, seen.known, seen.methods, seen.paged, believed)
+        if coming in seen.met:
+            return _CIRCLE
+        seen = seen._replace(met=seen.met | {coming})
         if place.key is None:
             return (
                 self._asked(place, place.level, seen) if self._serves(place) else self._nothing(place, seen)

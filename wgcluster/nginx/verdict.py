@@ -40,6 +40,17 @@ class Asked(NamedTuple):
     let_in: bool
 
 
+class Coming(NamedTuple):
+    """All that says what a request meets at a place, but for lists asked before: they only bar more."""
+
+    place: Place
+    paths: Paths | None
+    known: Known
+    methods: frozenset[str] | None
+    paged: bool
+    believed: frozenset[Directive]  # what may have replaced its address
+
+
 GET = frozenset({"GET", "HEAD"})
 
 
@@ -56,6 +67,7 @@ class Trail(NamedTuple):
     paths: Paths | None = None  # where it has come on; None: any that come to its place
     known: Known = NOTHING
     turns: int = 0
+    met: frozenset[Coming] = frozenset()
 
     def by_page(self, target: str, level: Level) -> Trail:
         """On to ``target``: a URI makes the request a GET, a named location leaves it as it is."""
