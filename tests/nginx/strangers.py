@@ -89,6 +89,8 @@ class Asker:
                 if not entry.name.startswith("@"):
                     self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}")
                     self.ask(f"{entry.uri}?to={spot.uri}?y=1&by={door.mark}")
+                    if not spot.name.startswith("="):
+                        self.ask(f"{entry.uri}?to={spot.uri}%0ay&by={door.mark}")
                     self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}&down={spot.mark}")
 
     def ask_at(self, spot: Spot) -> list[Answer]:

@@ -809,6 +809,35 @@ CASES = [
         headers=(f"X-Forwarded-For: {FRIEND}",),
     ),
     Case(
+        "the page of the 401 that a password makes of a list's 403",
+        "satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users;"
+        f" location @x {{ {PASS} auth_basic off; }}"
+        f" location @list {{ {LIST} auth_basic off; {PASS} }}"
+        f' location / {{ error_page 401 =200 @x; {LIST} try_files "" @list; }}',
+        "/",
+        200,
+        "leaks",
+        reason="its 401 is answered by @x",
+    ),
+    Case(
+        "a way back to itself, which is open to what comes from inside",
+        f'location / {{ internal; error_page 404 /none; try_files "" @x; }} location @x {{ {PASS} }}',
+        "/",
+        404,
+        "leaks",
+        "@x",
+    ),
+    Case(
+        "a server that says one thing to all, and a list that is open for the page of it",
+        f"return 418; error_page 418 =200 @x; location / {{ {LIST} {PASS} }}"
+        f" location @x {{ allow 127.0.0.0/8; deny all; {PASS} }}",
+        "/",
+        200,
+        "public",
+        "@x",
+        public=("@x",),
+    ),
+    Case(
         "a list's 403 that a password makes 401, and the page of the 403",
         f"satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users; location @x {{ {PASS} }}"
         " location /in/ { if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404; error_page 403 = @x;"

@@ -99,6 +99,14 @@ class Level:
             return self.auth[0]
         return None
 
+    @property
+    def denials(self) -> tuple[str, ...]:
+        """The statuses with which clients are kept out (ngx_http_core_access_phase)."""
+        if self.any_will_do is None:
+            return ("403",) if any(rule.name == "deny" for rule in self.rules) else ()
+        # the last word is that of the password
+        return ("401",) if all(checker.name == "auth_basic" for checker in self.auth) else ("401", "403")
+
 
 def runs_lua_early(directive: Directive) -> bool:
     """Does it run code in a rewrite phase?"""

@@ -37,7 +37,7 @@ class ServerJudge(Ways):
 
     def verdict(self, place: Place) -> Verdict:
         """What a denied client gets at ``place``, by any way that leads there."""
-        if self.server_answer is not None and (place.named or self.http.lua_rewrite is not None):
+        if self.server_answer is not None and self.http.lua_rewrite is not None:
             return self.server_answer
         if place.named:
             return self._verdict_at(place, NO_TRAIL)

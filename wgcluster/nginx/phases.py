@@ -105,16 +105,10 @@ class Phases(Gate):
 
     def _nothing(self, place: Place, seen: Trail) -> Verdict:
         """No location matches and no root is set: 403 or 404, unless an error_page answers."""
-        rules = place.level.rules
-        checkers = place.level.auth if place.level.any_will_do is not None else ()
-        # A password has the last word: 401.
-        may_say_403 = not checkers or any(checker.name != "auth_basic" for checker in checkers)
-        if may_say_403 and any(rule.name == "deny" for rule in rules):
-            refused = self.refused(place.level, seen.asked(rules, let_in=False))
-            if refused.kind == "leaks":
-                return refused
+        if place.level.denials and (refused := self._kept_out(place.level, seen)).kind == "leaks":
+            return refused
         if self.let_in(place, place.level, seen) is not None:  # some strangers pass
-            passed = seen.asked(rules, let_in=True)
+            passed = self._passed(place.level, seen)
             codes = ("404", *(["403"] if self._may_be_folder(place, seen) else []))
             for refused in (self.refused(place.level, passed, code) for code in codes):
                 if refused.kind == "leaks":
@@ -149,19 +143,25 @@ class Phases(Gate):
                 return self._nothing(place, seen)
             if inside is not None:
                 return leak
-            passed = seen.asked(level.rules, let_in=True) if level.any_will_do is None else seen
+            passed = self._passed(level, seen)
             verdict = self.follow(target, passed.on_to(target), f"try_files goes on to {target}")
-            some_are_denied = any(rule.name == "deny" for rule in level.rules)
-            if verdict.kind == "leaks" or not some_are_denied:
+            if verdict.kind == "leaks" or not level.denials:
                 return verdict
             refused = self._kept_out(level, seen)
             return refused if refused.kind == "leaks" else verdict
         return leak
 
+    def _passed(self, level: Level, seen: Trail) -> Trail:
+        """The access phase lets it in; by its list, where nothing else will do."""
+        return seen.asked(level.rules, let_in=True) if level.any_will_do is None else seen
+
     def _kept_out(self, level: Level, seen: Trail) -> Verdict:
-        """The list says 403; so may a limit, before it is asked."""
-        limited = any("403" in d.args for d in level.limit_statuses) and bool(level.limits)
-        return self.refused(level, seen if limited else seen.asked(level.rules, let_in=False))
+        """The list says 403, or the password behind it 401; a limit may say so before the list is asked."""
+        listed = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
+        denies = any(rule.name == "deny" for rule in level.rules)
+        denied = seen.asked(level.rules, let_in=False) if denies else seen
+        codes = level.denials or ("403",)  # of those before, where none that could come is denied here
+        return worst(self.refused(level, seen if code in listed else denied, code) for code in codes)
 
     def _other_methods(self, place: Place, seen: Trail) -> Verdict | None:
         """The leak through ``limit_except``: its methods have a level of their own, without the rewrites."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from .access import Level
 from .phases import Phases
 from .places import Place, sends_on
 from .rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
@@ -115,7 +114,8 @@ class Ways(Phases):
                     taint |= {Taint(directive) for directive in place.level.trusted}
                 taint = frozenset(way.taken_by(t, place) for t in taint)
                 paged = arrival.paged or (way.how == "page" and not place.level.pages_recurse)
-                work += self._send(way, paths, taint, reached, paged=paged, but=place)
+                itself = None if arrival.asked and place.internal else place
+                work += self._send(way, paths, taint, reached, paged=paged, but=itself)
 
     def _send(
         self,
@@ -244,13 +244,14 @@ class Ways(Phases):
         # Said before realip works; a directory that wants a slash is found out behind it.
         before = _EARLY | {end.code for end in onward} | (set() if own_pages else {"301"})
         limits = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
-        later = _OWN - before - {"403"} | limits
+        asks = {"401"} if opened and level.auth else set()
+        later = _OWN - before - {"403"} | limits | asks
         levels = [level, *(level.enter(child.body) for child in excepts)]
         # Where only a list says 403, who comes by its page was kept out by it.
         by_list = not (own_pages or "403" in limits) and all(
             checker.name == "auth_basic" for each in levels for checker in each.auth
         )
-        denying = [each.rules for each in levels if _denies(each)] if by_list else [None]
+        denying = [each.rules for each in levels if "403" in each.denials] if by_list else [None]
         for page in pages:
             *listed, target = page.args
             codes = set(listed)
@@ -290,11 +291,6 @@ def _sets_query(place: Place) -> bool:
         for body in place.bodies()
         for d in body
     )
-
-
-def _denies(level: Level) -> bool:
-    """May its list say 403? With "satisfy any" the last word is that of the password: 401."""
-    return any(rule.name == "deny" for rule in level.rules) and level.any_will_do is None
 
 
 def _returned_codes(directives: Iterable[Directive]) -> set[str]:
