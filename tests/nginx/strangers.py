@@ -88,6 +88,7 @@ class Asker:
             for entry in self.server.spots:
                 if not entry.name.startswith("@"):
                     self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}")
+                    self.ask(f"{entry.uri}?y=1&to={spot.uri}&by={door.mark}")
                     self.ask(f"{entry.uri}?to={spot.uri}?y=1&by={door.mark}")
                     if not spot.name.startswith("="):
                         self.ask(f"{entry.uri}?to={spot.uri}%0ay&by={door.mark}")

@@ -8,7 +8,7 @@ from ..plan import GuardedSite
 from ..prefixes import Network
 from .access import Families, Level, common_client, may_forge, opening
 from .find import covers, is_wished, listens_of
-from .places import Place, places_of, resolve
+from .places import Place, is_page, places_of, resolve
 from .rewrite import NOTHING, Known, ends, handed_on, has_list, page_for
 from .tree import Directive
 from .verdict import NO_TRAIL, Taint, Trail, Verdict
@@ -67,7 +67,12 @@ class Gate:
             if not moves or len(onward) > 1:
                 opened = self.let_in(place, place.level, NO_TRAIL) is not None
                 sent_on = handed_on(place.directive.body) is not None or bool(moves)
-                return opened and not sent_on and not self._answers_by_page(place)
+                return (
+                    opened
+                    and not sent_on
+                    and not self._answers_by_page(place)
+                    and self._denies_plainly(place)
+                )
             there = self.target(moves[0].target, rewritten=True)
             if there is None:
                 return False
@@ -78,6 +83,15 @@ class Gate:
         """Does an error_page answer what a ``return`` or a redirect there says?"""
         codes = {end.code for end in place.ends(self.known)} - {""}
         return any(page_for(place.level.error_pages, code) is not None for code in codes)
+
+    def _denies_plainly(self, place: Place) -> bool:
+        """Does who is kept out of it get no more than a file, or what is public as well?"""
+        pages = [page_for(place.level.error_pages, code) for code in place.level.denials]
+        targets = [(page[0], self.target(page[0])) for page in pages if page is not None]
+        return all(
+            there is not None and (self.is_public(there) or is_page(there, target))
+            for target, there in targets
+        )
 
     def allowed_at(self, place: Place) -> Sequence[Network]:
         """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""

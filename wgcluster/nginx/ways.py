@@ -191,7 +191,6 @@ class Ways(Phases):
         """
         came = {arrival.place for arrival in self._arrived}
         doors = [p for p in self.places if p in came and self.is_public(p) and sends_on(p)]
-        doors = [door for door in doors if self.let_in(door, door.level, NO_TRAIL) is not None]
         doors = sorted(filter(self._answers, doors), key=lambda door: door.named or door.internal)
         if not doors:
             return []
@@ -213,9 +212,13 @@ class Ways(Phases):
         return new
 
     def _answers(self, door: Place) -> bool:
-        """Do requests that come there get through its rewrite phase?"""
-        here = (a for a in self._arrived if a.place is door and not (a.asked and door.internal))
-        return any(self._passes_rewrites(arrival) for arrival in here)
+        """Do requests that come there get through its rewrite phase, and are let in?"""
+        here = [a for a in self._arrived if a.place is door and not (a.asked and door.internal)]
+        excepts = named_children(door.directive.body, "limit_except") if here else ()
+        levels = [door.level.enter(child.body) for child in excepts]  # without rewrites
+        if any(end.how == "stays" for a in here for end in door.ends(self.known, a.paths)):
+            levels.append(door.level)
+        return any(self.let_in(door, level, NO_TRAIL) is not None for level in levels)
 
     def _passes_rewrites(self, arrival: Arrival) -> bool:
         """Do some of the requests get through the rewrite phase? Those that limit_except is for have none."""
