@@ -838,6 +838,26 @@ CASES = [
         public=("@x",),
     ),
     Case(
+        "moved to what is public, and the page of its 403 is not",
+        f"location / {{ rewrite ^ /go last; {LIST} {PASS} }} location @x {{ {PASS} }}"
+        f" location /go {{ allow 127.0.0.3; deny all; error_page 403 =200 @x; {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="rewritten to /go",
+        public=("/go",),
+    ),
+    Case(
+        "a service that nobody comes to may send on what it likes",
+        f"location /in {{ internal; {PASS} }} location / {{ {LIST} {PASS} }} location /open {{ {PASS}"
+        " limit_except GET { deny all; } if ($scheme = http) { return 301 https://$host$request_uri; } }",
+        "/in",
+        404,
+        "guarded",
+        "/in",
+        public=("/open",),
+    ),
+    Case(
         "a list's 403 that a password makes 401, and the page of the 403",
         f"satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users; location @x {{ {PASS} }}"
         " location /in/ { if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404; error_page 403 = @x;"

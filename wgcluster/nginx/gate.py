@@ -67,12 +67,8 @@ class Gate:
             if not moves or len(onward) > 1:
                 opened = self.let_in(place, place.level, NO_TRAIL) is not None
                 sent_on = handed_on(place.directive.body) is not None or bool(moves)
-                return (
-                    opened
-                    and not sent_on
-                    and not self._answers_by_page(place)
-                    and self._denies_plainly(place)
-                )
+                paged = self._answers_by_page(place) or not self._denies_plainly(place)
+                return opened and not sent_on and not paged
             there = self.target(moves[0].target, rewritten=True)
             if there is None:
                 return False
