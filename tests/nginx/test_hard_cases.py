@@ -858,6 +858,27 @@ CASES = [
         public=("/open",),
     ),
     Case(
+        "the page of a list's 403, where an address forged passes it and is handed to nobody",
+        f"location / {{ error_page 403 =200 @x; {REALIP} {LIST} location = /one {{ return 404;"
+        f' limit_except GET {{ {LIST} }} try_files "" @x; }} {PASS} }} location @x {{ {PASS} }}',
+        "/one",
+        200,
+        "leaks",
+        "= /one",
+        "its 403 is answered by @x",
+        method="POST",
+    ),
+    Case(
+        "a named location leaves the path as it is, whoever sends on to it",
+        f"location / {{ {LIST} {PASS} }} location @x {{ rewrite ^/none /else last; {PASS} }}"
+        f" location /open {{ {REALIP} {PASS} }}",
+        "/else",
+        403,
+        "guarded",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        public=("/open",),
+    ),
+    Case(
         "a list's 403 that a password makes 401, and the page of the 403",
         f"satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users; location @x {{ {PASS} }}"
         " location /in/ { if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404; error_page 403 = @x;"

@@ -172,8 +172,10 @@ class Phases(Gate):
             leak = self.let_in(place, level, seen)
             if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
                 codes = ("404", "405", *(["403"] if self._may_be_folder(place, seen) else []))
-                refusals = (self.refused(level, seen, code) for code in codes)
-                leak = next((verdict for verdict in refusals if verdict.kind == "leaks"), None)
+                found = [self.refused(level, seen, code) for code in codes]
+                if level.denials:  # some are let in, others not
+                    found.append(self._kept_out(level, seen))
+                leak = next((verdict for verdict in found if verdict.kind == "leaks"), None)
                 if leak is not None:
                     return leak
             elif leak is not None:

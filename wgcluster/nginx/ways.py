@@ -203,13 +203,19 @@ class Ways(Phases):
         for place in self.places:
             aside = any(self.target(target) is place for target in other)
             hidden = place.named or place.internal
-            if hidden and not aside and self.chosen.get(place) != doors:
+            if hidden and not aside:
                 self.chosen[place] = doors
                 reached.setdefault(place, "sent")
-                arrival = Arrival(place, place.paths())
-                if self._is_new(arrival, taint):
-                    new.append(arrival)
+                # a named location leaves the path as it is
+                paths = set().union(*map(self._paths_at, doors)) if place.named else {place.paths()}
+                there = [Arrival(place, known) for known in sorted(paths)]
+                new += [arrival for arrival in there if self._is_new(arrival, taint)]
         return new
+
+    def _paths_at(self, place: Place) -> set[Paths]:
+        """Those of the requests that come to it, and what its rewrites make of them."""
+        came = {arrival.paths for arrival in self._arrived if arrival.place is place}
+        return came | {end.paths for paths in came for end in place.ends(self.known, paths)}
 
     def _answers(self, door: Place) -> bool:
         """Do requests that come there get through its rewrite phase, and are let in?"""
