@@ -879,6 +879,16 @@ CASES = [
         public=("/open",),
     ),
     Case(
+        "an address forged on the way, with the query and without",
+        f'location / {{ {LIST} {PASS} }} location /x {{ {REALIP} try_files "" @x; }}'
+        ' location @x { if ($arg_y) { rewrite ^ / last; } try_files "" /; }',
+        "/x",
+        200,
+        "leaks",
+        reason="set_real_ip_from 127.0.0.0/8",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+    ),
+    Case(
         "a list's 403 that a password makes 401, and the page of the 403",
         f"satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users; location @x {{ {PASS} }}"
         " location /in/ { if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404; error_page 403 = @x;"

@@ -11,7 +11,7 @@ from .places import Place, climbs, is_page
 from .rewrite import named_children
 from .subrequest import past_the_list
 from .tree import Directive
-from .verdict import GET, NO_TRAIL, Trail, Verdict, worst
+from .verdict import GET, NO_TRAIL, Taint, Trail, Verdict, worst
 from .ways import Ways
 
 
@@ -26,6 +26,11 @@ def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "ser
         return "server" if judge.server_answer.kind == "closed" else ""
     kinds = {verdict.kind for _, verdict in judge.verdicts()}
     return "locations" if "closed" in kinds and kinds <= {"closed", "public"} else ""
+
+
+def _in_order(taint: Taint) -> tuple[int, bool, bool, bool]:
+    """That of the text, then of what has become of the request."""
+    return taint.directive.start, taint.paged, taint.gets, taint.query is None
 
 
 class ServerJudge(Ways):
@@ -69,7 +74,7 @@ class ServerJudge(Ways):
     def _by_all_ways(self, place: Place, seen: Trail) -> Iterator[Verdict]:
         """Of requests that nothing can be forged for, then of those that came by what believes an address."""
         yield self.meets(place, seen._replace(taints=frozenset()))
-        for taint in sorted(self.tainted.get(place, ()), key=lambda t: (t.directive.start, *t[2:])):
+        for taint in sorted(self.tainted.get(place, ()), key=_in_order):
             known = seen.known if taint.query is None else seen.known.with_query(taint.query)
             by = seen._replace(taints=frozenset({taint}), known=known, paged=taint.paged)
             yield self.meets(place, by.with_methods(GET) if taint.gets else by)
