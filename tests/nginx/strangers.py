@@ -84,7 +84,9 @@ class Asker:
 
     def ask_services(self, spot: Spot) -> None:
         """Have what answers at public places send requests on to ``spot``, which may be down."""
-        for door in self.open_spots:
+        site = self.server.site
+        declared = site.public if site else ()
+        for door in (s for s in self.server.spots if s in self.open_spots or s.name in declared):
             for entry in self.server.spots:
                 if not entry.name.startswith("@"):
                     self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}")

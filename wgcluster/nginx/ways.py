@@ -224,7 +224,8 @@ class Ways(Phases):
         levels = [door.level.enter(child.body) for child in excepts]  # without rewrites
         if any(end.how == "stays" for a in here for end in door.ends(self.known, a.paths)):
             levels.append(door.level)
-        return any(self.let_in(door, level, NO_TRAIL) is not None for level in levels)
+        there = NO_TRAIL._replace(places=(door,))  # its own realip is heard
+        return any(self.let_in(door, level, there) is not None for level in levels)
 
     def _passes_rewrites(self, arrival: Arrival) -> bool:
         """Do some of the requests get through the rewrite phase? Those that limit_except is for have none."""
