@@ -109,17 +109,18 @@ class Phases(Gate):
             return refused
         if self.let_in(place, place.level, seen) is not None:  # some strangers pass
             passed = self._passed(place.level, seen)
-            codes = ("404", *(["403"] if self._may_be_folder(place, seen) else []))
+            codes = ("404", *self._codes_of_folders(place, seen))
             for refused in (self.refused(place.level, passed, code) for code in codes):
                 if refused.kind == "leaks":
                     return refused
         return Verdict("closed", "nothing is served here: no location matches, no root is set")
 
-    def _may_be_folder(self, place: Place, seen: Trail) -> bool:
-        """May it be a folder that is asked for? Without index: 403 (ngx_http_core_content_phase)."""
+    def _codes_of_folders(self, place: Place, seen: Trail) -> tuple[str, ...]:
+        """403, where a folder may be asked for, for it may lack an index (ngx_http_core_content_phase)."""
         paths = seen.paths or place.paths()
         # in nginx's own folder, where no root is set, there are only files
-        return paths.may_end_in("/") if place.level.root is not None else paths.may_be("/")
+        asked = paths.may_end_in("/") if place.level.root is not None else paths.may_be("/")
+        return ("403",) if asked else ()
 
     def _serves(self, place: Place) -> bool:
         return place.level.root is not None or any(c.name == "try_files" for c in place.directive.body)
@@ -171,7 +172,7 @@ class Phases(Gate):
             level = place.level.enter(child.body)
             leak = self.let_in(place, level, seen)
             if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
-                codes = ("404", "405", *(["403"] if self._may_be_folder(place, seen) else []))
+                codes = ("404", "405", *self._codes_of_folders(place, seen))
                 found = [self.refused(level, seen, code) for code in codes]
                 if level.denials:  # some are let in, others not
                     found.append(self._kept_out(level, seen))
