@@ -6,12 +6,13 @@ drawn, compared and kept as a golden file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_interface, ip_network
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wgcluster.links import dialled_at
 from wgcluster.model import Client, Cluster, Fault, Host
@@ -146,6 +147,13 @@ def make_plan(cluster: Cluster, public_keys: Mapping[str, str], client_keys: Map
     return _Planner(cluster, topology, gateways, public_keys, client_keys).plan()
 
 
+class _Seen(NamedTuple):
+    """The peers that stand for themselves alone, as every host of one site with one keepalive has them."""
+
+    peers: NDArray[np.object_]  # [2, hosts]: by whether the peer dials too, and by its index
+    made: NDArray[np.bool_]  # the same: is it there yet?
+
+
 class _Planner:
     """What the plans of all hosts share: addresses, endpoints and peers that are the same for many."""
 
@@ -173,6 +181,7 @@ class _Planner:
         self.alone = [self.prefixes.cover(np.flatnonzero(self.owner == i)) for i in range(len(self.hosts))]
         self.dialled: dict[str | None, list[str | None]] = {}
         self.peers: dict[tuple[int, str | None, int | None], Peer] = {}
+        self.seen: dict[tuple[str | None, int | None], _Seen] = {}
         self.sources = Sources(cluster.hosts, topology)
         subnets = [subnet for host in self.hosts for subnet in host.subnets]
         everything = Prefixes((*cluster.networks, *subnets))
@@ -237,33 +246,44 @@ class _Planner:
         length = {network.version: network.prefixlen for network in self.cluster.networks}
         return tuple(ip_interface(f"{a}/{length[a.version]}") for a in member.addresses)
 
-    def _host_peers(self, i: int) -> Iterator[Peer]:
+    def _host_peers(self, i: int) -> list[Peer]:
+        # by arrays: a mesh of a thousand hosts has a million peers, nearly all known from another host
         host, hop = self.hosts[i], self.topology.hop[i]
-        dialled = self._dialled_from(host.site)
-        dials_back = self.topology.dials[:, i].tolist()
-        lies_behind = np.bincount(hop, minlength=len(hop)).tolist()
+        linked = np.flatnonzero(self.topology.linked[i])
+        dials_back = self.topology.dials[linked, i].astype(np.intp)
         hop_of_prefix = hop[self.owner]
-        # looked up once, for a million peers
-        known, preshared, own_keepalive = self.peers, self.cluster.preshared_keys, host.keepalive
-        for j in np.flatnonzero(self.topology.linked[i]).tolist():
-            endpoint = dialled[j]
-            keepalive = None
-            if endpoint is not None:
-                keepalive = own_keepalive or (None if dials_back[j] else DEFAULT_KEEPALIVE)
-            key = (j, endpoint, keepalive)
-            shared = lies_behind[j] == 1 and not preshared
-            if shared and (peer := known.get(key)) is not None:
-                yield peer
-                continue
-            name = self.hosts[j].name
+        leads_on = np.bincount(hop, minlength=len(hop))[linked] > 1
+        own = leads_on | bool(self.cluster.preshared_keys)
+        seen = self._seen_like(host)
+        peers: list[Peer] = seen.peers[dials_back, linked].tolist()
+        for at in np.flatnonzero(own | ~seen.made[dials_back, linked]).tolist():
+            j, back = int(linked[at]), int(dials_back[at])
             allowed = self.alone[j]
-            if lies_behind[j] > 1:
+            if leads_on[at]:
                 allowed = self.prefixes.cover(np.flatnonzero(hop_of_prefix == j))
-            secret = self._secret(host.name, name)
-            peer = Peer(name, self.public_keys[j], allowed, endpoint, keepalive, secret)
-            if shared:
-                known[key] = peer
-            yield peer
+            peer = self._peer(host, j, bool(back), allowed)
+            if not own[at]:
+                # hosts of other sites mostly have the very same
+                peer = self.peers.setdefault((j, peer.endpoint, peer.keepalive), peer)
+                seen.peers[back, j], seen.made[back, j] = peer, True
+            peers[at] = peer
+        return peers
+
+    def _seen_like(self, host: Host) -> _Seen:
+        key = (host.site, host.keepalive)
+        if key not in self.seen:
+            shape = (2, len(self.hosts))
+            self.seen[key] = _Seen(np.empty(shape, np.object_), np.zeros(shape, np.bool_))
+        return self.seen[key]
+
+    def _peer(self, host: Host, j: int, dials_back: bool, allowed: tuple[Network, ...]) -> Peer:
+        name = self.hosts[j].name
+        endpoint = self._dialled_from(host.site)[j]
+        keepalive = None
+        if endpoint is not None:
+            keepalive = host.keepalive or (None if dials_back else DEFAULT_KEEPALIVE)
+        secret = self._secret(host.name, name)
+        return Peer(name, self.public_keys[j], allowed, endpoint, keepalive, secret)
 
     def _dialled_from(self, site: str | None) -> list[str | None]:
         """Where each host is dialled from a site."""
