@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wgcluster.plan import HostPlan, Network, Peer
@@ -70,10 +70,13 @@ class Shown:
                     known[id(network)] = str(network)
         return ", ".join([known[id(network)] for network in networks])
 
-    def peers(self, peers: Iterable[Peer], secrets: Mapping[str, str]) -> list[str]:
+    def peers(self, peers: Sequence[Peer], secrets: Mapping[str, str]) -> list[str]:
         """The sections of peers, each behind an empty line."""
         known = self._peers
-        return [known.get(id(peer)) or self._peer(peer, secrets) for peer in peers]
+        try:
+            return list(map(known.__getitem__, map(id, peers)))  # no loop of ours: they may be a million
+        except KeyError:
+            return [known.get(id(peer)) or self._peer(peer, secrets) for peer in peers]
 
     def _peer(self, peer: Peer, secrets: Mapping[str, str]) -> str:
         text = "\n".join(["", *_peer(peer, self, secrets)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -92,30 +92,36 @@ def render(args: Namespace) -> int:
     """``render -o DIR``: every config and its rules as files, the secrets left out."""
     planned = read(args.inventory).plan()
     folder: Path = args.output
-    shown = wgconf.Shown()
-    texts: dict[Path, str] = {}
-    for host in planned.hosts:
-        place = folder / "hosts" / host.name
-        texts[place / f"{host.interface}.conf"] = wgconf.render(host, shown=shown)
-        texts[place / "firewall.rules"] = _rules(host)
-    for one in planned.clients:
-        texts[folder / "clients" / f"{one.name}.conf"] = client.config(one)
-    old = sorted(set(_of_ours(folder)) - texts.keys())
-    _write(texts)
+    written = set(_write(_texts(planned, folder)))
     hosts, clients = counted(len(planned.hosts), "host"), counted(len(planned.clients), "client")
-    print(f"{counted(len(texts), 'file')} for {hosts} and {clients} in {folder}")
-    for path in old:
+    print(f"{counted(len(written), 'file')} for {hosts} and {clients} in {folder}")
+    for path in sorted(set(_of_ours(folder)) - written):
         print(f"{path} is of none of them; remove it if it is no longer wanted")
     return 0
 
 
-def _write(texts: Mapping[Path, str]) -> None:
+def _texts(planned: Plan, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Each file as it is wanted, for a large mesh has more text than should be held."""
+    shown = wgconf.Shown()
+    for host in planned.hosts:
+        place = folder / "hosts" / host.name
+        yield place / f"{host.interface}.conf", wgconf.render(host, shown=shown)
+        yield place / "firewall.rules", _rules(host)
+    for one in planned.clients:
+        yield folder / "clients" / f"{one.name}.conf", client.config(one)
+
+
+def _write(texts: Iterable[tuple[Path, str]]) -> list[Path]:
+    written = list[Path]()
     try:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        for path, text in texts:
+            if not (written and written[-1].parent == path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
+            written.append(path)
     except OSError as error:
         raise CommandError(f"{error.filename}: cannot be written: {error.strerror}") from None
+    return written
 
 
 def _rules(host: HostPlan) -> str:
@@ -138,7 +144,7 @@ def draw(args: Namespace) -> int:
     if drawing is None:
         raise CommandError(f"{path}: a picture is called .svg, or .mmd for Mermaid")
     planned = read(args.inventory).plan()
-    _write({path: drawing(planned)})
+    _write([(path, drawing(planned))])
     print(f"{path}: {counted(len(planned.hosts), 'host')}, {counted(len(planned.clients), 'client')}")
     return 0
 
