@@ -86,15 +86,23 @@ class Asker:
         """Have what answers at public places send requests on to ``spot``, which may be down."""
         site = self.server.site
         declared = site.public if site else ()
-        for door in (s for s in self.server.spots if s in self.open_spots or s.name in declared):
-            for entry in self.server.spots:
-                if not entry.name.startswith("@"):
-                    self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}")
-                    self.ask(f"{entry.uri}?y=1&to={spot.uri}&by={door.mark}")
-                    self.ask(f"{entry.uri}?to={spot.uri}?y=1&by={door.mark}")
-                    if not spot.name.startswith("="):
-                        self.ask(f"{entry.uri}?to={spot.uri}%0ay&by={door.mark}")
-                    self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}&down={spot.mark}")
+        doors = [s for s in self.server.spots if s in self.open_spots or s.name in declared]
+        entries = [s for s in self.server.spots if not s.name.startswith("@")]
+        for door in doors:
+            for first in doors if door.hidden else ():  # that one is sent on to itself
+                for entry in entries:
+                    then = f"then={door.mark}&on={spot.uri}"
+                    self.ask(f"{entry.uri}?by={first.mark}&to={door.uri}&{then}")
+                    self.ask(f"{entry.uri}?y=1&by={first.mark}&to={door.uri}&{then}")
+                    self.ask(f"{entry.uri}?by={first.mark}&to={door.uri}?y=1&{then}")
+            for entry in entries:
+                self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}")
+                self.ask(f"{entry.uri}?y=1&to={spot.uri}&by={door.mark}")
+                self.ask(f"{entry.uri}?to={spot.uri}?y=1&by={door.mark}")
+                self.ask(f"{entry.uri}?y=1&to={spot.uri}?y=1&by={door.mark}")
+                if not spot.name.startswith("="):
+                    self.ask(f"{entry.uri}?to={spot.uri}%0ay&by={door.mark}")
+                self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}&down={spot.mark}")
 
     def ask_at(self, spot: Spot) -> list[Answer]:
         # Some patterns end where a line does.

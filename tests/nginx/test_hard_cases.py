@@ -640,6 +640,38 @@ CASES = [
         headers=(PASSWORD,),
     ),
     Case(
+        "the page of a folder's 403 moves to what is public, whose own page is not asked any more",
+        f"error_page 403 =200 @page; index none.html; location /x {{ allow 127.0.0.1; {LIST} {PASS} }}"
+        f" location @page {{ rewrite ^ /x last; }}",
+        "/",
+        200,
+        "closed",
+        "(no location)",
+        public=("/x",),
+    ),
+    Case(
+        "the server moves to a hidden place, where only what a service sends on comes with a forged address",
+        f"if ($arg_y) {{ rewrite ^ /hidden last; }} location = /door {{ set_real_ip_from 127.0.0.0/8;"
+        f" real_ip_header X-Forwarded-For; {PASS} }} location /hidden {{ internal; {LIST} {PASS} }}"
+        f" location / {{ {LIST} {PASS} }}",
+        "/?y=1",
+        403,
+        "guarded",
+        public=("= /door",),
+        headers=("X-Forwarded-For: 127.0.0.2",),
+    ),
+    Case(
+        "a try_files that nobody comes to: the rewrites answer, and for other methods it is not in effect",
+        f"location / {{ limit_except GET {{ deny all; }} if ($scheme = http) {{ return 301 https://x/; }}"
+        f" {LIST} set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; try_files '' @next; }}"
+        f" location @next {{ rewrite ^ /x; }} location /x {{ {LIST} {PASS} }}",
+        "/x",
+        403,
+        "guarded",
+        "/x",
+        headers=("X-Forwarded-For: 127.0.0.2",),
+    ),
+    Case(
         "a condition moves to what is public, and the page of its redirect is not",
         f"location / {{ if ($request_method = GET) {{ rewrite ^ /go last; }} {LIST} {PASS} }}"
         f" location /go {{ error_page 301 =200 @x; return 301 /y; }} location @x {{ {PASS} }}",

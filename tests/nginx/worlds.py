@@ -236,7 +236,8 @@ class Maker:
 
 
 # Does as it is told: it goes down (502; where "via" says it, only for those that came so), sends the request
-# on, though not when it comes there again, or answers.
+# on ("by" one place "to" another, "then" by that one "on" to a third), though not when it comes there again,
+# or answers.
 BEHIND = r"""
 proxy_set_header X-Trail $trail;
 add_header X-Trail $trail always;
@@ -244,11 +245,13 @@ map $arg_via:$http_x_trail $other_way { "~^:" 0; "~^(.*):\1$" 0; default 1; }
 map $other_way:$arg_down:$request_uri $down { "~^0:([0-9-]+):/SECRET-\1" 1; default 0; }
 map $http_x_trail $again { "~([.][0-9]+)([.][0-9]+)*\1$" 1; default 0; }
 map $again:$arg_by:$request_uri $sends_on { "~^0:([0-9-]+):/SECRET-\1" 1; default 0; }
+map $again:$arg_then:$request_uri $then_sends_on { "~^0:([0-9-]+):/SECRET-\1" 1; default 0; }
 server {
     listen unix:@FOLDER@/back; default_type text/plain;
     location / {
         if ($down) { return 444; }
         if ($sends_on) { add_header X-Accel-Redirect $arg_to; return 200; }
+        if ($then_sends_on) { add_header X-Accel-Redirect $arg_on; return 200; }
         return 200 $request_uri;
     }
 }

@@ -57,8 +57,8 @@ class Gate:
         """Does the list in effect at ``place`` keep out who is not on it?"""
         return opening(place.level.rules, self.allowed_at(place), self.families) is None
 
-    def is_open(self, place: Place) -> bool:
-        """Is what a stranger gets there just what was declared public?"""
+    def is_open(self, place: Place, *, paged: bool = False) -> bool:
+        """Is what a stranger gets there just what was declared public? ``paged``: as in a ``Trail``."""
         seen: list[Place] = []
         while self.is_public(place) and place not in seen:
             seen.append(place)
@@ -67,8 +67,8 @@ class Gate:
             if not moves or len(onward) > 1:
                 opened = self.let_in(place, place.level, NO_TRAIL) is not None
                 sent_on = handed_on(place.directive.body) is not None or bool(moves)
-                paged = self._answers_by_page(place) or not self._denies_plainly(place)
-                return opened and not sent_on and not paged
+                plain = paged or (self._denies_plainly(place) and not self._answers_by_page(place))
+                return opened and not sent_on and plain
             there = self.target(moves[0].target, rewritten=True)
             if there is None:
                 return False

@@ -82,9 +82,10 @@ class Phases(Gate):
     def _moved(self, end: End, seen: Trail, *, sole: bool) -> Verdict | None:
         """Where a rewrite leads; None: to what is public, or what a client can ask for itself."""
         there = self.target(end.target, rewritten=True)
-        if not sole and (_names_any(end.target) or there is None or self.is_open(there)):
+        is_open = there is not None and self.is_open(there, paged=seen.paged)
+        if not sole and (_names_any(end.target) or there is None or is_open):
             return None
-        if there is not None and self.is_open(there) and not _names_any(end.target):
+        if is_open and not _names_any(end.target):
             return Verdict("closed", f"rewritten to {end.target}, which is public")
         how = f"rewritten to {end.target}" if sole else f"may be rewritten to {end.target}"
         return self.follow(end.target, seen, how, rewritten=True)
@@ -93,7 +94,8 @@ class Phases(Gate):
         """How requests for ``place`` leave the server's own rewrites; a verdict where not for a place."""
         onward = ends(self.server.body, place.paths(), self.known, in_server=True)
         for end in onward:
-            seen = NO_TRAIL._replace(known=end.known)
+            # a client's own request: none that came by another place before
+            seen = NO_TRAIL._replace(known=end.known, taints=frozenset())
             if end.keeps_path or (_names_any(end.target) and len(onward) > 1):
                 yield end, None  # it is still for a place that a client may ask for
             elif end.how == "moved":
@@ -191,9 +193,10 @@ class Phases(Gate):
         found = None if seen.paged else page_for(level.error_pages, code)
         if found is not None:
             target, directive = found
-            follow = self.follow(target, seen.by_page(target, level), f"its {code} is answered by {target}")
+            by_page = seen.by_page(target, level)
+            follow = self.follow(target, by_page, f"its {code} is answered by {target}")
             there = self.target(target)
-            shown = there is not None and (self.is_open(there) or is_page(there, target))
+            shown = there is not None and (self.is_open(there, paged=by_page.paged) or is_page(there, target))
             if follow.kind == "leaks" and not shown:
                 remedy = f"guard {target}, or take error_page {code} out"
                 return Verdict("leaks", follow.reason, remedy, directive)
@@ -237,9 +240,10 @@ class Phases(Gate):
         page = None if seen.paged else page_for(level.error_pages, code)
         if page is None:
             return None
-        verdict = self.follow(page[0], seen.by_page(page[0], level), f"{what} is answered by {page[0]}")
+        by_page = seen.by_page(page[0], level)
+        verdict = self.follow(page[0], by_page, f"{what} is answered by {page[0]}")
         there = self.target(page[0])
-        if verdict.kind == "leaks" and there is not None and self.is_open(there):
+        if verdict.kind == "leaks" and there is not None and self.is_open(there, paged=by_page.paged):
             return Verdict("closed", f"{what} is answered by {page[0]}, which is public")
         return verdict
 

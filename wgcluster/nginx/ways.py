@@ -227,11 +227,6 @@ class Ways(Phases):
         there = NO_TRAIL._replace(places=(door,))  # its own realip is heard
         return any(self.let_in(door, level, there) is not None for level in levels)
 
-    def _passes_rewrites(self, arrival: Arrival) -> bool:
-        """Do some of the requests get through the rewrite phase? Those that limit_except is for have none."""
-        excepts = named_children(arrival.place.directive.body, "limit_except")
-        return bool(excepts) or any(e.how == "stays" for e in arrival.place.ends(self.known, arrival.paths))
-
     def _pages_of(self, place: Place) -> set[Directive]:
         pages = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
         return {page for level in pages for page in level}
@@ -245,9 +240,11 @@ class Ways(Phases):
             return
         onward = place.ends(self.known, arrival.paths)
         excepts = named_children(body, "limit_except")
-        list_is_asked = self._passes_rewrites(arrival)
+        stays = any(end.how == "stays" for end in onward)
+        list_is_asked = stays or bool(excepts)  # those that limit_except is for have no rewrites
         opened = list_is_asked and (
-            self.let_in(place, level, NO_TRAIL) is not None or self.meets(place, NO_TRAIL).kind == "leaks"
+            (stays and self.let_in(place, level, NO_TRAIL) is not None)
+            or self.meets(place, NO_TRAIL).kind == "leaks"
         )
         said = _said_by_content(place)
         own_pages = said is None or not said <= _GATEWAY
@@ -276,7 +273,7 @@ class Ways(Phases):
         yield from (Way(end.target, "rewritten", believed=False) for end in onward if end.how == "moved")
         for directives in (*place.bodies(), self.server.body):
             for child in directives:
-                if opened and child.name == "try_files" and child.args:
+                if opened and stays and child.name == "try_files" and child.args:
                     yield Way(child.args[-1], "handed")
 
 
