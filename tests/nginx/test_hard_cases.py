@@ -441,6 +441,16 @@ CASES = [
         public=(ACME,),
     ),
     Case(
+        "the folder of a public place would hold the guarded one, but it answers all by itself",
+        f"root @FOLDER@/files; location ^~ /sub/ {{ return 418; location = /sub/x {{ {LIST}"
+        f" try_files '' @next; }} }} location @next {{ {LIST} {PASS} }}",
+        "/sub/y",
+        418,
+        "public",
+        "^~ /sub/",
+        public=("^~ /sub/",),
+    ),
+    Case(
         "the folder of a public place lies in the guarded one",
         f"root @FOLDER@/files; location / {{ {LIST} }} location ^~ /sub/ {{ index denied.html; }}",
         "/sub/denied.html",
@@ -670,6 +680,32 @@ CASES = [
         "guarded",
         "/x",
         headers=("X-Forwarded-For: 127.0.0.2",),
+    ),
+    Case(
+        "the page of a 301 that is said before the list, where a slash is missing",
+        f"location /go/ {{ error_page 301 =200 @open; {LIST} {PASS} }} location @open {{ {PASS} }}",
+        "/go",
+        200,
+        "leaks",
+        "@open",
+    ),
+    Case(
+        "the page of a 301 that nothing says: no slash can be missing",
+        f"location = /go {{ error_page 301 =200 @open; {LIST} {PASS} }} location @open {{ {PASS} }}",
+        "/go",
+        403,
+        "guarded",
+        "@open",
+    ),
+    Case(
+        "the server has believed an address already, so a place that believes it too does not ask again",
+        "set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; error_page 403 = @gone;"
+        f" location / {{ allow 127.0.0.3; deny all; try_files '' @next; }} location @gone {{ return 404; }}"
+        f" location @next {{ set_real_ip_from 127.0.0.0/8; {LIST} {PASS} }}",
+        "/",
+        404,
+        "guarded",
+        headers=("X-Forwarded-For: 127.0.0.3, 127.0.0.2",),
     ),
     Case(
         "a condition moves to what is public, and the page of its redirect is not",

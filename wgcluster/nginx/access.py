@@ -219,6 +219,15 @@ def trusts(trusted: Sequence[Directive], client: Client) -> bool:
     return client in words or (client != "unix:" and any(client in network for network in networks))
 
 
+def is_within(trusted: Directive, others: Sequence[Directive]) -> bool:
+    """Does the ``set_real_ip_from`` name only what one of ``others`` names too?"""
+    word = trusted.args[0] if trusted.args else ""
+    network = _network(word)
+    words = [d.args[0] for d in others if d.args]
+    wide = [n for w in words if (n := _network(w)) is not None]
+    return word in words or (network is not None and _within(network, wide))
+
+
 def lets_in_only(rule: Directive, allowed: Sequence[Network]) -> bool:
     """Is it an ``allow`` of addresses that ``allowed`` holds all of?"""
     network = _network(rule.args[0]) if rule.name == "allow" and rule.args else None

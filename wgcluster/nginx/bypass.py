@@ -34,6 +34,8 @@ class Bypasses:
         self, judge: ServerJudge, place: Place, hidden: Mapping[Place, set[Target]]
     ) -> Verdict | None:
         """The leak of a place declared public; ``hidden``: the guarded places of its server."""
+        if not judge.passes_rewrites(place):
+            return None  # its own answer is all that it gives
         plain = {p: found for p, found in hidden.items() if is_plain(p)}
         return (
             _shows_too_much(judge, place, {t for found in plain.values() for t in found})

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from ..plan import GuardedSite
 from ..prefixes import Network
-from .access import Families, Level, common_client, may_forge, opening
+from .access import Families, Level, common_client, is_within, may_forge, opening
 from .find import covers, is_wished, listens_of
 from .places import Place, is_page, places_of, resolve
-from .rewrite import NOTHING, Known, ends, handed_on, has_list, page_for
+from .rewrite import NOTHING, Known, ends, handed_on, has_list, named_children, page_for
 from .tree import Directive
 from .verdict import NO_TRAIL, Taint, Trail, Verdict
 
@@ -56,6 +56,11 @@ class Gate:
     def refuses(self, place: Place) -> bool:
         """Does the list in effect at ``place`` keep out who is not on it?"""
         return opening(place.level.rules, self.allowed_at(place), self.families) is None
+
+    def passes_rewrites(self, place: Place) -> bool:
+        """Do some requests there get as far as its list? Those that limit_except is for have no rewrites."""
+        stays = any(end.how == "stays" for end in place.ends(self.known))
+        return stays or bool(named_children(place.directive.body, "limit_except"))
 
     def is_open(self, place: Place, *, paged: bool = False) -> bool:
         """Is what a stranger gets there just what was declared public? ``paged``: as in a ``Trail``."""
@@ -170,13 +175,17 @@ class Gate:
         for at, place in enumerate(seen.places):
             # realip works just before access.
             heard = level if at == len(seen.places) - 1 else place.level
-            for directive in () if at in seen.early else heard.trusted:
-                # What the server has asked already is asked again only for another header.
-                if (
-                    directive not in self.level.trusted
-                    or place.level.real_ip_header != self.level.real_ip_header
-                ):
-                    yield at, Taint(directive)
+            for directive in () if at in seen.early else self.heard(heard):
+                yield at, Taint(directive)
+
+    def heard(self, level: Level) -> tuple[Directive, ...]:
+        """Those that ``level`` believes and the server has not: an address once replaced stays replaced.
+
+        What the server has asked already is asked again only for another header.
+        """
+        if level.real_ip_header != self.level.real_ip_header:
+            return level.trusted
+        return tuple(d for d in level.trusted if not is_within(d, self.level.trusted))
 
     def _open(self, place: Place, opened: Directive | str) -> Verdict:
         own = has_list(place.directive.body)

@@ -96,6 +96,12 @@ class Place:
         """The directives that hand the request on to a server behind."""
         return [d for body in self.bodies() for d in body if d.name in PASSES]
 
+    def adds_slash(self) -> bool:
+        """Does a 301 give the last slash to requests that lack it (``auto_redirect`` of what passes on)?"""
+        if self.key is None or self.key.modifier not in ("", "^~", "="):
+            return False
+        return self.key.pattern.endswith("/") and self.key.pattern != "/" and bool(self.passes())
+
 
 def places_of(server: Directive, level: Level) -> list[Place]:
     """The outermost places of ``server``; its own one last, where no ``location /`` takes all there is."""

@@ -111,7 +111,7 @@ class Ways(Phases):
             for way in self._ways_on(arrival):
                 taint = self._arrived[arrival]
                 if way.believed:
-                    taint |= {Taint(directive) for directive in place.level.trusted}
+                    taint |= {Taint(directive) for directive in self.heard(place.level)}
                 taint = frozenset(way.taken_by(t, place) for t in taint)
                 paged = arrival.paged or (way.how == "page" and not place.level.pages_recurse)
                 itself = None if arrival.asked and place.internal else place
@@ -194,7 +194,7 @@ class Ways(Phases):
         doors = sorted(filter(self._answers, doors), key=lambda door: door.named or door.internal)
         if not doors:
             return []
-        taint = frozenset(Taint(directive) for door in doors for directive in door.level.trusted)
+        taint = frozenset(Taint(directive) for door in doors for directive in self.heard(door.level))
         taint = taint.union(*(self.tainted.get(door, frozenset()) for door in doors))
         taint = frozenset(t._replace(query=None) for t in taint)
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
@@ -248,11 +248,11 @@ class Ways(Phases):
         )
         said = _said_by_content(place)
         own_pages = said is None or not said <= _GATEWAY
-        # Said before realip works; a directory that wants a slash is found out behind it.
-        before = _EARLY | {end.code for end in onward} | (set() if own_pages else {"301"})
+        slash = set() if own_pages else {"301"}  # a directory that wants one is found out behind realip
+        before = _EARLY | {end.code for end in onward} | (slash if place.adds_slash() else set())
         limits = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
         asks = {"401"} if opened and level.auth else set()
-        later = _OWN - before - {"403"} | limits | asks
+        later = _OWN - before - slash - {"403"} | limits | asks
         levels = [level, *(level.enter(child.body) for child in excepts)]
         # Where only a list says 403, who comes by its page was kept out by it.
         by_list = not (own_pages or "403" in limits) and all(
