@@ -102,7 +102,8 @@ class Asker:
                 self.ask(f"{entry.uri}?y=1&to={spot.uri}?y=1&by={door.mark}")
                 if not spot.name.startswith("="):
                     self.ask(f"{entry.uri}?to={spot.uri}%0ay&by={door.mark}")
-                self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}&down={spot.mark}")
+                for down in {spot.mark, entry.mark}:
+                    self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}&down={down}")
 
     def ask_at(self, spot: Spot) -> list[Answer]:
         # Some patterns end where a line does.

@@ -708,6 +708,27 @@ CASES = [
         headers=("X-Forwarded-For: 127.0.0.3, 127.0.0.2",),
     ),
     Case(
+        "the page of a service that is down: whom one list has let in, the other does not, forged or not",
+        "location /go { allow 127.0.0.3; deny all; set_real_ip_from 127.0.0.0/8;"
+        " real_ip_header X-Forwarded-For; error_page 502 =200 /x; proxy_pass http://127.0.0.1:@OTHER@; }"
+        f" location /x {{ {LIST} {PASS} }}",
+        "/x",
+        403,
+        "guarded",
+        "/x",
+        headers=("X-Forwarded-For: 127.0.0.2",),
+    ),
+    Case(
+        "the page of a 403 that nothing says: others are let in, and no folder can be meant",
+        f"location /go {{ error_page 403 /x; set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For;"
+        f" {LIST} limit_except GET {{ allow all; }} return 204; }} location /x {{ {LIST} {PASS} }}",
+        "/x",
+        403,
+        "guarded",
+        "/x",
+        headers=("X-Forwarded-For: 127.0.0.2",),
+    ),
+    Case(
         "a condition moves to what is public, and the page of its redirect is not",
         f"location / {{ if ($request_method = GET) {{ rewrite ^ /go last; }} {LIST} {PASS} }}"
         f" location /go {{ error_page 301 =200 @x; return 301 /y; }} location @x {{ {PASS} }}",

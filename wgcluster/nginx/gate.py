@@ -139,7 +139,7 @@ class Gate:
             before = [asked for asked in seen.lists if asked.at < at]
             since = [asked for asked in seen.lists if asked.at >= at]
             forged = common_client(
-                [level.rules, *(asked.rules for asked in since if asked.let_in)],
+                [level.rules, *taint.let_in_by, *(asked.rules for asked in since if asked.let_in)],
                 (),
                 _WRITTEN,
                 denied_by=[*taint.denied_by, *(asked.rules for asked in since if not asked.let_in)],

@@ -111,15 +111,15 @@ class Phases(Gate):
             return refused
         if self.let_in(place, place.level, seen) is not None:  # some strangers pass
             passed = self._passed(place.level, seen)
-            codes = ("404", *self._codes_of_folders(place, seen))
+            codes = ("404", *self._codes_of_folders(place, seen.paths))
             for refused in (self.refused(place.level, passed, code) for code in codes):
                 if refused.kind == "leaks":
                     return refused
         return Verdict("closed", "nothing is served here: no location matches, no root is set")
 
-    def _codes_of_folders(self, place: Place, seen: Trail) -> tuple[str, ...]:
+    def _codes_of_folders(self, place: Place, paths: Paths | None) -> tuple[str, ...]:
         """403, where a folder may be asked for, for it may lack an index (ngx_http_core_content_phase)."""
-        paths = seen.paths or place.paths()
+        paths = paths or place.paths()
         # in nginx's own folder, where no root is set, there are only files
         asked = paths.may_end_in("/") if place.level.root is not None else paths.may_be("/")
         return ("403",) if asked else ()
@@ -174,7 +174,7 @@ class Phases(Gate):
             level = place.level.enter(child.body)
             leak = self.let_in(place, level, seen)
             if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
-                codes = ("404", "405", *self._codes_of_folders(place, seen))
+                codes = ("404", "405", *self._codes_of_folders(place, seen.paths))
                 found = [self.refused(level, seen, code) for code in codes]
                 if level.denials:  # some are let in, others not
                     found.append(self._kept_out(level, seen))

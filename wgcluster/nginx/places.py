@@ -14,7 +14,7 @@ from .tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
 # Directives by which something else than a file or a server behind answers.
-_HANDLERS = frozenset({"return", "stub_status", "empty_gif", "echo", "echo_exec", "js_content", "perl"})
+_HANDLERS = frozenset({"stub_status", "empty_gif", "echo", "echo_exec", "js_content", "perl"})
 
 
 @dataclass(slots=True, eq=False)
@@ -170,11 +170,16 @@ def is_page(place: Place, target: str) -> bool:
     return target.startswith("/") and "$" not in target and not names & active
 
 
-def answers_itself(place: Place) -> bool:
-    """Is what is served here no file: does a handler of its own answer, or is it always handed on?"""
+def has_handler(place: Place) -> bool:
+    """Does a handler of its own make the content, and not a server behind, nor files?"""
     names = {d.name for d in place.directive.body}
-    by_lua = any(name.startswith("content_by_lua") for name in names)
-    return bool(names & _HANDLERS) or by_lua or handed_on(place.directive.body) is not None
+    return bool(names & _HANDLERS) or any(name.startswith("content_by_lua") for name in names)
+
+
+def answers_itself(place: Place) -> bool:
+    """Is what is served here no file: does nginx make the answer itself, or is it always handed on?"""
+    returns = any(d.name == "return" for d in place.directive.body)
+    return returns or has_handler(place) or handed_on(place.directive.body) is not None
 
 
 def sends_on(place: Place) -> bool:

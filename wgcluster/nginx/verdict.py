@@ -27,6 +27,7 @@ class Taint(NamedTuple):
 
     directive: Directive
     denied_by: frozenset[tuple[Directive, ...]] = frozenset()  # the lists that have kept it out
+    let_in_by: frozenset[tuple[Directive, ...]] = frozenset()  # and those that have not
     paged: bool = False  # an error_page was asked, and none is asked again
     gets: bool = False  # that has made it a GET
     query: str | None = None  # what it has now; None: any

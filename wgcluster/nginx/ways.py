@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from .phases import Phases
-from .places import Place, sends_on
+from .places import Place, has_handler, sends_on
 from .rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
 from .tree import Directive
 from .verdict import NO_TRAIL, Taint
@@ -31,6 +31,7 @@ class Way(NamedTuple):
     target: str
     how: Literal["page", "handed", "rewritten"]
     denied_by: tuple[Directive, ...] | None = None  # the list that has kept all of them out
+    let_in_by: tuple[Directive, ...] | None = None  # the one that has let all of them in
     believed: bool = True  # may realip have worked there?
 
     @property
@@ -45,13 +46,14 @@ class Way(NamedTuple):
     def taken_by(self, taint: Taint, place: Place) -> Taint:
         """What is known of a request that goes it from ``place``."""
         denied_by = taint.denied_by if self.denied_by is None else taint.denied_by | {self.denied_by}
+        let_in_by = taint.let_in_by if self.let_in_by is None else taint.let_in_by | {self.let_in_by}
         query = None if _sets_query(place) else taint.query
         if self.how == "rewritten":
             query = None if "?" in self.target else query
         elif self.target.startswith("/"):  # ngx_http_internal_redirect, with what follows a "?"
             query = None if "?" in self.target or "$" in self.target else ""
         gets = taint.gets or (self.how == "page" and self.target.startswith("/"))
-        return taint._replace(denied_by=denied_by, query=query, gets=gets)
+        return taint._replace(denied_by=denied_by, let_in_by=let_in_by, query=query, gets=gets)
 
 
 class Arrival(NamedTuple):
@@ -253,28 +255,33 @@ class Ways(Phases):
         limits = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
         asks = {"401"} if opened and level.auth else set()
         later = _OWN - before - slash - {"403"} | limits | asks
-        levels = [level, *(level.enter(child.body) for child in excepts)]
+        levels = [*([level] if stays else ()), *(level.enter(child.body) for child in excepts)]
         # Where only a list says 403, who comes by its page was kept out by it.
-        by_list = not (own_pages or "403" in limits) and all(
+        files = not (place.passes() or has_handler(place))
+        refuses = own_pages and not (files and not self._codes_of_folders(place, arrival.paths))
+        by_list = not (refuses or "403" in limits) and all(
             checker.name == "auth_basic" for each in levels for checker in each.auth
         )
         denying = [each.rules for each in levels if "403" in each.denials] if by_list else [None]
+        passed = None if excepts or level.any_will_do else level.rules
         for page in pages:
             *listed, target = page.args
-            codes = set(listed)
+            codes = {code for code in listed if not code.startswith("=")}
             if codes & before:
                 yield Way(target, "page", believed=False)
             if not list_is_asked:
                 continue
-            if codes & later or (opened and (said is None or codes & said)):
+            if codes & later:
                 yield Way(target, "page")
+            elif opened and (rest := codes - {"403"}) and (said is None or rest & said):
+                yield Way(target, "page", let_in_by=passed)
             if "403" in codes:
                 yield from (Way(target, "page", rules) for rules in denying)
         yield from (Way(end.target, "rewritten", believed=False) for end in onward if end.how == "moved")
         for directives in (*place.bodies(), self.server.body):
             for child in directives:
                 if opened and stays and child.name == "try_files" and child.args:
-                    yield Way(child.args[-1], "handed")
+                    yield Way(child.args[-1], "handed", let_in_by=passed)
 
 
 def _said_by_content(place: Place) -> frozenset[str] | None:
