@@ -67,6 +67,7 @@ class Asker:
         self.open_spots = [s for s in self.server.spots if self.findings[s.name].kind == "public"]
         self.public = [s.marker for s in self.open_spots]
         self.named = [s for s in self.server.spots if s.name.startswith("@")]
+        self.queries = ("", "?y=1") if "$arg_y" in self.server.text else ("",)
 
     def ask(self, uri: str) -> list[Answer]:
         host = self.server.host
@@ -88,38 +89,32 @@ class Asker:
         declared = site.public if site else ()
         doors = [s for s in self.server.spots if s in self.open_spots or s.name in declared]
         entries = [s for s in self.server.spots if not s.name.startswith("@")]
+        to_spot = [spot.uri + query for query in self.queries]
+        if not spot.name.startswith("="):
+            to_spot.append(f"{spot.uri}%0ay")
         for door in doors:
-            for first in doors if door.hidden else ():  # that one is sent on to itself
-                for entry in entries:
-                    then = f"then={door.mark}&on={spot.uri}"
-                    self.ask(f"{entry.uri}?by={first.mark}&to={door.uri}&{then}")
-                    self.ask(f"{entry.uri}?y=1&by={first.mark}&to={door.uri}&{then}")
-                    self.ask(f"{entry.uri}?by={first.mark}&to={door.uri}?y=1&{then}")
+            told = [f"by={door.mark}&to={to}" for to in to_spot]
+            told += [f"{told[0]}&down={down}" for down in {spot.mark, *(e.mark for e in entries)}]
+            # a hidden one has to be sent on to itself
+            for first in doors if door.hidden and not self.is_page(door) else ():
+                then = f"then={door.mark}&on={spot.uri}"
+                told += [f"by={first.mark}&to={door.uri}{query}&{then}" for query in self.queries]
             for entry in entries:
-                self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}")
-                self.ask(f"{entry.uri}?y=1&to={spot.uri}&by={door.mark}")
-                self.ask(f"{entry.uri}?to={spot.uri}?y=1&by={door.mark}")
-                self.ask(f"{entry.uri}?y=1&to={spot.uri}?y=1&by={door.mark}")
-                if not spot.name.startswith("="):
-                    self.ask(f"{entry.uri}?to={spot.uri}%0ay&by={door.mark}")
-                for down in {spot.mark, entry.mark}:
-                    self.ask(f"{entry.uri}?to={spot.uri}&by={door.mark}&down={down}")
+                for query in self.queries:
+                    for words in told:
+                        self.ask(f"{entry.uri}{query or '?'}&{words}")
 
     def ask_at(self, spot: Spot) -> list[Answer]:
-        # Some patterns end where a line does.
-        newline = () if spot.name.startswith("=") else ("%0ay", "%0ay?y=1")
         at = self.server.spots.index
-        tails = (
+        tails = [
             "",
-            "?y=1",
-            *(f"?down={other.mark}" for other in (spot, *self.named)),
-            *(f"?down={other.mark}&via=.{at(spot)}.{at(other)}" for other in self.named),
-            *newline,
-        )
-        uris = [spot.uri + tail for tail in tails]
-        if not spot.name.startswith("="):  # and its folder
+            *(f"&down={other.mark}" for other in (spot, *self.named)),
+            *(f"&down={other.mark}&via=.{at(spot)}.{at(other)}" for other in self.named),
+        ]
+        uris = [f"{spot.uri}{query or '?' * bool(tail)}{tail}" for query in self.queries for tail in tails]
+        if not spot.name.startswith("="):  # its folder, and a newline: some patterns end where a line does
             folder = spot.uri[: spot.uri.rindex("/") + 1]
-            uris += [folder, f"{folder}?y=1"]
+            uris += [path + query for path in (folder, f"{spot.uri}%0ay") for query in self.queries]
         return [answer for uri in uris for answer in self.ask(uri)]
 
     def disagreements(self) -> tuple[list[str], list[str]]:

@@ -44,14 +44,14 @@ class Gate:
         self.tainted: dict[Place, frozenset[Taint]] = {}
 
     def is_public(self, place: Place) -> bool:
-        """Declared public by the operator, or inside such a location and without a list of its own."""
+        """Declared public by the operator, or in such a location, not named for the list and without one."""
         if place.key is None:
             return False
         if any(covers(place.key, wish) for site in self.sites for wish in site.public):
             return True
-        return (
-            place.parent is not None and not has_list(place.directive.body) and self.is_public(place.parent)
-        )
+        named = any(is_wished(place.key, wish) for site in self.sites for wish in site.locations)
+        own_list = named or has_list(place.directive.body)
+        return place.parent is not None and not own_list and self.is_public(place.parent)
 
     def refuses(self, place: Place) -> bool:
         """Does the list in effect at ``place`` keep out who is not on it?"""

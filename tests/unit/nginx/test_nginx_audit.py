@@ -193,6 +193,16 @@ def test_an_address_forged_later_need_not_be_on_the_lists_before() -> None:  # f
     assert {f.location: f.kind for f in findings(text, replace(SITE, public=()))}["/"] == "leaks"
 
 
+def test_a_location_named_for_the_list_is_not_public_for_the_one_around_it() -> None:
+    text = (
+        f"server {{ server_name a.test; location / {{ {LIST} proxy_pass http://x; }} location /pub/ {{"
+        " proxy_pass http://x; location /pub/own/ { proxy_pass http://x; }"
+        " location /pub/too/ { proxy_pass http://x; } } }"
+    )
+    kinds = {f.location: f.kind for f in findings(text, replace(SITE, locations=("/", "/pub/own/")))}
+    assert (kinds["/pub/own/"], kinds["/pub/too/"]) == ("leaks", "public")
+
+
 def test_two_sites_of_one_server_may_each_let_in_others() -> None:
     others = replace(SITE, file="/t", locations=("/b",), public=(), allow=(ip_network("172.16.0.0/12"),))
     text = (
