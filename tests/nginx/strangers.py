@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.nginx.real import Answer, Running, free_ports, running
 from tests.nginx.worlds import FRIEND, PASSWORD, STRANGERS, Maker, Server, Spot, dump, prepare, world
-from wgcluster.nginx import Finding, audit, parse_dump
+from wgcluster.nginx import Finding, audit, parse, parse_dump
 
 
 def forged(address: str) -> tuple[str, ...]:
@@ -83,10 +83,23 @@ class Asker:
         targets = re.findall(r"error_page [^;]* (\S+);", self.server.text)
         return any(target in (spot.name, f"{spot.uri.removesuffix('x')}page") for target in targets)
 
+    def declared_public(self) -> set[str]:
+        """The locations declared public, and those in them that are not named and have no own list."""
+        site = self.server.site
+        if site is None:
+            return set()
+        found = set(site.public)
+        for directive in (d for top in parse(self.server.text) for d in top.walk() if d.name == "location"):
+            inner = [d for d in directive.body if d.name == "location"]
+            if " ".join(directive.args) not in found:
+                continue
+            plain = [d for d in inner if not {"allow", "deny", "include"} & {c.name for c in d.body}]
+            found |= {" ".join(d.args) for d in plain} - set(site.locations)
+        return found
+
     def ask_services(self, spot: Spot) -> None:
         """Have what answers at public places send requests on to ``spot``, which may be down."""
-        site = self.server.site
-        declared = site.public if site else ()
+        declared = self.declared_public()
         doors = [s for s in self.server.spots if s in self.open_spots or s.name in declared]
         entries = [s for s in self.server.spots if not s.name.startswith("@")]
         to_spot = [spot.uri + query for query in self.queries]
@@ -130,6 +143,8 @@ class Asker:
             if why := wrong_with(finding, self.ask_at(spot), self.public):
                 story = f"{self.server.host} {spot.name}: {why}\n  {finding.reason}\n  {self.server.text}"
                 if finding.kind in ("leaks", "public"):
+                    if "set_real_ip_from" in finding.reason:  # forged where a service answers
+                        self.ask_services(spot)
                     doubtful.append((spot, story))
                 else:
                     wrong.append(story)

@@ -188,8 +188,9 @@ class Ways(Phases):
     def _choose(self, reached: dict[Place, _Reach]) -> list[Arrival]:
         """Add where the service behind a public place may send a request: X-Accel-Redirect, ngx.exec, index.
 
-        Not what is there for something else: pages of errors, and what auth_request and mirror ask. What it
-        has added, or knows more ways to, is to be gone on from.
+        Not what is there for something else: pages of errors, and what auth_request and mirror ask. Places
+        that clients ask for themselves only with a forged address, which is kept. What it has added, or knows
+        more ways to, is to be gone on from.
         """
         came = {arrival.place for arrival in self._arrived}
         doors = [p for p in self.places if p in came and self.is_public(p) and sends_on(p)]
@@ -202,6 +203,11 @@ class Ways(Phases):
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
         other = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
         new = []
+        as_gets = frozenset(t._replace(gets=True) for t in taint)
+        for place in self.places if taint else ():
+            arrival = Arrival(place, place.paths())
+            if not (place.named or place.internal) and self._is_new(arrival, as_gets):
+                new.append(arrival)
         for place in self.places:
             aside = any(self.target(target) is place for target in other)
             hidden = place.named or place.internal
