@@ -729,6 +729,16 @@ CASES = [
         public=("/to",),
     ),
     Case(
+        "a place moves to what is public, whose 403 for other methods has a page",
+        f"error_page 403 =200 @open; location / {{ rewrite ^ /x; {LIST} }} location @open {{ {PASS} }}"
+        " location /x { limit_except GET { deny all; } return 404; }",
+        "/",
+        200,
+        "leaks",
+        method="POST",
+        public=("/x",),
+    ),
+    Case(
         "a condition moves to what is public, and the page of its redirect is not",
         f"location / {{ if ($request_method = GET) {{ rewrite ^ /go last; }} {LIST} {PASS} }}"
         f" location /go {{ error_page 301 =200 @x; return 301 /y; }} location @x {{ {PASS} }}",

@@ -86,8 +86,10 @@ class Gate:
         return any(page_for(place.level.error_pages, code) is not None for code in codes)
 
     def _denies_plainly(self, place: Place) -> bool:
-        """Does who is kept out of it get no more than a file, or what is public as well?"""
-        pages = [page_for(place.level.error_pages, code) for code in place.level.denials]
+        """Does who is kept out of it, by any method, get no more than a file, or what is public as well?"""
+        excepts = named_children(place.directive.body, "limit_except")
+        levels = (place.level, *(place.level.enter(child.body) for child in excepts))
+        pages = [page_for(level.error_pages, code) for level in levels for code in level.denials]
         targets = [(page[0], self.target(page[0])) for page in pages if page is not None]
         return all(
             there is not None and (self.is_public(there) or is_page(there, target))
