@@ -739,6 +739,16 @@ CASES = [
         public=("/x",),
     ),
     Case(
+        "a public service sends on whom its list has let in, by a forged address that the other list refuses",
+        f"location /to {{ allow 127.0.0.3; deny all; set_real_ip_from 127.0.0.0/8;"
+        f" real_ip_header X-Forwarded-For; {PASS} }} location / {{ {LIST} {PASS} }}",
+        "/x",
+        403,
+        "guarded",
+        headers=("X-Forwarded-For: 127.0.0.3",),
+        public=("/to",),
+    ),
+    Case(
         "a condition moves to what is public, and the page of its redirect is not",
         f"location / {{ if ($request_method = GET) {{ rewrite ^ /go last; }} {LIST} {PASS} }}"
         f" location /go {{ error_page 301 =200 @x; return 301 /y; }} location @x {{ {PASS} }}",

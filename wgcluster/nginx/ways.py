@@ -197,9 +197,7 @@ class Ways(Phases):
         doors = sorted(filter(self._answers, doors), key=lambda door: door.named or door.internal)
         if not doors:
             return []
-        taint = frozenset(Taint(directive) for door in doors for directive in self.heard(door.level))
-        taint = taint.union(*(self.tainted.get(door, frozenset()) for door in doors))
-        taint = frozenset(t._replace(query=None) for t in taint)
+        taint = frozenset(t._replace(query=None) for door in doors for t in self._let_in_at(door))
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
         other = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
         new = []
@@ -219,6 +217,14 @@ class Ways(Phases):
                 there = [Arrival(place, known) for known in sorted(paths)]
                 new += [arrival for arrival in there if self._is_new(arrival, taint)]
         return new
+
+    def _let_in_at(self, door: Place) -> Iterator[Taint]:
+        """What requests that are let in there may have come by; a list is passed as who they say they are."""
+        level = door.level
+        known = {Taint(directive) for directive in self.heard(level)} | self.tainted.get(door, frozenset())
+        one_list = level.any_will_do is None and not named_children(door.directive.body, "limit_except")
+        for taint in known:
+            yield taint._replace(let_in_by=taint.let_in_by | {level.rules}) if one_list else taint
 
     def _paths_at(self, place: Place) -> set[Paths]:
         """Those of the requests that come to it, and what its rewrites make of them."""
