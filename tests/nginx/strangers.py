@@ -143,8 +143,7 @@ class Asker:
             if why := wrong_with(finding, self.ask_at(spot), self.public):
                 story = f"{self.server.host} {spot.name}: {why}\n  {finding.reason}\n  {self.server.text}"
                 if finding.kind in ("leaks", "public"):
-                    if "set_real_ip_from" in finding.reason:  # forged where a service answers
-                        self.ask_services(spot)
+                    self.ask_services(spot)  # as who was forged where a service answers
                     doubtful.append((spot, story))
                 else:
                     wrong.append(story)
