@@ -662,13 +662,13 @@ CASES = [
     Case(
         "a try_files that nobody comes to: the rewrites answer, and for other methods it is not in effect",
         f"location / {{ limit_except GET {{ deny all; }} if ($scheme = http) {{ return 301 https://x/; }}"
-        f" {LIST} set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; try_files '' @next; }}"
+        f" {LIST} {REALIP} try_files '' @next; }}"
         f" location @next {{ rewrite ^ /x; }} location /x {{ {LIST} {PASS} }}",
         "/x",
         403,
         "guarded",
         "/x",
-        headers=("X-Forwarded-For: 127.0.0.2",),
+        headers=(f"X-Forwarded-For: {FRIEND}",),
     ),
     Case(
         "the page of a 301 that is said before the list, where a slash is missing",
@@ -688,7 +688,7 @@ CASES = [
     ),
     Case(
         "the server has believed an address already, so a place that believes it too does not ask again",
-        "set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; error_page 403 = @gone;"
+        f"{REALIP} error_page 403 = @gone;"
         f" location / {{ allow 127.0.0.3; deny all; try_files '' @next; }} location @gone {{ return 404; }}"
         f" location @next {{ set_real_ip_from 127.0.0.0/8; {LIST} {PASS} }}",
         "/",
@@ -698,34 +698,33 @@ CASES = [
     ),
     Case(
         "the page of a service that is down: whom one list has let in, the other does not, forged or not",
-        "location /go { allow 127.0.0.3; deny all; set_real_ip_from 127.0.0.0/8;"
-        " real_ip_header X-Forwarded-For; error_page 502 =200 /x; proxy_pass http://127.0.0.1:@OTHER@; }"
+        f"location /go {{ allow 127.0.0.3; deny all; {REALIP} error_page 502 =200 /x;"
+        " proxy_pass http://127.0.0.1:@OTHER@; }"
         f" location /x {{ {LIST} {PASS} }}",
         "/x",
         403,
         "guarded",
         "/x",
-        headers=("X-Forwarded-For: 127.0.0.2",),
+        headers=(f"X-Forwarded-For: {FRIEND}",),
     ),
     Case(
         "the page of a 403 that nothing says: others are let in, and no folder can be meant",
-        f"location /go {{ error_page 403 /x; set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For;"
-        f" {LIST} limit_except GET {{ allow all; }} return 204; }} location /x {{ {LIST} {PASS} }}",
+        f"location /go {{ error_page 403 /x; {REALIP} {LIST} limit_except GET {{ allow all; }}"
+        f" return 204; }} location /x {{ {LIST} {PASS} }}",
         "/x",
         403,
         "guarded",
         "/x",
-        headers=("X-Forwarded-For: 127.0.0.2",),
+        headers=(f"X-Forwarded-For: {FRIEND}",),
     ),
     Case(
         "a public service sends on to a guarded place, with the address that was forged on the way to it",
-        f"location /to {{ set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; {PASS} }}"
-        f" location / {{ {LIST} {PASS} }}",
+        f"location /to {{ {REALIP} {PASS} }} location / {{ {LIST} {PASS} }}",
         "/to/x",
         200,
         "leaks",
         reason="set_real_ip_from 127.0.0.0/8",
-        headers=("X-Forwarded-For: 127.0.0.2",),
+        headers=(f"X-Forwarded-For: {FRIEND}",),
         public=("/to",),
     ),
     Case(
@@ -740,8 +739,7 @@ CASES = [
     ),
     Case(
         "a public service sends on whom its list has let in, by a forged address that the other list refuses",
-        f"location /to {{ allow 127.0.0.3; deny all; set_real_ip_from 127.0.0.0/8;"
-        f" real_ip_header X-Forwarded-For; {PASS} }} location / {{ {LIST} {PASS} }}",
+        f"location /to {{ allow 127.0.0.3; deny all; {REALIP} {PASS} }} location / {{ {LIST} {PASS} }}",
         "/x",
         403,
         "guarded",
