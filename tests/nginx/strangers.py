@@ -112,10 +112,15 @@ class Asker:
             for first in doors if door.hidden and not self.is_page(door) else ():
                 then = f"then={door.mark}&on={spot.uri}"
                 told += [f"by={first.mark}&to={door.uri}{query}&{then}" for query in self.queries]
-            for entry in entries:
+            for uri in (uri for entry in entries for uri in (entry.uri, *self.lacking_slash(entry))):
                 for query in self.queries:
                     for words in told:
-                        self.ask(f"{entry.uri}{query or '?'}&{words}")
+                        self.ask(f"{uri}{query or '?'}&{words}")
+
+    def lacking_slash(self, spot: Spot) -> list[str]:
+        """Its folder as nginx answers with a 301, where something becomes of that."""
+        folder = spot.uri[: spot.uri.rindex("/")]
+        return [folder] if folder and "error_page 301" in self.server.text else []
 
     def ask_at(self, spot: Spot) -> list[Answer]:
         at = self.server.spots.index
@@ -128,6 +133,8 @@ class Asker:
         if not spot.name.startswith("="):  # its folder, and a newline: some patterns end where a line does
             folder = spot.uri[: spot.uri.rindex("/") + 1]
             uris += [path + query for path in (folder, f"{spot.uri}%0ay") for query in self.queries]
+        for uri in self.lacking_slash(spot):  # it may belong to another place
+            self.ask(uri)
         return [answer for uri in uris for answer in self.ask(uri)]
 
     def disagreements(self) -> tuple[list[str], list[str]]:

@@ -1006,6 +1006,40 @@ CASES = [
         method="POST",
     ),
     Case(
+        "a public service that would believe only those whom a list has kept out on the way",
+        f'location /to {{ allow 127.0.0.2/31; deny all; try_files "" @x; }} location / {{ {LIST} {PASS} }}'
+        f" location @x {{ set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For; {PASS} }}",
+        "/to/in",
+        403,
+        "guarded",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        public=("@x",),
+        stranger="127.0.0.3",
+    ),
+    Case(
+        "a public service that believes those whom a list has let in on the way",
+        f'location /to {{ allow 127.0.0.2/31; deny all; try_files "" @x; }} location / {{ {LIST} {PASS} }}'
+        f" location @x {{ set_real_ip_from 127.0.0.3; real_ip_header X-Forwarded-For; {PASS} }}",
+        "/to/in",
+        200,
+        "leaks",
+        reason="what answers at @x may send on to it: set_real_ip_from 127.0.0.3",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        public=("@x",),
+        stranger="127.0.0.3",
+    ),
+    Case(
+        "a public service that answers whoever leaves out a slash, and believes an address",
+        f"location / {{ {LIST} {PASS} location /to/in/ {{ error_page 301 =200 @x; {PASS} }} }}"
+        f" location @x {{ {REALIP} {PASS} }}",
+        "/to/in",
+        200,
+        "leaks",
+        reason="what answers at @x may send on to it: set_real_ip_from 127.0.0.0/8",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        public=("@x",),
+    ),
+    Case(
         "lua answers before the list",
         f'location / {{ {LIST} rewrite_by_lua_block {{ ngx.say("SECRET") ngx.exit(200) }} {PASS} }}',
         "/",

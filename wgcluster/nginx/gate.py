@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..plan import GuardedSite
 from ..prefixes import Network
@@ -11,7 +11,7 @@ from .find import covers, is_wished, listens_of
 from .places import Place, is_page, places_of, resolve
 from .rewrite import NOTHING, Known, ends, handed_on, has_list, named_children, page_for
 from .tree import Directive
-from .verdict import NO_TRAIL, Taint, Trail, Verdict
+from .verdict import NO_TRAIL, Asked, Past, Trail, Verdict
 
 # An address that is written down may be of either family, whatever the server listens on.
 _WRITTEN = Families(v4=True, v6=True)
@@ -40,8 +40,7 @@ class Gate:
         onward = ends(server.body, known=known, in_server=True)
         only = onward[0] if len(onward) == 1 else None
         self.server_move = only.target if only is not None and only.how == "moved" else None
-        # Of the places that a request may have come through before.
-        self.tainted: dict[Place, frozenset[Taint]] = {}
+        self.barred = [n for n in self.allowed if all(n in site.allow for site in sites)]
 
     def is_public(self, place: Place) -> bool:
         """Declared public by the operator, or in such a location, not named for the list and without one."""
@@ -137,48 +136,48 @@ class Gate:
 
     def _forgeable(self, level: Level, seen: Trail, allowed: Sequence[Network]) -> Directive | None:
         """Whose word a client can give that may not pass, for an address that is let in here."""
-        for at, taint in self._trusted(level, seen):
+        for at, directive in self._trusted(level, seen):
             before = [asked for asked in seen.lists if asked.at < at]
             since = [asked for asked in seen.lists if asked.at >= at]
-            forged = common_client(
-                [level.rules, *taint.let_in_by, *(asked.rules for asked in since if asked.let_in)],
-                (),
-                _WRITTEN,
-                denied_by=[*taint.denied_by, *(asked.rules for asked in since if not asked.let_in)],
-            )
-            if forged is not None and may_forge(
-                taint.directive,
-                allowed,
-                [asked.rules for asked in before if asked.let_in],
-                [asked.rules for asked in before if not asked.let_in],
-            ):
-                return taint.directive
+            since.append(Asked(len(seen.places), level.rules, let_in=True))
+            if may_forge(directive, allowed, *_parted(before)) and _some_client(since):
+                return directive
         return None
+
+    def exist(self, past: Past) -> bool:
+        """Are there requests of strangers that lists before have treated so?"""
+        before = [asked for asked in past.lists if asked.at < -1]
+        since = [asked for asked in past.lists if asked.at >= -1]
+        if past.forged_by is not None:
+            return may_forge(past.forged_by, self.barred, *_parted(before)) and _some_client(since)
+        let_in, denied_by = _parted(since)
+        if common_client(let_in, self.barred, self.families, denied_by=denied_by) is not None:
+            return True
+        return any(may_forge(d, self.barred, (), ()) for d in self.level.trusted) and _some_client(since)
 
     def _fits(self, level: Level, seen: Trail, barred: Sequence[Network]) -> bool:
         """Is there a client, none of ``barred``, that this list and those before it all treat so?"""
+        if seen.forged_by is not None:
+            return False  # it is not itself any more
         if not seen.lists:
             return True
-        lists = (*(asked.rules for asked in seen.lists if asked.let_in), level.rules)
-        denied = [asked.rules for asked in seen.lists if not asked.let_in]
-        return common_client(lists, barred, self.families, denied_by=denied) is not None
+        let_in, denied_by = _parted(seen.lists)
+        return common_client([*let_in, level.rules], barred, self.families, denied_by=denied_by) is not None
 
-    def _trusted(self, level: Level, seen: Trail) -> Iterator[tuple[int, Taint]]:
+    def _trusted(self, level: Level, seen: Trail) -> Iterator[tuple[int, Directive]]:
         """Whom the places that the request went through believe, by where they stand on its way.
 
         An address once replaced stays replaced; the server's own are asked at the very start.
         """
-        yield from ((-1, Taint(directive)) for directive in self.level.trusted)
-        for place in seen.places[:1]:
-            taints = self.tainted.get(place, frozenset()) if seen.taints is None else seen.taints
-            for taint in sorted(taints, key=lambda t: t.directive.start):
-                if seen.taints is not None or not (taint.paged and seen.paged):  # no request comes by two
-                    yield -1, taint
+        if seen.forged_by is not None:
+            yield -1, seen.forged_by
+            return
+        yield from ((-1, directive) for directive in self.level.trusted)
         for at, place in enumerate(seen.places):
             # realip works just before access.
             heard = level if at == len(seen.places) - 1 else place.level
             for directive in () if at in seen.early else self.heard(heard):
-                yield at, Taint(directive)
+                yield at, directive
 
     def heard(self, level: Level) -> tuple[Directive, ...]:
         """Those that ``level`` believes and the server has not: an address once replaced stays replaced.
@@ -202,3 +201,15 @@ class Gate:
             reason = f"allow {' '.join(opened.args)} lets in who is not on the list: the first match wins"
             return Verdict("leaks", reason, 'take it out, or add its network to the site\'s "allow"', opened)
         return Verdict("leaks", opened, remedy)
+
+
+def _parted(lists: Iterable[Asked]) -> tuple[list[tuple[Directive, ...]], list[tuple[Directive, ...]]]:
+    """The lists that have let a request in, and those that have kept it out."""
+    lists = tuple(lists)
+    return [a.rules for a in lists if a.let_in], [a.rules for a in lists if not a.let_in]
+
+
+def _some_client(lists: Iterable[Asked]) -> bool:
+    """Is there an address that can be written down and that they all treat so?"""
+    let_in, denied_by = _parted(lists)
+    return common_client(let_in, (), _WRITTEN, denied_by=denied_by) is not None

@@ -8,11 +8,10 @@ from typing import Literal
 from ..plan import GuardedSite
 from .access import Level
 from .places import Place, climbs, is_page
-from .rewrite import named_children
 from .subrequest import past_the_list
 from .tree import Directive
-from .verdict import GET, NO_TRAIL, Taint, Trail, Verdict, worst
-from .ways import Ways
+from .verdict import NO_TRAIL, Trail, Verdict, worst
+from .ways import Arrival, Ways
 
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:
@@ -28,9 +27,12 @@ def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "ser
     return "locations" if "closed" in kinds and kinds <= {"closed", "public"} else ""
 
 
-def _in_order(taint: Taint) -> tuple[int, bool, bool, bool]:
-    """That of the text, then of what has become of the request."""
-    return taint.directive.start, taint.paged, taint.gets, taint.query is None
+def _in_order(arrival: Arrival) -> tuple[object, ...]:
+    """First those that no service has sent, with their own address; then as the text has it."""
+    past = arrival.past
+    forged = -1 if past.forged_by is None else past.forged_by.start
+    lists = sorted((a.at, a.let_in, [rule.start for rule in a.rules]) for a in past.lists)
+    return past.sent_by, forged, past.paged, past.gets, past.query is None, lists, arrival.paths
 
 
 class ServerJudge(Ways):
@@ -66,29 +68,23 @@ class ServerJudge(Ways):
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
         if place.internal and place not in reached:
             return Verdict("guarded", "internal: no request from outside ends here")
-        by_services = (self._sent_by(door, place, seen) for door in self.chosen.get(place, ()))
-        otherwise = () if reached.get(place) == "sent" else self._by_all_ways(place, seen)
-        verdict = worst((*otherwise, *by_services))
+        verdict = worst(self._by_all_ways(place, seen))
         return self._public(place, verdict) if self.is_public(place) else verdict
 
     def _by_all_ways(self, place: Place, seen: Trail) -> Iterator[Verdict]:
-        """Of requests that nothing can be forged for, then of those that came by what believes an address."""
-        yield self.meets(place, seen._replace(taints=frozenset()))
-        for taint in sorted(self.tainted.get(place, ()), key=_in_order):
-            known = seen.known if taint.query is None else seen.known.with_query(taint.query)
-            by = seen._replace(taints=frozenset({taint}), known=known, paged=taint.paged)
-            yield self.meets(place, by.with_methods(GET) if taint.gets else by)
-
-    def _sent_by(self, door: Place, place: Place, seen: Trail) -> Verdict:
-        """What answers at the public ``door`` sends a request that was let in there on to ``place``."""
-        # X-Accel-Redirect makes it a GET.
-        seen = seen._replace(sent=True, methods=None if place.named else GET)
-        if door.level.any_will_do is None and not named_children(door.directive.body, "limit_except"):
-            seen = seen.asked(door.level.rules, let_in=True)
-        verdict = self.meets(place, seen)
-        if verdict.kind != "leaks":
-            return verdict
-        return verdict._replace(reason=f"what answers at {door.name} may send on to it: {verdict.reason}")
+        """Of what clients ask for, then of what was sent on to there and could not be asked for so."""
+        hidden = place.named or place.internal
+        if not hidden:
+            yield self.meets(place, seen)
+        for arrival in sorted(self.arrivals_at(place), key=_in_order):
+            past = arrival.past
+            if arrival.asked or not (hidden or past.forged_by is not None):
+                continue
+            verdict = self.meets(place, Trail.of(past, arrival.paths, self.known))
+            if verdict.kind == "leaks" and past.sent_by:
+                how = f"what answers at {past.sent_by} may send on to it"
+                verdict = verdict._replace(reason=f"{how}: {verdict.reason}")
+            yield verdict
 
     def _public(self, place: Place, verdict: Verdict) -> Verdict:
         if verdict.kind == "guarded":

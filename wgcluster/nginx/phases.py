@@ -48,7 +48,7 @@ class Phases(Gate):
         """A denied client's request is processed at ``place``; ``seen``: where it came from."""
         seen = seen._replace(places=(*seen.places, place))
         # Who comes again as he was meets the same again; but an address may have been forged in between.
-        believed = frozenset(taint.directive for _, taint in self._trusted(place.level, seen))
+        believed = frozenset(directive for _, directive in self._trusted(place.level, seen))
         coming = Coming(place, seen.paths, seen.known, seen.methods, seen.paged, believed)
         if coming in seen.met:
             return _CIRCLE
@@ -94,8 +94,7 @@ class Phases(Gate):
         """How requests for ``place`` leave the server's own rewrites; a verdict where not for a place."""
         onward = ends(self.server.body, place.paths(), self.known, in_server=True)
         for end in onward:
-            # a client's own request: none that came by another place before
-            seen = NO_TRAIL._replace(known=end.known, taints=frozenset())
+            seen = NO_TRAIL._replace(known=end.known)
             if end.keeps_path or (_names_any(end.target) and len(onward) > 1):
                 yield end, None  # it is still for a place that a client may ask for
             elif end.how == "moved":

@@ -22,23 +22,43 @@ class Verdict(NamedTuple):
     at: Directive | None = None  # the line to blame, where it is not the location's own
 
 
-class Taint(NamedTuple):
-    """A ``set_real_ip_from`` that a request may have come by before, and what has become of it since."""
-
-    directive: Directive
-    denied_by: frozenset[tuple[Directive, ...]] = frozenset()  # the lists that have kept it out
-    let_in_by: frozenset[tuple[Directive, ...]] = frozenset()  # and those that have not
-    paged: bool = False  # an error_page was asked, and none is asked again
-    gets: bool = False  # that has made it a GET
-    query: str | None = None  # what it has now; None: any
-
-
 class Asked(NamedTuple):
     """A list that was asked on the way: at which of the trail's places, and did it let the request in?"""
 
-    at: int
+    at: int  # -1: before the first, as who it says it is there; -2: and was before that
     rules: tuple[Directive, ...]
     let_in: bool
+
+
+class Past(NamedTuple):
+    """What has become of requests on their way to a place."""
+
+    forged_by: Directive | None = None  # the set_real_ip_from by which their address was replaced
+    lists: frozenset[Asked] = frozenset()  # that all of them were asked by
+    paged: bool = False  # an error_page was asked, and none is asked again
+    gets: bool = False  # that, or a service, has made them GETs
+    query: str | None = None  # what they have now; None: any
+    sent_by: str = ""  # the public place whose service has sent them on to here
+
+    def forged(self, directive: Directive) -> Past:
+        """They name another address as theirs."""
+        before = frozenset(asked._replace(at=-2) for asked in self.lists)
+        return self._replace(forged_by=directive, lists=before)
+
+    def asked(self, rules: tuple[Directive, ...], *, let_in: bool) -> Past:
+        """The list was asked."""
+        return self._replace(lists=self.lists | {Asked(-1, rules, let_in)})
+
+    def is_within(self, other: Past) -> bool:
+        """Are all such requests among those of ``other``?"""
+        return (
+            self.forged_by is other.forged_by
+            and self.lists >= other.lists
+            and self.paged == other.paged
+            and self.gets >= other.gets
+            and other.query in (None, self.query)
+            and (self.sent_by != "" or other.sent_by == "")
+        )
 
 
 class Coming(NamedTuple):
@@ -61,14 +81,27 @@ class Trail(NamedTuple):
     places: tuple[Place, ...] = ()
     methods: frozenset[str] | None = None  # one of these; None: any
     sent: bool = False  # to the first place by a service behind another: no client asks there
+    forged_by: Directive | None = None  # by whose word its address was replaced before it came to the first
     early: frozenset[int] = frozenset()  # the places that it left before realip works
     paged: bool = False  # no further error_page is asked
     lists: tuple[Asked, ...] = ()
-    taints: frozenset[Taint] | None = None  # what it may have come by before; None: all that its place knows
     paths: Paths | None = None  # where it has come on; None: any that come to its place
     known: Known = NOTHING
     turns: int = 0
     met: frozenset[Coming] = frozenset()
+
+    @classmethod
+    def of(cls, past: Past, paths: Paths | None = None, known: Known = NOTHING) -> Trail:
+        """That of requests which come to a place so; ``known`` of all that come to the server."""
+        return cls(
+            methods=GET if past.gets else None,
+            sent=past.sent_by != "",
+            forged_by=past.forged_by,
+            paged=past.paged,
+            lists=tuple(past.lists),
+            paths=paths,
+            known=known if past.query is None else known.with_query(past.query),
+        )
 
     def by_page(self, target: str, level: Level) -> Trail:
         """On to ``target``: a URI makes the request a GET, a named location leaves it as it is."""

@@ -10,7 +10,7 @@ from .phases import Phases
 from .places import Place, has_handler, sends_on
 from .rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
 from .tree import Directive
-from .verdict import NO_TRAIL, Taint
+from .verdict import NO_TRAIL, Past, Trail
 
 _ASIDE = frozenset({"error_page", "auth_request", "mirror"})
 # Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.
@@ -43,17 +43,19 @@ class Way(NamedTuple):
             else "moved"
         )
 
-    def taken_by(self, taint: Taint, place: Place) -> Taint:
+    def taken_by(self, past: Past, place: Place) -> Past:
         """What is known of a request that goes it from ``place``."""
-        denied_by = taint.denied_by if self.denied_by is None else taint.denied_by | {self.denied_by}
-        let_in_by = taint.let_in_by if self.let_in_by is None else taint.let_in_by | {self.let_in_by}
-        query = None if _sets_query(place) else taint.query
+        if self.denied_by is not None:
+            past = past.asked(self.denied_by, let_in=False)
+        if self.let_in_by is not None:
+            past = past.asked(self.let_in_by, let_in=True)
+        query = None if _sets_query(place) else past.query
         if self.how == "rewritten":
             query = None if "?" in self.target else query
         elif self.target.startswith("/"):  # ngx_http_internal_redirect, with what follows a "?"
             query = None if "?" in self.target or "$" in self.target else ""
-        gets = taint.gets or (self.how == "page" and self.target.startswith("/"))
-        return taint._replace(denied_by=denied_by, let_in_by=let_in_by, query=query, gets=gets)
+        gets = past.gets or (self.how == "page" and self.target.startswith("/"))
+        return past._replace(query=query, gets=gets, sent_by="")
 
 
 class Arrival(NamedTuple):
@@ -61,15 +63,14 @@ class Arrival(NamedTuple):
 
     place: Place
     paths: Paths
-    asked: bool = False  # by clients, not sent on from elsewhere
-    paged: bool = False  # no further error_page is asked
+    asked: bool = False  # by clients, who are told that there is no such internal place
+    past: Past = Past()
 
 
 class Ways(Phases):
     """One server block, and where the requests of strangers go in it."""
 
-    chosen: dict[Place, list[Place]]  # reached because the services behind the other places may say so
-    _arrived: dict[Arrival, frozenset[Taint]]  # with what they may have come by
+    _arrived: dict[Place, list[Arrival]]
 
     @cached_property
     def reached(self) -> dict[Place, _Reach]:
@@ -77,29 +78,36 @@ class Ways(Phases):
 
         "sent": only by a service; "moved": by anything else.
         """
-        self.chosen = {}
         self._arrived = {}
         reached: dict[Place, _Reach] = {}
+        work: list[Arrival] = []
         for end in self._through_server(ANY):
             if end.how == "moved" and not end.keeps_path:
-                self._send(Way(end.target, "rewritten"), (ANY,), frozenset(), reached)
+                work += self._send(Way(end.target, "rewritten"), (ANY,), Past(), reached)
         early = _EARLY | _returned_codes(_with_ifs(self.server.body))
         for page in self.level.error_pages:  # those of the server, whatever its locations have instead
             if early & set(page.args[:-1]):
-                paged = not self.level.pages_recurse
-                self._send(Way(page.args[-1], "page"), (ANY,), frozenset(), reached, paged=paged)
+                past = Past(paged=not self.level.pages_recurse, gets=page.args[-1].startswith("/"))
+                work += self._send(Way(page.args[-1], "page"), (ANY,), past, reached)
         for place in self.places:
             for end in () if place.named else self._through_server(place.paths()):
                 if end.how == "stays":
-                    self._arrived[Arrival(place, place.paths(), asked=True)] = frozenset()
+                    there = Arrival(place, place.paths(), asked=place.internal)
                 elif end.keeps_path:  # though it is an internal request now
-                    self._arrived[Arrival(place, place.paths())] = frozenset()
+                    there = Arrival(place, place.paths())
                     reached |= {place: "moved"} if place.internal else {}
-        work = list(self._arrived)
+                else:
+                    continue
+                work += [there] if self._is_new(there) else []
         while work:
             self._go_on_from(work, reached)
             work = self._choose(reached)
         return reached
+
+    def arrivals_at(self, place: Place) -> list[Arrival]:
+        """How requests come there; none of them tells of no more than another."""
+        assert self.reached is not None  # it finds them
+        return self._arrived.get(place, [])
 
     def _through_server(self, paths: Paths, known: Known | None = None) -> tuple[End, ...]:
         return ends(self.server.body, paths, self.known if known is None else known, in_server=True)
@@ -111,22 +119,23 @@ class Ways(Phases):
             place = arrival.place
             paths = {arrival.paths, *(end.paths for end in place.ends(self.known, arrival.paths))}
             for way in self._ways_on(arrival):
-                taint = self._arrived[arrival]
-                if way.believed:
-                    taint |= {Taint(directive) for directive in self.heard(place.level)}
-                taint = frozenset(way.taken_by(t, place) for t in taint)
-                paged = arrival.paged or (way.how == "page" and not place.level.pages_recurse)
-                itself = None if arrival.asked and place.internal else place
-                work += self._send(way, paths, taint, reached, paged=paged, but=itself)
+                paged = way.how == "page" and not place.level.pages_recurse
+                for past in self._said_to_be(arrival) if way.believed else (arrival.past,):
+                    past = way.taken_by(past, place)._replace(paged=past.paged or paged)
+                    work += self._send(way, paths, past, reached, but=None if arrival.asked else place)
+
+    def _said_to_be(self, arrival: Arrival) -> Iterator[Past]:
+        """As who its requests may come behind the realip of its place."""
+        yield arrival.past
+        if arrival.past.forged_by is None:
+            yield from (arrival.past.forged(d) for d in self.heard(arrival.place.level))
 
     def _send(
         self,
         way: Way,
         paths: Iterable[Paths],
-        taint: frozenset[Taint],
+        past: Past,
         reached: dict[Place, _Reach],
-        *,
-        paged: bool = False,
         but: Place | None = None,
     ) -> list[Arrival]:
         """Requests for ``paths`` go this ``way``: what is new of where they come to.
@@ -134,23 +143,23 @@ class Ways(Phases):
         It only grows, so it ends.
         """
         new = []
-        taint = frozenset(t._replace(paged=t.paged or paged) for t in taint)
-        for place, known in self._come_to(way, paths):
+        for place, known in self._come_to(way, paths) if self.exist(past) else ():
             if place is but:
                 continue
             if (place.named or place.internal) and (way.reach == "moved" or place not in reached):
                 reached[place] = way.reach
-            there = Arrival(place, known, paged=paged)
-            if self._is_new(there, taint):
+            there = Arrival(place, known, past=past)
+            if self._is_new(there):
                 new.append(there)
         return new
 
-    def _is_new(self, there: Arrival, taint: frozenset[Taint]) -> bool:
-        """Note that requests come so, and by these: was it not known?"""
-        before = self._arrived.get(there)
-        self._arrived[there] = (before or frozenset()) | taint
-        self.tainted[there.place] = self.tainted.get(there.place, frozenset()) | taint
-        return before != self._arrived[there]
+    def _is_new(self, there: Arrival) -> bool:
+        """Note that requests come so: was it not known?"""
+        here = self._arrived.setdefault(there.place, [])
+        if any(_is_within(there, other) for other in here):
+            return False
+        here[:] = [*(other for other in here if not _is_within(other, there)), there]
+        return True
 
     def _come_to(self, way: Way, paths: Iterable[Paths]) -> Iterator[tuple[Place, Paths]]:
         """The places that this way may lead to, and the paths of the requests there."""
@@ -192,54 +201,45 @@ class Ways(Phases):
         that clients ask for themselves only with a forged address, which is kept. What it has added, or knows
         more ways to, is to be gone on from.
         """
-        came = {arrival.place for arrival in self._arrived}
-        doors = [p for p in self.places if p in came and self.is_public(p) and sends_on(p)]
-        doors = sorted(filter(self._answers, doors), key=lambda door: door.named or door.internal)
-        if not doors:
-            return []
-        taint = frozenset(t._replace(query=None) for door in doors for t in self._let_in_at(door))
+        doors = [p for p in self.places if self._arrived.get(p) and self.is_public(p) and sends_on(p)]
+        doors.sort(key=lambda door: door.named or door.internal)
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
-        other = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
+        named = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
+        aside = {self.target(target) for target in named}
         new = []
-        as_gets = frozenset(t._replace(gets=True) for t in taint)
-        for place in self.places if taint else ():
-            arrival = Arrival(place, place.paths())
-            if not (place.named or place.internal) and self._is_new(arrival, as_gets):
-                new.append(arrival)
-        for place in self.places:
-            aside = any(self.target(target) is place for target in other)
-            hidden = place.named or place.internal
-            if hidden and not aside:
-                self.chosen[place] = doors
-                reached.setdefault(place, "sent")
-                # a named location leaves the path as it is
-                paths = set().union(*map(self._paths_at, doors)) if place.named else {place.paths()}
-                there = [Arrival(place, known) for known in sorted(paths)]
-                new += [arrival for arrival in there if self._is_new(arrival, taint)]
+        for door in [arrival for place in doors for arrival in self._arrived[place]]:
+            paths = {door.paths, *(end.paths for end in door.place.ends(self.known, door.paths))}
+            for past in self._let_in_at(door):
+                sent = past._replace(query=None, sent_by=door.place.name)
+                for place in self.places:
+                    hidden = place.named or place.internal
+                    if place in aside if hidden else sent.forged_by is None:
+                        continue
+                    if hidden:
+                        reached.setdefault(place, "sent")
+                    # a named location leaves request and path as they are
+                    by_name = [Arrival(place, known, past=sent) for known in sorted(paths)]
+                    by_path = [Arrival(place, place.paths(), past=sent._replace(gets=True))]
+                    new += [there for there in (by_name if place.named else by_path) if self._is_new(there)]
         return new
 
-    def _let_in_at(self, door: Place) -> Iterator[Taint]:
-        """What requests that are let in there may have come by; a list is passed as who they say they are."""
-        level = door.level
-        known = {Taint(directive) for directive in self.heard(level)} | self.tainted.get(door, frozenset())
-        one_list = level.any_will_do is None and not named_children(door.directive.body, "limit_except")
-        for taint in known:
-            yield taint._replace(let_in_by=taint.let_in_by | {level.rules}) if one_list else taint
+    def _let_in_at(self, door: Arrival) -> Iterator[Past]:
+        """What has become of those that get through its rewrite phase, and are let in.
 
-    def _paths_at(self, place: Place) -> set[Paths]:
-        """Those of the requests that come to it, and what its rewrites make of them."""
-        came = {arrival.paths for arrival in self._arrived if arrival.place is place}
-        return came | {end.paths for paths in came for end in place.ends(self.known, paths)}
-
-    def _answers(self, door: Place) -> bool:
-        """Do requests that come there get through its rewrite phase, and are let in?"""
-        here = [a for a in self._arrived if a.place is door and not (a.asked and door.internal)]
-        excepts = named_children(door.directive.body, "limit_except") if here else ()
-        levels = [door.level.enter(child.body) for child in excepts]  # without rewrites
-        if any(end.how == "stays" for a in here for end in door.ends(self.known, a.paths)):
-            levels.append(door.level)
-        there = NO_TRAIL._replace(places=(door,))  # its own realip is heard
-        return any(self.let_in(door, level, there) is not None for level in levels)
+        A list is passed as who they say they are.
+        """
+        place = door.place
+        if door.asked:
+            return
+        excepts = named_children(place.directive.body, "limit_except")
+        levels = [place.level.enter(child.body) for child in excepts]  # without rewrites
+        if any(end.how == "stays" for end in place.ends(self.known, door.paths)):
+            levels.append(place.level)
+        one_list = place.level.any_will_do is None and not excepts
+        for past in self._said_to_be(door):
+            come = Trail.of(past)
+            if self.exist(past) and any(self.let_in(place, level, come) is not None for level in levels):
+                yield past.asked(place.level.rules, let_in=True) if one_list else past
 
     def _pages_of(self, place: Place) -> set[Directive]:
         pages = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
@@ -248,17 +248,18 @@ class Ways(Phases):
     def _ways_on(self, arrival: Arrival) -> Iterator[Way]:
         place = arrival.place
         level, body = place.level, place.directive.body
-        pages = {page for page in self._pages_of(place) if page.args and not arrival.paged}
-        if arrival.asked and place.internal:  # it says 404 to clients, and no more
+        pages = {page for page in self._pages_of(place) if page.args and not arrival.past.paged}
+        if arrival.asked:  # it says 404 to clients, and no more
             yield from (Way(p.args[-1], "page", believed=False) for p in pages if "404" in p.args[:-1])
             return
         onward = place.ends(self.known, arrival.paths)
         excepts = named_children(body, "limit_except")
         stays = any(end.how == "stays" for end in onward)
         list_is_asked = stays or bool(excepts)  # those that limit_except is for have no rewrites
+        come = Trail.of(arrival.past, arrival.paths, self.known)
         opened = list_is_asked and (
-            (stays and self.let_in(place, level, NO_TRAIL) is not None)
-            or self.meets(place, NO_TRAIL).kind == "leaks"
+            (stays and self.let_in(place, level, come._replace(places=(place,))) is not None)
+            or self.meets(place, come).kind == "leaks"
         )
         said = _said_by_content(place)
         own_pages = said is None or not said <= _GATEWAY
@@ -294,6 +295,11 @@ class Ways(Phases):
             for child in directives:
                 if opened and stays and child.name == "try_files" and child.args:
                     yield Way(child.args[-1], "handed", let_in_by=passed)
+
+
+def _is_within(arrival: Arrival, other: Arrival) -> bool:
+    """Are all its requests among those of ``other``, which come to the same place?"""
+    return arrival[1:3] == other[1:3] and arrival.past.is_within(other.past)
 
 
 def _said_by_content(place: Place) -> frozenset[str] | None:
