@@ -59,14 +59,14 @@ class ServerJudge(Ways):
 
     def _verdict_at(self, place: Place, seen: Trail) -> Verdict:
         """Of what the server's own rewrites leave alone."""
-        reached = self.reached
-        if place.named and place not in reached:
+        sent_on = [arrival for arrival in self.arrivals[place] if not arrival.asked]
+        if place.named and not sent_on:
             return Verdict("guarded", "a named location that is only reached behind a list")
         if place.internal and (refused := self.refused(place.level, seen, "404")).kind == "leaks":
             return refused
-        if place.internal and reached.get(place, "page") == "page" and is_page(place, "/"):
+        if place.internal and is_page(place, "/") and all(arrival.past.by_page for arrival in sent_on):
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
-        if place.internal and place not in reached:
+        if place.internal and not sent_on:
             return Verdict("guarded", "internal: no request from outside ends here")
         verdict = worst(self._by_all_ways(place, seen))
         return self._public(place, verdict) if self.is_public(place) else verdict
@@ -76,7 +76,7 @@ class ServerJudge(Ways):
         hidden = place.named or place.internal
         if not hidden:
             yield self.meets(place, seen)
-        for arrival in sorted(self.arrivals_at(place), key=_in_order):
+        for arrival in sorted(self.arrivals[place], key=_in_order):
             past = arrival.past
             if arrival.asked or not (hidden or past.forged_by is not None):
                 continue

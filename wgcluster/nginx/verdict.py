@@ -39,6 +39,7 @@ class Past(NamedTuple):
     gets: bool = False  # that, or a service, has made them GETs
     query: str | None = None  # what they have now; None: any
     sent_by: str = ""  # the public place whose service has sent them on to here
+    by_page: bool = False  # they come by the URI of an error_page, and a file gives nothing else away
 
     def forged(self, directive: Directive) -> Past:
         """They name another address as theirs."""
@@ -58,6 +59,7 @@ class Past(NamedTuple):
             and self.gets >= other.gets
             and other.query in (None, self.query)
             and (self.sent_by != "" or other.sent_by == "")
+            and self.by_page >= other.by_page
         )
 
 

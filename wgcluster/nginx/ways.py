@@ -22,9 +22,6 @@ _GATEWAY = frozenset({"401", "502", "504"})  # of its own in front of a server b
 _OF_FILES = frozenset({"301", "403", "404", "405", "409", "412", "415", "416", "500", "507"})  # dav's too
 
 
-_Reach = Literal["page", "sent", "moved"]
-
-
 class Way(NamedTuple):
     """Where a place sends requests on to."""
 
@@ -34,28 +31,20 @@ class Way(NamedTuple):
     let_in_by: tuple[Directive, ...] | None = None  # the one that has let all of them in
     believed: bool = True  # may realip have worked there?
 
-    @property
-    def reach(self) -> _Reach:
-        """A page that is a file gives nothing away of what else is at its place."""
-        return (
-            "page"
-            if self.how == "page" and self.target.startswith("/") and "$" not in self.target
-            else "moved"
-        )
-
-    def taken_by(self, past: Past, place: Place) -> Past:
-        """What is known of a request that goes it from ``place``."""
+    def taken_by(self, past: Past, place: Place | None = None) -> Past:
+        """What is known of a request that goes it from ``place``, or before there is one."""
         if self.denied_by is not None:
             past = past.asked(self.denied_by, let_in=False)
         if self.let_in_by is not None:
             past = past.asked(self.let_in_by, let_in=True)
-        query = None if _sets_query(place) else past.query
+        query = None if place is not None and _sets_query(place) else past.query
         if self.how == "rewritten":
             query = None if "?" in self.target else query
         elif self.target.startswith("/"):  # ngx_http_internal_redirect, with what follows a "?"
             query = None if "?" in self.target or "$" in self.target else ""
-        gets = past.gets or (self.how == "page" and self.target.startswith("/"))
-        return past._replace(query=query, gets=gets, sent_by="")
+        by_page = self.how == "page" and self.target.startswith("/")
+        as_file = by_page and "$" not in self.target
+        return past._replace(query=query, gets=past.gets or by_page, sent_by="", by_page=as_file)
 
 
 class Arrival(NamedTuple):
@@ -67,52 +56,41 @@ class Arrival(NamedTuple):
     past: Past = Past()
 
 
+_Arrivals = dict[Place, list[Arrival]]
+
+
 class Ways(Phases):
     """One server block, and where the requests of strangers go in it."""
 
-    _arrived: dict[Place, list[Arrival]]
-
     @cached_property
-    def reached(self) -> dict[Place, _Reach]:
-        """The hidden places that requests are sent on to: "page" if only by an error_page.
-
-        "sent": only by a service; "moved": by anything else.
-        """
-        self._arrived = {}
-        reached: dict[Place, _Reach] = {}
+    def arrivals(self) -> _Arrivals:
+        """How requests come to each place, by any way; none of these tells of no more than another."""
+        here: _Arrivals = {place: [] for place in self.places}
         work: list[Arrival] = []
         for end in self._through_server(ANY):
             if end.how == "moved" and not end.keeps_path:
-                work += self._send(Way(end.target, "rewritten"), (ANY,), Past(), reached)
+                work += self._send(Way(end.target, "rewritten"), (ANY,), Past(), here)
         early = _EARLY | _returned_codes(_with_ifs(self.server.body))
         for page in self.level.error_pages:  # those of the server, whatever its locations have instead
             if early & set(page.args[:-1]):
-                past = Past(paged=not self.level.pages_recurse, gets=page.args[-1].startswith("/"))
-                work += self._send(Way(page.args[-1], "page"), (ANY,), past, reached)
+                way = Way(page.args[-1], "page")
+                past = way.taken_by(Past(paged=not self.level.pages_recurse))
+                work += self._send(way, (ANY,), past, here)
         for place in self.places:
             for end in () if place.named else self._through_server(place.paths()):
-                if end.how == "stays":
-                    there = Arrival(place, place.paths(), asked=place.internal)
-                elif end.keeps_path:  # though it is an internal request now
-                    there = Arrival(place, place.paths())
-                    reached |= {place: "moved"} if place.internal else {}
-                else:
-                    continue
-                work += [there] if self._is_new(there) else []
+                # behind a rewrite it is an internal request, though for what it was for
+                if end.how == "stays" or end.keeps_path:
+                    asked = place.internal and end.how == "stays"
+                    work += _added(here, [Arrival(place, place.paths(), asked)])
         while work:
-            self._go_on_from(work, reached)
-            work = self._choose(reached)
-        return reached
-
-    def arrivals_at(self, place: Place) -> list[Arrival]:
-        """How requests come there; none of them tells of no more than another."""
-        assert self.reached is not None  # it finds them
-        return self._arrived.get(place, [])
+            self._go_on_from(work, here)
+            work = self._choose(here)
+        return here
 
     def _through_server(self, paths: Paths, known: Known | None = None) -> tuple[End, ...]:
         return ends(self.server.body, paths, self.known if known is None else known, in_server=True)
 
-    def _go_on_from(self, work: list[Arrival], reached: dict[Place, _Reach]) -> None:
+    def _go_on_from(self, work: list[Arrival], here: _Arrivals) -> None:
         """Follow these requests to where they are sent on, and so on."""
         while work:
             arrival = work.pop()
@@ -122,7 +100,7 @@ class Ways(Phases):
                 paged = way.how == "page" and not place.level.pages_recurse
                 for past in self._said_to_be(arrival) if way.believed else (arrival.past,):
                     past = way.taken_by(past, place)._replace(paged=past.paged or paged)
-                    work += self._send(way, paths, past, reached, but=None if arrival.asked else place)
+                    work += self._send(way, paths, past, here, but=None if arrival.asked else place)
 
     def _said_to_be(self, arrival: Arrival) -> Iterator[Past]:
         """As who its requests may come behind the realip of its place."""
@@ -135,31 +113,15 @@ class Ways(Phases):
         way: Way,
         paths: Iterable[Paths],
         past: Past,
-        reached: dict[Place, _Reach],
+        here: _Arrivals,
         but: Place | None = None,
     ) -> list[Arrival]:
         """Requests for ``paths`` go this ``way``: what is new of where they come to.
 
         It only grows, so it ends.
         """
-        new = []
-        for place, known in self._come_to(way, paths) if self.exist(past) else ():
-            if place is but:
-                continue
-            if (place.named or place.internal) and (way.reach == "moved" or place not in reached):
-                reached[place] = way.reach
-            there = Arrival(place, known, past=past)
-            if self._is_new(there):
-                new.append(there)
-        return new
-
-    def _is_new(self, there: Arrival) -> bool:
-        """Note that requests come so: was it not known?"""
-        here = self._arrived.setdefault(there.place, [])
-        if any(_is_within(there, other) for other in here):
-            return False
-        here[:] = [*(other for other in here if not _is_within(other, there)), there]
-        return True
+        come = self._come_to(way, paths) if self.exist(past) else ()
+        return _added(here, [Arrival(place, known, past=past) for place, known in come if place is not but])
 
     def _come_to(self, way: Way, paths: Iterable[Paths]) -> Iterator[tuple[Place, Paths]]:
         """The places that this way may lead to, and the paths of the requests there."""
@@ -194,33 +156,32 @@ class Ways(Phases):
         leads = [(place, place.paths().lead) for place in self.places if place.internal and not place.named]
         return found + [p for p, own in leads if own.startswith(lead) or lead.startswith(own)]
 
-    def _choose(self, reached: dict[Place, _Reach]) -> list[Arrival]:
+    def _choose(self, here: _Arrivals) -> list[Arrival]:
         """Add where the service behind a public place may send a request: X-Accel-Redirect, ngx.exec, index.
 
         Not what is there for something else: pages of errors, and what auth_request and mirror ask. Places
         that clients ask for themselves only with a forged address, which is kept. What it has added, or knows
         more ways to, is to be gone on from.
         """
-        doors = [p for p in self.places if self._arrived.get(p) and self.is_public(p) and sends_on(p)]
+        doors = [place for place in self.places if self.is_public(place) and sends_on(place)]
         doors.sort(key=lambda door: door.named or door.internal)
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
         named = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
         aside = {self.target(target) for target in named}
         new = []
-        for door in [arrival for place in doors for arrival in self._arrived[place]]:
+        for door in [arrival for place in doors for arrival in here[place]]:
             paths = {door.paths, *(end.paths for end in door.place.ends(self.known, door.paths))}
             for past in self._let_in_at(door):
-                sent = past._replace(query=None, sent_by=door.place.name)
+                sent = past._replace(query=None, sent_by=door.place.name, by_page=False)
                 for place in self.places:
                     hidden = place.named or place.internal
                     if place in aside if hidden else sent.forged_by is None:
                         continue
-                    if hidden:
-                        reached.setdefault(place, "sent")
-                    # a named location leaves request and path as they are
-                    by_name = [Arrival(place, known, past=sent) for known in sorted(paths)]
-                    by_path = [Arrival(place, place.paths(), past=sent._replace(gets=True))]
-                    new += [there for there in (by_name if place.named else by_path) if self._is_new(there)]
+                    if place.named:  # it leaves request and path as they are
+                        new += _added(here, [Arrival(place, known, past=sent) for known in sorted(paths)])
+                    else:
+                        to_path = Arrival(place, place.paths(), past=sent._replace(gets=True))
+                        new += _added(here, [to_path])
         return new
 
     def _let_in_at(self, door: Arrival) -> Iterator[Past]:
@@ -295,6 +256,17 @@ class Ways(Phases):
             for child in directives:
                 if opened and stays and child.name == "try_files" and child.args:
                     yield Way(child.args[-1], "handed", let_in_by=passed)
+
+
+def _added(here: _Arrivals, come: Iterable[Arrival]) -> list[Arrival]:
+    """Note that requests come so: those that were not known."""
+    new = []
+    for there in come:
+        known = here[there.place]
+        if not any(_is_within(there, other) for other in known):
+            known[:] = [*(other for other in known if not _is_within(other, there)), there]
+            new.append(there)
+    return new
 
 
 def _is_within(arrival: Arrival, other: Arrival) -> bool:
