@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -201,6 +202,25 @@ def test_a_location_named_for_the_list_is_not_public_for_the_one_around_it() -> 
     )
     kinds = {f.location: f.kind for f in findings(text, replace(SITE, locations=("/", "/pub/own/")))}
     assert (kinds["/pub/own/"], kinds["/pub/too/"]) == ("leaks", "public")
+
+
+def test_many_public_places_that_send_on_to_each_other_are_judged_in_time() -> None:
+    count = 20
+    here = (
+        "location /l{i}/ {{ allow 10.{i}.0.0/16; deny 172.16.{i}.0/24; set_real_ip_from 192.168.{i}.0/24;"
+        " error_page 403 404 @n{next}; proxy_pass http://x; }}\n"
+        "location @n{i} {{ deny 172.17.{i}.0/24; set_real_ip_from 192.168.{i}.0/24; recursive_error_pages on;"
+        " error_page 403 404 502 /l{other}/x; proxy_pass http://x; }}\n"
+    )
+    text = "".join(here.format(i=i, next=(i + 1) % count, other=(i * 7 + 1) % count) for i in range(count))
+    public = tuple(f"/l{i}/" for i in range(count))
+    began = time.process_time()
+    found = findings(
+        f"server {{ server_name a.test; {text} location / {{ {LIST} proxy_pass http://x; }} }}",
+        replace(SITE, public=public),
+    )
+    assert time.process_time() - began < 10
+    assert len(found) == 2 * count + 1
 
 
 def test_two_sites_of_one_server_may_each_let_in_others() -> None:
