@@ -105,6 +105,9 @@ class Asker:
         to_spot = [spot.uri + query for query in self.queries]
         if not spot.name.startswith("="):
             to_spot.append(f"{spot.uri}%0ay")
+            if "error_page 403" in self.server.text:  # of a folder without an index
+                to_spot.append(spot.uri[: spot.uri.rindex("/") + 1])
+        at = self.server.spots.index
         for door in doors:
             told = [f"by={door.mark}&to={to}" for to in to_spot]
             told += [f"{told[0]}&down={down}" for down in {spot.mark, *(e.mark for e in entries)}]
@@ -115,7 +118,11 @@ class Asker:
             for uri in (uri for entry in entries for uri in (entry.uri, *self.lacking_slash(entry))):
                 for query in self.queries:
                     for words in told:
-                        self.ask(f"{uri}{query or '?'}&{words}")
+                        answers = self.ask(f"{uri}{query or '?'}&{words}")
+                        # What no location matches writes nothing down.
+                        sent_on = any(f".{at(door)}." in _trail(a) and "SECRET" in a.body for a in answers)
+                        if spot.name == "(no location)" and "down" not in words and sent_on:
+                            self.passed.add(at(spot))
 
     def lacking_slash(self, spot: Spot) -> list[str]:
         """Its folder as nginx answers with a 301, where something becomes of that."""

@@ -1040,6 +1040,39 @@ CASES = [
         public=("@x",),
     ),
     Case(
+        "a page for what files never say, with an address forged before",
+        f"location / {{ {LIST} {PASS} }} location @x {{ {LIST} {PASS} }}"
+        f" location /files {{ {REALIP} error_page 502 =200 @x; try_files /none =404; }}",
+        "/files",
+        404,
+        "guarded",
+        "/",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        public=("@x",),
+    ),
+    Case(
+        "a page for what try_files says, with an address forged before",
+        f"location / {{ {LIST} {PASS} }} location @x {{ {LIST} {PASS} }}"
+        f" location /to/ {{ {REALIP} error_page 502 =200 @x; try_files /none =502; }}",
+        "/to/in",
+        200,
+        "leaks",
+        "/",
+        "what answers at @x may send on to it",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        public=("@x",),
+    ),
+    Case(
+        "a page of the list's 403 that lua makes",
+        f"location / {{ {LIST} error_page 403 =200 /page; {PASS} }}"
+        ' location /page { internal; content_by_lua_block { ngx.say("SECRET") } }',
+        "/",
+        200,
+        "leaks",
+        reason="its 403 is answered by /page",
+        lua=True,
+    ),
+    Case(
         "lua answers before the list",
         f'location / {{ {LIST} rewrite_by_lua_block {{ ngx.say("SECRET") ngx.exit(200) }} {PASS} }}',
         "/",

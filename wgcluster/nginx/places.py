@@ -13,8 +13,13 @@ from .rewrite import NOTHING, End, Known, Paths, ends, handed_on
 from .tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
-# Directives by which something else than a file or a server behind answers.
-_HANDLERS = frozenset({"stub_status", "empty_gif", "echo", "echo_exec", "js_content", "perl"})
+# Directives by which something else than a file or a server behind answers; those of modules that nginx does
+# not bring along as far as they are in wide use.
+_HANDLERS = frozenset(
+    {"api", "echo", "echo_exec", "empty_gif", "js_content", "perl", "report_uploads", "stub_status",
+     "vhost_traffic_status_display", "vod"}
+)  # fmt: skip
+_HANDLER_FAMILIES = ("content_by_lua", "nchan_", "push_stream_", "rtmp_")
 
 
 @dataclass(slots=True, eq=False)
@@ -167,13 +172,16 @@ def is_page(place: Place, target: str) -> bool:
     active = PASSES | {"return", "rewrite", "try_files", "add_before_body", "add_after_body", "ssi"}
     names = {d.name for body in place.bodies() for d in body}
     names |= {d.name for d in place.level.fetches}
-    return target.startswith("/") and "$" not in target and not names & active
+    return target.startswith("/") and "$" not in target and not names & active and not has_handler(place)
 
 
 def has_handler(place: Place) -> bool:
     """Does a handler of its own make the content, and not a server behind, nor files?"""
-    names = {d.name for d in place.directive.body}
-    return bool(names & _HANDLERS) or any(name.startswith("content_by_lua") for name in names)
+    names = {d.name for body in place.bodies() for d in body}
+    return bool(names & _HANDLERS) or any(
+        name.startswith(_HANDLER_FAMILIES) or (name.endswith("_pass") and name not in PASSES)
+        for name in names
+    )
 
 
 def answers_itself(place: Place) -> bool:

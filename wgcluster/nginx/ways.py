@@ -286,7 +286,9 @@ def _said_by_content(place: Place) -> frozenset[str] | None:
         return frozenset()
     if place.passes() and not named_children(body, "try_files"):
         return _GATEWAY
-    return _OF_FILES if place.key is None else None
+    if place.passes() or has_handler(place):
+        return None
+    return _OF_FILES | {d.args[-1][1:] for d in named_children(body, "try_files") if d.args}  # "=404"
 
 
 def _sets_query(place: Place) -> bool:
