@@ -105,7 +105,7 @@ class Asker:
         to_spot = [spot.uri + query for query in self.queries]
         if not spot.name.startswith("="):
             to_spot.append(f"{spot.uri}%0ay")
-            if "error_page 403" in self.server.text:  # of a folder without an index
+            if "/" in spot.uri and "error_page 403" in self.server.text:  # of a folder without an index
                 to_spot.append(spot.uri[: spot.uri.rindex("/") + 1])
         at = self.server.spots.index
         for door in doors:

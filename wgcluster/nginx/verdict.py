@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
 class Asked(NamedTuple):
     """A list that was asked on the way: at which of the trail's places, and did it let the request in?"""
 
-    at: int  # -1: before the first, as who it says it is there; -2: and was before that
+    at: int  # -1: before the first of them; -2: and that by the address which was its own
     rules: tuple[Directive, ...]
     let_in: bool
 
