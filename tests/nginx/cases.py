@@ -92,6 +92,7 @@ def _furnish(folder: Path, allow: Sequence[str]) -> None:
         other.mkdir()
         (other / "index.html").write_text("SECRET")
     (folder / "files" / "sub" / "secret.html").write_text("SECRET")
-    (folder / "files" / "sub" / "denied.html").write_text("for all")
+    for page in ("denied.html", "403.html"):
+        (folder / "files" / "sub" / page).write_text("for all")
     (folder / "files" / "fetch.html").write_text('<!--# include virtual="/x" -->')
     (folder / "files" / "denied.html").write_text("not for you")

@@ -1073,6 +1073,57 @@ CASES = [
         lua=True,
     ),
     Case(
+        "a redirect under a condition, beside a list that the others are asked by",
+        f"{LIST} if ($host = www.s.test) {{ return 301 $scheme://s.test$request_uri; }}"
+        f" location / {{ {PASS} rewrite ^/(.*)/$ /$1 permanent; {LIST} }}",
+        "/x/",
+        301,
+        "guarded",
+    ),
+    Case(
+        "the answer to a browser that asks what it may, beside a list",
+        f"location / {{ if ($request_method = OPTIONS) {{ return 204; }} {LIST} {PASS} }}",
+        "/",
+        204,
+        "guarded",
+        method="OPTIONS",
+    ),
+    Case(
+        "a page while the service is looked after",
+        f"location / {{ {LIST} if ($uri) {{ return 503; }} error_page 503 /denied.html; {PASS} }}"
+        " location = /denied.html { internal; allow all; root @FOLDER@/files; }",
+        "/",
+        503,
+        "guarded",
+    ),
+    Case(
+        "a folder of pages, one a status",
+        f"{LIST} error_page 403 404 /sub/$status.html; location / {{ {PASS} }}"
+        " location ^~ /sub/ { internal; allow all; root @FOLDER@/files; }",
+        "/",
+        403,
+        "guarded",
+    ),
+    Case(
+        "a page with an empty text, which is none",
+        f"location / {{ {LIST} error_page 404 =200 @x; return 404 ''; {PASS} }} location @x {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="return 404 is answered by @x",
+    ),
+    Case(
+        "methods without a list, whose 404 is answered by what is public but for a list",
+        f"error_page 404 =200 @x; location @x {{ deny 127.0.0.3; {PASS} }} location / {{ {LIST} {PASS} }}"
+        ' location /in { return 403; limit_except GET { allow all; } deny all; try_files "" @x; }',
+        "/in",
+        200,
+        "public",
+        "@x",
+        public=("@x",),
+        method="POST",
+    ),
+    Case(
         "lua answers before the list",
         f'location / {{ {LIST} rewrite_by_lua_block {{ ngx.say("SECRET") ngx.exit(200) }} {PASS} }}',
         "/",

@@ -8,7 +8,7 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 
 from .access import Level
@@ -19,6 +19,7 @@ from .rewrite import (
     REDIRECTS,
     End,
     Paths,
+    answers_all,
     ends,
     handed_on,
     has_list,
@@ -39,8 +40,9 @@ class Phases(Gate):
     def server_answer(self) -> Verdict | None:
         """What the server says itself whatever is asked for; None: some requests come to its locations."""
         onward = ends(self.server.body, known=self.known, in_server=True)
-        if not any(end.how in ("moved", "stays") for end in onward):
-            return worst(self._answered(end, self.server.body, self.level, NO_TRAIL) for end in onward)
+        if answers_all(onward):
+            has_own = has_list(self.server.body)
+            return worst(self._answered(end, has_own, self.level, NO_TRAIL) for end in onward)
         lua = self.http.lua_rewrite  # what is inherited runs as well
         return None if lua is None else _lua(lua)
 
@@ -65,8 +67,8 @@ class Phases(Gate):
 
     def _met(self, place: Place, seen: Trail) -> Iterator[Verdict]:
         """What becomes of the request by each way out of the rewrite phase."""
-        body = place.directive.body
         onward = place.ends(seen.known, seen.paths)
+        dead_list = has_list(place.directive.body) and answers_all(onward)
         for end in onward:
             level = place.level.enter(end.inside.body) if end.inside else place.level
             after = seen._replace(paths=end.paths, known=end.known)
@@ -77,7 +79,7 @@ class Phases(Gate):
                 if verdict is not None:
                     yield verdict
             else:
-                yield self._answered(end, body, level, after.left_early())
+                yield self._answered(end, dead_list, level, after.left_early())
 
     def _moved(self, end: End, seen: Trail, *, sole: bool) -> Verdict | None:
         """Where a rewrite leads; None: to what is public, or what a client can ask for itself."""
@@ -102,7 +104,8 @@ class Phases(Gate):
                 if verdict is not None:
                     yield end, verdict._replace(reason=f"the server: {verdict.reason}")
             else:
-                yield end, self._answered(end, self.server.body, self.level, seen._replace(paths=end.paths))
+                dead_list = has_list(self.server.body) and answers_all(onward)
+                yield end, self._answered(end, dead_list, self.level, seen._replace(paths=end.paths))
 
     def _nothing(self, place: Place, seen: Trail) -> Verdict:
         """No location matches and no root is set: 403 or 404, unless an error_page answers."""
@@ -203,10 +206,10 @@ class Phases(Gate):
 
     # Before the list ---------------------------------------------------------------------------------
 
-    def _answered(self, end: End, body: Sequence[Directive], level: Level, seen: Trail) -> Verdict:
-        """What the rewrite phase of ``body`` answers by itself."""
+    def _answered(self, end: End, dead_list: bool, level: Level, seen: Trail) -> Verdict:
+        """What a rewrite phase answers by itself; ``dead_list``: and it always does, beside a list."""
         assert end.by is not None
-        own_list = has_list(body) and not seen.sent and len(seen.places) <= 1  # that it is dead is said there
+        own_list = dead_list and not seen.sent and len(seen.places) <= 1  # it is said there
         if end.how == "lua":
             return _lua(end.by)
         if end.how == "returned":
@@ -216,7 +219,8 @@ class Phases(Gate):
 
     def _returned(self, directive: Directive, level: Level, own_list: bool, seen: Trail) -> Verdict:
         args = directive.args
-        code, text = (args[0], args[1] if len(args) > 1 else None) if args else ("", None)
+        # an empty text is none (ngx_http_send_response)
+        code, text = (args[0], (args[1] or None) if len(args) > 1 else None) if args else ("", None)
         if not code.isdigit():
             paged = self._paged(f"the 302 of return {code}", "302", level, seen)
             return paged or redirected(directive, code, own_list)
@@ -242,9 +246,11 @@ class Phases(Gate):
         by_page = seen.by_page(page[0], level)
         verdict = self.follow(page[0], by_page, f"{what} is answered by {page[0]}")
         there = self.target(page[0])
-        if verdict.kind == "leaks" and there is not None and self.is_open(there, paged=by_page.paged):
+        if verdict.kind != "leaks" or there is None:
+            return verdict
+        if self.is_open(there, paged=by_page.paged):
             return Verdict("closed", f"{what} is answered by {page[0]}, which is public")
-        return verdict
+        return Verdict("closed", f"{what} is answered by a file") if is_page(there, page[0]) else verdict
 
     def follow(self, target: str, seen: Trail, how: str, *, rewritten: bool = False) -> Verdict:
         """The request goes on to ``target``; after a rewrite of a location the server's own are not run."""
@@ -274,7 +280,7 @@ class Phases(Gate):
                 if verdict is not None:
                     yield verdict
             else:
-                yield self._answered(end, self.server.body, self.level, after)
+                yield self._answered(end, False, self.level, after)
 
 
 def _names_any(target: str) -> bool:

@@ -168,11 +168,16 @@ def _regex_hits(key: Key | None, uri: str) -> bool:
 
 
 def is_page(place: Place, target: str) -> bool:
-    """Is ``target``, a URI written out, just a file at ``place``: an error page and no way to the service?"""
+    """Is ``target``, a URI, just a file at ``place``: an error page and no way to the service?"""
     active = PASSES | {"return", "rewrite", "try_files", "add_before_body", "add_after_body", "ssi"}
     names = {d.name for body in place.bodies() for d in body}
     names |= {d.name for d in place.level.fetches}
-    return target.startswith("/") and "$" not in target and not names & active and not has_handler(place)
+    return names_page(target) and not names & active and not has_handler(place)
+
+
+def names_page(target: str) -> bool:
+    """Is it a URI, written out but for the status in it?"""
+    return target.startswith("/") and "$" not in target.replace("$status", "")
 
 
 def has_handler(place: Place) -> bool:

@@ -6,7 +6,7 @@ After ngx_http_rewrite_module.c and ngx_http_script.c.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from .access import runs_lua_early
@@ -235,6 +235,11 @@ class _Script:
             )
         if truth is not True:
             yield state if after else state._replace(known=state.known.having(condition, False))
+
+
+def answers_all(onward: Iterable[End]) -> bool:
+    """Does the rewrite phase answer every request by itself?"""
+    return not any(end.how in ("moved", "stays") for end in onward)
 
 
 def _condition(directive: Directive) -> tuple[str, ...]:

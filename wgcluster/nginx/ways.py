@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from .phases import Phases
-from .places import Place, has_handler, sends_on
+from .places import Place, has_handler, names_page, sends_on
 from .rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
 from .tree import Directive
 from .verdict import NO_TRAIL, Past, Trail
@@ -43,7 +43,7 @@ class Way(NamedTuple):
         elif self.target.startswith("/"):  # ngx_http_internal_redirect, with what follows a "?"
             query = None if "?" in self.target or "$" in self.target else ""
         by_page = self.how == "page" and self.target.startswith("/")
-        as_file = by_page and "$" not in self.target
+        as_file = by_page and names_page(self.target)
         return past._replace(query=query, gets=past.gets or by_page, sent_by="", by_page=as_file)
 
 
@@ -217,11 +217,9 @@ class Ways(Phases):
         excepts = named_children(body, "limit_except")
         stays = any(end.how == "stays" for end in onward)
         list_is_asked = stays or bool(excepts)  # those that limit_except is for have no rewrites
-        come = Trail.of(arrival.past, arrival.paths, self.known)
-        opened = list_is_asked and (
-            (stays and self.let_in(place, level, come._replace(places=(place,))) is not None)
-            or self.meets(place, come).kind == "leaks"
-        )
+        levels = [*([level] if stays else ()), *(level.enter(child.body) for child in excepts)]
+        come = Trail.of(arrival.past, arrival.paths, self.known)._replace(places=(place,))
+        opened = any(self.let_in(place, each, come) is not None for each in levels)
         said = _said_by_content(place)
         own_pages = said is None or not said <= _GATEWAY
         slash = set() if own_pages else {"301"}  # a directory that wants one is found out behind realip
@@ -229,7 +227,6 @@ class Ways(Phases):
         limits = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
         asks = {"401"} if opened and level.auth else set()
         later = _OWN - before - slash - {"403"} | limits | asks
-        levels = [*([level] if stays else ()), *(level.enter(child.body) for child in excepts)]
         # Where only a list says 403, who comes by its page was kept out by it.
         files = not (place.passes() or has_handler(place))
         refuses = own_pages and not (files and not self._codes_of_folders(place, arrival.paths))
