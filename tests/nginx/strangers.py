@@ -111,10 +111,16 @@ class Asker:
         for door in doors:
             told = [f"by={door.mark}&to={to}" for to in to_spot]
             told += [f"{told[0]}&down={down}" for down in {spot.mark, *(e.mark for e in entries)}]
-            # a hidden one has to be sent on to itself
-            for first in doors if door.hidden and not self.is_page(door) else ():
-                then = f"then={door.mark}&on={spot.uri}"
-                told += [f"by={first.mark}&to={door.uri}{query}&{then}" for query in self.queries]
+            # a hidden one has to be sent on to itself, or to what it is a page of
+            hidden = [other for other in self.server.spots if other.hidden and not self.is_page(other)]
+            to_door = [door] if door in hidden else hidden if door.hidden else []
+            then = f"then={door.mark}&on={spot.uri}"
+            told += [
+                f"by={first.mark}&to={first_to.uri}{query}&{then}"
+                for first in doors
+                for first_to in to_door
+                for query in self.queries
+            ]
             for uri in (uri for entry in entries for uri in (entry.uri, *self.lacking_slash(entry))):
                 for query in self.queries:
                     for words in told:

@@ -1124,6 +1124,101 @@ CASES = [
         method="POST",
     ),
     Case(
+        "a name with a variable, and one of those that it may be is open",
+        f"location / {{ try_files '' @$type; }} location @web {{ {LIST} {PASS} }} location @ws {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="try_files goes on to @$type: no list",
+        headers=("Upgrade: websocket",),
+        beside="map $http_upgrade $type { default web; websocket ws; }",
+    ),
+    Case(
+        "a page whose name has a variable",
+        f"location / {{ error_page 403 =200 @$type; {LIST} {PASS} }} location @web {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="its 403 is answered by @$type",
+        beside="map $http_upgrade $type { default web; }",
+    ),
+    Case(
+        "names with a variable, all with a list",
+        f"location / {{ error_page 403 =200 @${{type}}b; {LIST} {PASS} }} location @web {{ {LIST} {PASS} }}"
+        f" location @wide {{ {PASS} }}",
+        "/",
+        403,
+        "guarded",
+        beside="map $http_upgrade $type { default we; }",
+    ),
+    Case(
+        "a body that is too long is refused before a return",
+        f"location / {{ {LIST} client_max_body_size 1; error_page 413 =200 @x; return 404; }}"
+        f" location @x {{ {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        "@x",
+        headers=("Content-Length: 5",),
+    ),
+    Case(
+        "a page of the list's 403 that lua sends on",
+        f"location / {{ error_page 403 =200 /page; {LIST} {PASS} }} location @in {{ {PASS} }}"
+        " location = /page { internal; allow all; root @FOLDER@/files;"
+        " access_by_lua_block { ngx.exec('@in') } }",
+        "/",
+        200,
+        "leaks",
+        reason="its 403 is answered by /page",
+        lua=True,
+    ),
+    Case(
+        "a folder as the page, whose index is the service",
+        f"location / {{ error_page 403 =200 /sub/; {LIST} {PASS} }}"
+        " location /sub/ { internal; allow all; alias @FOLDER@/files/; }"
+        f" location = /sub/index.html {{ internal; allow all; {PASS} }}",
+        "/",
+        200,
+        "leaks",
+        reason="its 403 is answered by /sub/",
+    ),
+    Case(
+        "a return that is not for a version as old",
+        f"location / {{ {LIST} {PASS} }} location = /health {{ error_page 412 =200 @x; return 200; }}"
+        " location @x { root @FOLDER@/files; rewrite ^ /index.html break; }",
+        "/health",
+        200,
+        "leaks",
+        "@x",
+        headers=("If-Unmodified-Since: Tue, 01 Jan 2036 00:00:00 GMT",),
+    ),
+    Case(
+        "a code at the end of try_files, and its page",
+        f"location / {{ {LIST} {PASS} }} location @x {{ {PASS} }}"
+        " location /go { error_page 404 =200 @x; try_files '' =404; }",
+        "/go",
+        200,
+        "leaks",
+        "@x",
+    ),
+    Case(
+        "a code at the end of try_files",
+        f"location / {{ try_files '' =404; }} location = /x {{ {LIST} {PASS} }}",
+        "/",
+        404,
+        "closed",
+    ),
+    Case(
+        "files beside what a condition passes on",
+        f"location / {{ {LIST} {PASS} }} location @x {{ {PASS} }}"
+        f" location /pub {{ root @FOLDER@/none; if ($arg_y) {{ {PASS} }} error_page 404 =200 @x; }}",
+        "/pub",
+        200,
+        "leaks",
+        "@x",
+        public=("/pub",),
+    ),
+    Case(
         "lua answers before the list",
         f'location / {{ {LIST} rewrite_by_lua_block {{ ngx.say("SECRET") ngx.exit(200) }} {PASS} }}',
         "/",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..plan import GuardedSite
@@ -15,6 +16,9 @@ from .verdict import NO_TRAIL, Asked, Past, Trail, Verdict
 
 # An address that is written down may be of either family, whatever the server listens on.
 _WRITTEN = Families(v4=True, v6=True)
+
+
+_VARIABLE = re.compile(r"\$(?:\{\w+\}|\w+)")
 
 
 class Gate:
@@ -89,10 +93,11 @@ class Gate:
         excepts = named_children(place.directive.body, "limit_except")
         levels = (place.level, *(place.level.enter(child.body) for child in excepts))
         pages = [page_for(level.error_pages, code) for level in levels for code in level.denials]
-        targets = [(page[0], self.target(page[0])) for page in pages if page is not None]
+        targets = {page[0] for page in pages if page is not None}
         return all(
             there is not None and (self.is_public(there) or is_page(there, target))
-            for target, there in targets
+            for target in targets
+            for there in self.named_by(target) or (None,)
         )
 
     def allowed_at(self, place: Place) -> Sequence[Network]:
@@ -110,6 +115,14 @@ class Gate:
         uri = (target if rewritten else self.server_move or target).partition("?")[0].partition("$")[0]
         own = self.outer[-1] if self.outer and self.outer[-1].key is None else None
         return resolve(self.outer, uri) or own
+
+    def named_by(self, target: str) -> list[Place]:
+        """The places that ``target`` may mean: more than one where a variable stands in a name."""
+        if not (target.startswith("@") and "$" in target):
+            there = self.target(target)
+            return [] if there is None else [there]
+        name = ".*".join(map(re.escape, _VARIABLE.split(target)))
+        return [place for place in self.places if place.named and re.fullmatch(name, place.name)]
 
     def let_in(self, place: Place, level: Level, seen: Trail) -> Verdict | None:
         """Why the access phase lets a client in that is not on the list; None: it does not."""

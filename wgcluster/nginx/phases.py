@@ -149,7 +149,11 @@ class Phases(Gate):
             if inside is not None:
                 return leak
             passed = self._passed(level, seen)
-            verdict = self.follow(target, passed.on_to(target), f"try_files goes on to {target}")
+            if (code := target.removeprefix("=")) != target:
+                verdict = self.refused(level, passed, code)
+                verdict = verdict if verdict.kind == "leaks" else Verdict("closed", f"answers {code} at best")
+            else:
+                verdict = self.follow(target, passed.on_to(target), f"try_files goes on to {target}")
             if verdict.kind == "leaks" or not level.denials:
                 return verdict
             refused = self._kept_out(level, seen)
@@ -197,9 +201,11 @@ class Phases(Gate):
             target, directive = found
             by_page = seen.by_page(target, level)
             follow = self.follow(target, by_page, f"its {code} is answered by {target}")
-            there = self.target(target)
-            shown = there is not None and (self.is_open(there, paged=by_page.paged) or is_page(there, target))
-            if follow.kind == "leaks" and not shown:
+            shown = [
+                self.is_open(there, paged=by_page.paged) or is_page(there, target)
+                for there in self.named_by(target)
+            ]
+            if follow.kind == "leaks" and not (shown and all(shown)):
                 remedy = f"guard {target}, or take error_page {code} out"
                 return Verdict("leaks", follow.reason, remedy, directive)
         return Verdict("guarded", "the list is asked first")
@@ -245,12 +251,13 @@ class Phases(Gate):
             return None
         by_page = seen.by_page(page[0], level)
         verdict = self.follow(page[0], by_page, f"{what} is answered by {page[0]}")
-        there = self.target(page[0])
-        if verdict.kind != "leaks" or there is None:
+        there = self.named_by(page[0])
+        if verdict.kind != "leaks" or not there:
             return verdict
-        if self.is_open(there, paged=by_page.paged):
+        if all(self.is_open(place, paged=by_page.paged) for place in there):
             return Verdict("closed", f"{what} is answered by {page[0]}, which is public")
-        return Verdict("closed", f"{what} is answered by a file") if is_page(there, page[0]) else verdict
+        as_file = all(is_page(place, page[0]) for place in there)
+        return Verdict("closed", f"{what} is answered by a file") if as_file else verdict
 
     def follow(self, target: str, seen: Trail, how: str, *, rewritten: bool = False) -> Verdict:
         """The request goes on to ``target``; after a rewrite of a location the server's own are not run."""
@@ -272,9 +279,12 @@ class Phases(Gate):
         for end in onward:
             after = seen._replace(paths=end.paths, known=end.known)
             if end.how == "stays" or _names_any(end.target):
-                place = self.target(target, rewritten=True)
-                nowhere = Verdict("closed", "there is no such location")
-                yield nowhere if place is None else self.meets(place, after)
+                named = target.startswith("@")
+                found = self.named_by(target) if named else [self.target(target, rewritten=True)]
+                there = [place for place in found if place is not None]
+                yield from (self.meets(place, after) for place in there)
+                if not there:
+                    yield Verdict("closed", "there is no such location")
             elif end.how == "moved":
                 verdict = self._moved(end, after, sole=len(onward) == 1)
                 if verdict is not None:

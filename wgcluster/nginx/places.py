@@ -172,7 +172,10 @@ def is_page(place: Place, target: str) -> bool:
     active = PASSES | {"return", "rewrite", "try_files", "add_before_body", "add_after_body", "ssi"}
     names = {d.name for body in place.bodies() for d in body}
     names |= {d.name for d in place.level.fetches}
-    return names_page(target) and not names & active and not has_handler(place)
+    runs = any("_by_lua" in name or name.startswith("echo_") for name in names)
+    # the index of a folder is asked for by a request of its own
+    as_file = names_page(target) and not target.partition("?")[0].endswith("/")
+    return as_file and not names & active and not runs and not has_handler(place)
 
 
 def names_page(target: str) -> bool:

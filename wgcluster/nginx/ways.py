@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from .phases import Phases
-from .places import Place, has_handler, names_page, sends_on
+from .places import PASSES, Place, has_handler, names_page, sends_on
 from .rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
 from .tree import Directive
 from .verdict import NO_TRAIL, Past, Trail
@@ -15,10 +15,11 @@ from .verdict import NO_TRAIL, Past, Trail
 _ASIDE = frozenset({"error_page", "auth_request", "mirror"})
 # Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.
 _EARLY = frozenset({"400", "405", "408", "414", "421", "494", "495", "496", "497", "501", "505"})
+_BEFORE_REWRITES = _EARLY | {"413"}  # a body that is too long is refused as soon as the location is found
 # All that it says of its own until the list has been asked; another code is that of a "return" or a service.
-_OWN = _EARLY | {"301", "403", "411", "412", "413", "415", "500", "503"}
+_OWN = _EARLY | {"301", "403", "411", "412", "415", "500", "503"}
 
-_GATEWAY = frozenset({"401", "502", "504"})  # of its own in front of a server behind
+_GATEWAY = frozenset({"401", "412", "416", "502", "504"})  # of its own in front of a server behind
 _OF_FILES = frozenset({"301", "403", "404", "405", "409", "412", "415", "416", "500", "507"})  # dav's too
 
 
@@ -126,8 +127,8 @@ class Ways(Phases):
     def _come_to(self, way: Way, paths: Iterable[Paths]) -> Iterator[tuple[Place, Paths]]:
         """The places that this way may lead to, and the paths of the requests there."""
         if way.target.startswith("@"):
-            place = self.target(way.target)
-            yield from ((place, known) for known in paths if place is not None)
+            found = self.named_by(way.target)
+            yield from ((place, known) for known in paths for place in found)
             return
         targets = [way.target]
         if way.how != "rewritten":  # then the rewrites of the server are run again
@@ -167,7 +168,7 @@ class Ways(Phases):
         doors.sort(key=lambda door: door.named or door.internal)
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
         named = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
-        aside = {self.target(target) for target in named}
+        aside = {place for target in named for place in self.named_by(target)}
         new = []
         for door in [arrival for place in doors for arrival in here[place]]:
             paths = {door.paths, *(end.paths for end in door.place.ends(self.known, door.paths))}
@@ -223,7 +224,9 @@ class Ways(Phases):
         said = _said_by_content(place)
         own_pages = said is None or not said <= _GATEWAY
         slash = set() if own_pages else {"301"}  # a directory that wants one is found out behind realip
-        before = _EARLY | {end.code for end in onward} | (slash if place.adds_slash() else set())
+        before = _BEFORE_REWRITES | {end.code for end in onward} | (slash if place.adds_slash() else set())
+        # what is only for a version that it is not, or of which only a part is asked for
+        before |= {"412", "416"} if "200" in before else set()
         limits = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
         asks = {"401"} if opened and level.auth else set()
         later = _OWN - before - slash - {"403"} | limits | asks
@@ -251,7 +254,7 @@ class Ways(Phases):
         yield from (Way(end.target, "rewritten", believed=False) for end in onward if end.how == "moved")
         for directives in (*place.bodies(), self.server.body):
             for child in directives:
-                if opened and stays and child.name == "try_files" and child.args:
+                if opened and stays and child.name == "try_files" and not child.args[-1].startswith("="):
                     yield Way(child.args[-1], "handed", let_in_by=passed)
 
 
@@ -279,13 +282,16 @@ def _said_by_content(place: Place) -> frozenset[str] | None:
         return None
     # Neither an "if" nor a limit_except has the try_files around it.
     around = not any(child.name in ("if", "limit_except") for child in body)
+    tried = {d.args[-1][1:] for d in named_children(body, "try_files")}  # "=404"
     if around and handed_on(body) is not None:
-        return frozenset()
-    if place.passes() and not named_children(body, "try_files"):
-        return _GATEWAY
-    if place.passes() or has_handler(place):
+        return frozenset(tried)
+    if has_handler(place):
         return None
-    return _OF_FILES | {d.args[-1][1:] for d in named_children(body, "try_files") if d.args}  # "=404"
+    passing = [{d.name for d in each} & PASSES for each in place.bodies()]
+    gateway = _GATEWAY | ({"404"} if any("memcached_pass" in names for names in passing) else set())
+    if passing[0] and not tried:
+        return gateway
+    return _OF_FILES | tried | (gateway if any(passing) else set())
 
 
 def _sets_query(place: Place) -> bool:
