@@ -475,9 +475,114 @@ BREAKS = [
 ]
 
 
+def beside(name: str, inside: str, uri: str) -> Case:
+    """Another server, of files that a guarded one has."""
+    other = f"server {{ listen 127.0.0.1:@OTHER@; {inside} }}"
+    return Case(name, FILES, uri, 200, "leaks", reason=NOT_GUARDED, port="@OTHER@", beside=other)
+
+
+def shown(name: str, location: str, inside: str, uri: str) -> Case:
+    """A public location, in front of files that are guarded."""
+    body = f"{FILES} location {location} {{ {inside} }}"
+    reason = "public, and"
+    return Case(name, body, uri, 200, "leaks", location, reason, public=(location,))
+
+
+MOVED = [
+    beside("an alias that is left by ..", "location /d { alias @FOLDER@/html/; }", "/d../files/index.html"),
+    beside(
+        "another root under a condition",
+        "location / { root @FOLDER@/none; if ($arg_y) { root @FOLDER@/files; } }",
+        "/index.html?y=1",
+    ),
+    beside(
+        "files, and a service for what is none of them",
+        "root @FOLDER@/files; location / {"
+        " if (!-f $request_filename) { proxy_pass http://127.0.0.1:@OTHER@; break; } }",
+        "/index.html",
+    ),
+    beside("a folder that the client names", "root @FOLDER@/html/$arg_d;", "/index.html?d=../files"),
+    shown(
+        "an alias with a captured part that begins with ..",
+        "~ ^/pub(.*)$",
+        "alias @FOLDER@/files/sub/$1;",
+        "/pub../index.html",
+    ),
+    shown(
+        "an alias of the guarded folder, with a captured part",
+        "~ ^/pub/(.*)",
+        "alias @FOLDER@/files/$1;",
+        "/pub/index.html",
+    ),
+    shown(
+        "a rewrite to the guarded folder",
+        "/pub",
+        "root @FOLDER@/files; rewrite ^/pub(.*)$ $1 break;",
+        "/pub/index.html",
+    ),
+    shown(
+        "a rewrite to what is left by ..",
+        "/pub",
+        "root @FOLDER@/files; rewrite ^/pub(.*)$ /sub/$1 break;",
+        "/pub../index.html",
+    ),
+    shown(
+        "a file that the client names",
+        "/pub/",
+        "root @FOLDER@/files; try_files /sub/$arg_f =404;",
+        "/pub/x?f=../index.html",
+    ),
+    shown("a folder by a variable", "/p/", "set $d files; alias @FOLDER@/$d/;", "/p/index.html"),
+    shown(
+        "an alias that is left by .., beside a service for some",
+        "/pub",
+        f"alias @FOLDER@/files/sub/; if ($arg_y) {{ {PASS} }}",
+        "/pub../index.html",
+    ),
+    Case(
+        "a public location in an alias that is left by ..",
+        f"{FILES} location /pub {{ {LIST} alias @FOLDER@/files/sub/; location ~ html$ {{ allow all; }} }}",
+        "/pub../index.html",
+        200,
+        "leaks",
+        "~ html$",
+        "public, and",
+        public=("~ html$",),
+    ),
+    Case(
+        "files that are looked for in a guarded folder, too",
+        f"root @FOLDER@/files; location /sub/ {{ {LIST} }} location / {{ try_files $uri /sub$uri =404; }}",
+        "/secret.html",
+        200,
+        "leaks",
+        reason="public, and",
+        public=("/",),
+    ),
+]
+TIDY = [
+    Case(
+        "a public folder by its own path, and rewrites that stay in it",
+        f"{FILES} location /open/ {{ root @FOLDER@/files; rewrite ^/open/(.*)$ /open/sub/$1 break;"
+        " try_files $uri /open/$uri =404; }",
+        "/index.html",
+        403,
+        "guarded",
+        public=("/open/",),
+    ),
+    Case(
+        "a public alias of a folder in the guarded one",
+        rf"{FILES} location ~ ^/open/(.+\.html)$ {{ alias @FOLDER@/files/sub/$1; }}",
+        "/index.html",
+        403,
+        "guarded",
+        public=(r"~ ^/open/(.+\.html)$",),
+    ),
+]
+
+
 @pytest.mark.parametrize(
     "case",
-    [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS, *BREAKS],
+    [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS, *BREAKS, *MOVED, *TIDY],
     ids=lambda case: case.name,
 )
 def test_who_goes_round_is_seen_by_the_audit(case: Case) -> None:

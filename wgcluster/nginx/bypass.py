@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .access import Level
-from .behind import Behind, StreamServer
+from .behind import Behind, StreamServer, values_at
+from .folders import served_by
 from .judge import ServerJudge
 from .pcre import samples
-from .places import Place, resolve, served_by
+from .places import Place, resolve
 from .selfproxy import SelfProxies
-from .targets import Folders, Served, Target, targets_at
+from .targets import Folders, Served, Target, opened_at, targets_at
 from .tree import Directive
 from .verdict import Verdict
 
@@ -38,7 +39,7 @@ class Bypasses:
             return None  # its own answer is all that it gives
         plain = {p: found for p, found in hidden.items() if is_plain(p)}
         return (
-            _shows_too_much(judge, place, {t for found in plain.values() for t in found})
+            self._shows_too_much(judge, place, {t for found in plain.values() for t in found})
             or self._unmerged(judge, place, hidden)
             or self.own.by_proxy(place, judge.server)
         )
@@ -50,7 +51,7 @@ class Bypasses:
             if verdict.kind != "leaks" and not judge.serves_default(place):
                 continue
             common = self.hidden.shares(
-                targets_at(place, server, self.behind),
+                opened_at(place, server, self.behind),
                 self.shown,
                 lambda host: self.behind.answers(server, host),
             )
@@ -88,6 +89,16 @@ class Bypasses:
                     return Verdict("leaks", reason, 'take "merge_slashes off;" out', off)
         return None
 
+    def _shows_too_much(self, judge: ServerJudge, place: Place, hidden: Iterable[Target]) -> Verdict | None:
+        """The leak of a public place whose folder holds what is guarded under another path."""
+        values = values_at(place, judge.server, self.behind)
+        for target in sorted(hidden):
+            uri = served_by(place, judge.outer, target.where, values) if target.kind == "files" else None
+            if uri is not None:
+                reason = f"public, and serves {target}, which are guarded elsewhere, under {uri}"
+                return Verdict("leaks", reason, "give it a folder of its own", place.level.root)
+        return None
+
     def _splits_slashes(self, judge: ServerJudge) -> Directive | None:
         """The ``merge_slashes off`` in effect for it: paths are read before the host name is chosen."""
         mine = self.behind.sockets_of.get(judge.server, ())
@@ -102,12 +113,3 @@ def _paths_of(place: Place) -> Sequence[str]:
     if is_plain(place):
         return (place.key.pattern,)
     return [path for path in samples(place.key.pattern) if path.startswith("/")]
-
-
-def _shows_too_much(judge: ServerJudge, place: Place, hidden: Iterable[Target]) -> Verdict | None:
-    """The leak of a public place whose folder holds what is guarded under another path."""
-    for target in sorted(hidden):
-        if target.kind == "files" and (uri := served_by(place, judge.outer, target.where)) is not None:
-            reason = f"public, and serves {target}, which are guarded elsewhere, under {uri}"
-            return Verdict("leaks", reason, "give it a folder of its own", place.level.root)
-    return None

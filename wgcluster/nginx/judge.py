@@ -7,7 +7,8 @@ from typing import Literal
 
 from ..plan import GuardedSite
 from .access import Level
-from .places import Place, climbs, is_page
+from .folders import climbs
+from .places import Place, is_page
 from .subrequest import past_the_list
 from .tree import Directive
 from .verdict import NO_TRAIL, Trail, Verdict, worst

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -100,6 +99,10 @@ class Place:
     def passes(self) -> list[Directive]:
         """The directives that hand the request on to a server behind."""
         return [d for body in self.bodies() for d in body if d.name in PASSES]
+
+    def passes_all(self) -> bool:
+        """Is every request handed on to a server behind? An ``if`` inherits that."""
+        return any(d.name in PASSES for d in self.directive.body)
 
     def adds_slash(self) -> bool:
         """Does a 301 give the last slash to requests that lack it (``auto_redirect`` of what passes on)?"""
@@ -207,29 +210,3 @@ def sends_on(place: Place) -> bool:
             if (child.name in PASSES and not deaf) or child.name.startswith("content_by_lua") or to_index:
                 return True
     return False
-
-
-def climbs(place: Place) -> Directive | None:
-    """The alias by which a request leaves its folder: where "/pub" is "/srv/pub/", "/pub../x" is "/srv/x"."""
-    alias = place.level.root
-    prefix = place.key.pattern if place.key and place.key.modifier in ("", "^~") else "/"
-    own = alias is not None and alias in place.directive.body and not place.passes()
-    if alias is None or not own or alias.name != "alias" or not alias.args:
-        return None
-    return alias if alias.args[0].endswith("/") and not prefix.endswith("/") else None
-
-
-def served_by(public: Place, outer: Sequence[Place], folder: str) -> str | None:
-    """A URI by which ``public`` serves what lies in ``folder``; None: it does not."""
-    root, key = public.level.root, public.key
-    if root is None or not root.args or key is None or public.passes() or "$" in root.args[0]:
-        return None
-    if root.name == "alias" and key.modifier not in ("", "^~"):
-        return None
-    lead = key.pattern if root.name == "alias" else "/"
-    inside = posixpath.relpath(folder, posixpath.normpath(root.args[0]))
-    if inside.startswith("..") or "$" in folder:
-        return None
-    uri = posixpath.normpath(posixpath.join(lead, inside))
-    probe = f"{uri.rstrip('/')}/wgcluster-probe"
-    return uri if resolve(outer, probe) is public else None

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from .behind import Behind, hops, may_be, values_at, written_out
-from .places import Place, answers_itself
+from .folders import file_levels, folder_of, moved_to, served_folder
+from .places import Place
 from .tree import Directive
-
-# What the compiled-in default root and relative ones lie in: Debian's --prefix.
-_PREFIX = "/usr/share/nginx"
 
 
 class Target(NamedTuple):
@@ -30,11 +28,8 @@ class Target(NamedTuple):
 def targets_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
     """What a request that is let in at ``place`` is served from."""
     values = values_at(place, server, behind)
-    if not place.passes():
-        if place.level.root is None and answers_itself(place):
-            return set()
-        return {Target("files", folder) for folder in written_out(_served_folder(place), values)}
-    found = set()
+    served = [] if place.passes_all() else [served_folder(place, level) for level in file_levels(place)]
+    found = {Target("files", folder) for each in served for folder in written_out(each, values)}
     for hop in hops(place, server, behind):
         address = behind.one_spelling(hop.address)
         # Sites share one PHP socket; what they serve through it is told apart by their folders.
@@ -42,23 +37,6 @@ def targets_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
         folders = _script_folders(place, server, values) if shared else ("",)
         found |= {Target("address", address, folder) for folder in folders}
     return found
-
-
-def folder_of(place: Place) -> str:
-    """The ``root`` or ``alias`` in effect; relative ones, and nginx's default, lie in its prefix."""
-    root = place.level.root.args[0] if place.level.root and place.level.root.args else "html"
-    if root.startswith("$"):
-        return root
-    return "/" + posixpath.normpath(posixpath.join(_PREFIX, root)).lstrip("/")  # of "//x", too
-
-
-def _served_folder(place: Place) -> str:
-    """With ``root`` the location's own path comes behind it; with ``alias`` and for regexes it does not."""
-    folder, root = folder_of(place), place.level.root
-    plain = place.key is not None and place.key.modifier in ("", "^~", "=")
-    if not plain or place.key is None or (root is not None and root.name == "alias"):
-        return folder
-    return posixpath.normpath(f"{folder}/{place.key.pattern}")
 
 
 def _script_folders(place: Place, server: Directive, values: Mapping[str, frozenset[str]]) -> Iterator[str]:
@@ -71,11 +49,17 @@ def _script_folders(place: Place, server: Directive, values: Mapping[str, frozen
     for written in written_out(script, values) if script else ():
         lead, dollar, _ = written.partition("$")
         if dollar and not lead:  # $document_root$fastcgi_script_name
-            yield from written_out(folder_of(place), values)
+            yield from written_out(folder_of(place.level), values)
         else:
             yield posixpath.normpath(lead if dollar else posixpath.dirname(lead))
     if not script:
         yield ""
+
+
+def opened_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
+    """The same where anyone is let in, with what its paths can be made to name besides."""
+    values = values_at(place, server, behind)
+    return targets_at(place, server, behind) | {Target("files", f) for f in moved_to(place, values)}
 
 
 class Folders:
