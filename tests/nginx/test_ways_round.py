@@ -561,6 +561,22 @@ MOVED = [
 ]
 TIDY = [
     Case(
+        "a public path that stays as it is, written out",
+        f"{GUARDED} location /api/ {{ proxy_pass http://127.0.0.1:@BACK@/api/; }}",
+        "/index.html",
+        403,
+        "guarded",
+        public=("/api/",),
+    ),
+    Case(
+        "a public path for another of the same service",
+        f"location / {{ {LIST} {PASS} }} location /hook/ {{ proxy_pass http://127.0.0.1:@BACK@/v1/hook/; }}",
+        "/index.html",
+        403,
+        "guarded",
+        public=("/hook/",),
+    ),
+    Case(
         "a public folder by its own path, and rewrites that stay in it",
         f"{FILES} location /open/ {{ root @FOLDER@/files; rewrite ^/open/(.*)$ /open/sub/$1 break;"
         " try_files $uri /open/$uri =404; }",
@@ -580,9 +596,33 @@ TIDY = [
 ]
 
 
+def passed(name: str, location: str, inside: str, uri: str) -> Case:
+    """A public location, in front of a service that tells its paths apart."""
+    body = f"location /admin {{ {LIST} {PATHS} }} location {location} {{ {inside} }}"
+    reason = "public, and"
+    return Case(name, body, uri, 200, "leaks", location, reason, public=(location,), beside=TELLER)
+
+
+TELLER = (
+    "server { listen unix:@FOLDER@/paths;"
+    " location /admin { return 200 SECRET; } location / { return 200 open; } }"
+)
+PATHS = "proxy_pass http://unix:@FOLDER@/paths;"
+PASSED = [
+    passed("a path that is cut off", "/api/", "proxy_pass http://unix:@FOLDER@/paths:/;", "/api/admin"),
+    passed("a path that a rewrite cuts off", "/api", f"rewrite ^/api(.*)$ $1 break; {PATHS}", "/api/admin"),
+    passed(
+        "a path that is left by ..",
+        "/pub",
+        "proxy_pass http://unix:@FOLDER@/paths:/pub/;",
+        "/pub../admin",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     "case",
-    [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS, *BREAKS, *MOVED, *TIDY],
+    [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS, *BREAKS, *MOVED, *PASSED, *TIDY],
     ids=lambda case: case.name,
 )
 def test_who_goes_round_is_seen_by_the_audit(case: Case) -> None:

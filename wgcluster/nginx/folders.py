@@ -75,11 +75,11 @@ def moved_to(place: Place, values: Mapping[str, frozenset[str]]) -> Iterator[str
         is_root = level.root is None or level.root.name == "root"
         leads = [_lead(arg) for args in tries for arg in args if is_root and not arg.startswith(_OF_PATH)]
         if is_root:
-            leads += _rewritten(place)
+            leads += rewritten(place)
         elif "$" in folder and place.key is not None:
             lead = folder.partition("$")[0]
             if _ANYTHING.search(place.key.pattern):
-                yield _climbing(lead, place.key.pattern) or posixpath.dirname(lead)
+                yield climbing(lead, place.key.pattern) or posixpath.dirname(lead)
         for lead in leads:
             yield from (posixpath.normpath(f"{each}/{lead}") for each in written_out(folder, values))
 
@@ -90,17 +90,17 @@ def _lead(arg: str) -> str:
     return lead if f"{dollar}{name}".startswith(_OF_PATH) else posixpath.dirname(lead)
 
 
-def _rewritten(place: Place) -> Iterator[str]:
+def rewritten(place: Place) -> Iterator[str]:
     """The folders of the paths that its rewrites make of those that end up there."""
     own = place.paths().lead
     for directive in (d for body in place.bodies() for d in body if rewrites(d) == "break"):
         lead, variable, _ = directive.args[1].partition("?")[0].partition("$")
         came = any(end.how == "stays" and end.paths.lead == lead for end in place.ends())
         if variable and lead != own and came:
-            yield _climbing(lead, directive.args[0]) or posixpath.dirname(lead)
+            yield climbing(lead, directive.args[0]) or posixpath.dirname(lead)
 
 
-def _climbing(lead: str, regex: str) -> str:
+def climbing(lead: str, regex: str) -> str:
     """The folder around ``lead``, if what ``regex`` captures to put behind may begin with ".."; else ""."""
     start = beginning(regex)
     if start is None or start[0].endswith("/") or not _ANYTHING.match(start[1]) or not lead.endswith("/"):
