@@ -1219,6 +1219,77 @@ CASES = [
         public=("/pub",),
     ),
     Case(
+        "a header's variable that a set has changed",
+        f"location / {{ {LIST} {PASS} }} location /go {{ if ($http_a) {{ return 404; }} set $http_a 1;"
+        f" if ($http_a) {{ break; }} return 404; {PASS} }}",
+        "/go",
+        200,
+        "leaks",
+        "/go",
+        "no list is in effect",
+    ),
+    Case(
+        "a try_files that an if leaves out, behind a forged address",
+        f"location / {{ {LIST} {PASS} }} location @x {{ {PASS} }} location /to/ {{ {REALIP}"
+        ' if ($arg_y) { break; } return 404; try_files "" @x; }',
+        "/to/in?y=1",
+        404,
+        "guarded",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        public=("@x",),
+    ),
+    Case(
+        "a return's text with what the client writes, and ssi",
+        f"ssi on; location / {{ {LIST} {PASS} }}"
+        ' location /no { default_type text/html; return 404 "nothing at $uri"; }',
+        "/no%3C!--%23include%20virtual=%22/x%22%20--%3E",
+        404,
+        "leaks",
+        "/no",
+        "ssi fetches other locations into it",
+    ),
+    Case(
+        "a return's text without anything of the client's, and ssi",
+        f"ssi on; location / {{ {LIST} {PASS} }} location /no {{ default_type text/html; return 404 no; }}",
+        "/no",
+        404,
+        "closed",
+        "/no",
+    ),
+    Case(
+        "an empty answer, and another location behind it",
+        f"add_after_body /x; location / {{ {LIST} {PASS} }}"
+        " location = /ok { default_type text/html; return 200; }",
+        "/ok",
+        200,
+        "leaks",
+        "= /ok",
+        "add_after_body fetches other locations into it",
+    ),
+    Case(
+        "a public service whose headers of another kind are passed over",
+        f"location /in {{ internal; {PASS} }} location / {{ {LIST} {PASS} }}"
+        f" location /to {{ fastcgi_ignore_headers X-Accel-Redirect; {PASS} }}",
+        "/to/in",
+        200,
+        "leaks",
+        "/in",
+        "what answers at /to may send on to it",
+        public=("/to",),
+    ),
+    Case(
+        "lua of a public location sends on before it answers",
+        f"location @in {{ {PASS} }} location / {{ {LIST} {PASS} }}"
+        " location /open { access_by_lua_block { ngx.exec('@in') } root @FOLDER@/none; }",
+        "/open",
+        200,
+        "leaks",
+        "@in",
+        "what answers at /open may send on to it",
+        public=("/open",),
+        lua=True,
+    ),
+    Case(
         "lua answers before the list",
         f'location / {{ {LIST} rewrite_by_lua_block {{ ngx.say("SECRET") ngx.exit(200) }} {PASS} }}',
         "/",

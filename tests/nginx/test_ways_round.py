@@ -6,12 +6,17 @@ does not is none.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from ipaddress import ip_network
 
 import pytest
 
 from tests.nginx.cases import FRIEND, LIST, PASS, Case, asked
-from tests.nginx.real import ECHO, LUA, NGINX, STREAM
+from tests.nginx.real import ECHO, LUA, NGINX, STREAM, free_ports, running
+from tests.nginx.worlds import dump
+from wgcluster.nginx import audit, parse_dump
+from wgcluster.plan import GuardedSite
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 HERE = ("127.0.0.1", FRIEND)  # the host itself may pass, too; strangers come from 127.0.0.3 then
@@ -620,9 +625,106 @@ PASSED = [
 ]
 
 
+def other(name: str, inside: str, uri: str = "/index.html", **more: object) -> Case:
+    """Another server, that passes on to the service of the guarded one."""
+    there = f"server {{ listen 127.0.0.1:@OTHER@; {inside} }}"
+    usual = {"body": GUARDED, "port": "@OTHER@", "beside": there, "reason": "not guarded and serves"}
+    return Case(name, uri=uri, status=200, kind="leaks", **{**usual, **more})  # type: ignore[arg-type]
+
+
+CHOSEN = [
+    other(
+        "a variable that lua sets",
+        "location / { set $b ''; access_by_lua_block { ngx.var.b = '127.0.0.1:@BACK@' }"
+        " proxy_pass http://$b; }",
+        lua=True,
+    ),
+    other(
+        "a variable that the path sets",
+        "set $b two.test; location ~ ^/(?<b>[^/]+)/ { proxy_pass http://$b:@BACK@; }",
+        "/127.0.0.1/x",
+    ),
+    other(
+        "an upstream of the same name in a stream",
+        "location / { proxy_pass http://app; }",
+        body=f"location / {{ {LIST} proxy_pass http://app; }}",
+        beside="upstream app { server 127.0.0.1:@BACK@; }"
+        f" server {{ listen 127.0.0.1:@OTHER@; location / {{ {PASS} }} }}",
+        above="stream { upstream app { server 127.0.0.1:9; } server { listen unix:@FOLDER@/s;"
+        " proxy_pass app; } }",
+    ),
+    *(
+        other(f"the same address written {written}", f"location / {{ proxy_pass http://{written}; }}")
+        for written in ("127.1:@BACK@", "[::ffff:127.0.0.1]:@BACK@", "127.0.0.1:0@BACK@")
+    ),
+    other(
+        "a proxy that believes anyone, and says whom it believes",
+        "set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For; location / {"
+        f" proxy_set_header X-Real-IP $remote_addr; {TO_S} }}",
+        body=f"set_real_ip_from 127.0.0.1; {GUARDED}",
+        reason="believes the X-Real-IP",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        allow=HERE,
+        stranger="127.0.0.3",
+    ),
+    Case(
+        "a server behind the guarded one, that listens to all",
+        f"location / {{ {LIST} proxy_pass http://127.0.0.1:@OTHER@; }}",
+        "/index.html",
+        200,
+        "leaks",
+        reason="this server is not guarded, and s.test passes on to it",
+        port="@OTHER@",
+        beside="server { listen @OTHER@; root @FOLDER@/files; }",
+    ),
+    other(
+        "the folder of a server behind the guarded one",
+        "root @FOLDER@/files;",
+        body=f"location / {{ {LIST} proxy_pass http://unix:@FOLDER@/b; }}",
+        beside="server { listen unix:@FOLDER@/b; root @FOLDER@/files; }"
+        " server { listen 127.0.0.1:@OTHER@; root @FOLDER@/files; }",
+    ),
+    other(
+        "a server with the same service and a list, that another passes on to",
+        "",
+        port="@PORT@",
+        headers=("Host: o.test",),
+        allow=HERE,
+        stranger="127.0.0.3",
+        beside=f"server {{ listen 127.0.0.1:@OTHER@; allow 127.0.0.1; deny all; location / {{ {PASS} }} }}"
+        " server { listen 127.0.0.1:@PORT@; server_name o.test;"
+        " location / { proxy_pass http://127.0.0.1:@OTHER@; } }",
+        reason="and its list lets in 127.0.0.1",
+    ),
+]
+INNER = [
+    Case(
+        "a server behind the guarded one, for the host itself alone",
+        f"location / {{ {LIST} proxy_pass http://unix:@FOLDER@/b; }}",
+        "/index.html",
+        403,
+        "guarded",
+        beside="server { listen unix:@FOLDER@/b; root @FOLDER@/files; }",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     "case",
-    [*SELF_PROXIES, *STREAMS, *FOLDERS, *SLASHES, *SUBREQUESTS, *LIMITS, *BREAKS, *MOVED, *PASSED, *TIDY],
+    [
+        *SELF_PROXIES,
+        *STREAMS,
+        *FOLDERS,
+        *SLASHES,
+        *SUBREQUESTS,
+        *LIMITS,
+        *BREAKS,
+        *MOVED,
+        *PASSED,
+        *CHOSEN,
+        *TIDY,
+        *INNER,
+    ],
     ids=lambda case: case.name,
 )
 def test_who_goes_round_is_seen_by_the_audit(case: Case) -> None:
@@ -638,3 +740,25 @@ def test_who_goes_round_is_seen_by_the_audit(case: Case) -> None:
     else:
         assert not leaks
         assert case.kind in [f.kind for f in outcome.findings if f.location == case.location]
+
+
+@pytest.mark.skipif(not STREAM, reason="nginx has no stream module")
+def test_a_stream_server_that_believes_any_proxy_line_has_no_list() -> None:
+    port, back, open_to = free_ports(3)
+    config = (
+        f"http {{ server {{ listen 127.0.0.1:{back}; return 200 SECRET; }}\n"
+        f"server {{ listen 127.0.0.1:{port}; server_name s.test;"
+        f" location / {{ allow {FRIEND}; deny all; proxy_pass http://127.0.0.1:{back}; }} }} }}\n"
+        f"stream {{ server {{ listen 127.0.0.1:{open_to} proxy_protocol; set_real_ip_from 127.0.0.0/8;"
+        f" allow {FRIEND}; deny all; proxy_pass 127.0.0.1:{back}; }} }}"
+    )
+    site = GuardedSite("nginx.conf", "s.test", ("/",), (), (ip_network(FRIEND),))
+    with running(config, ready=port) as nginx, socket.create_connection(("127.0.0.1", open_to), 10) as client:
+        line = f"PROXY TCP4 {FRIEND} 127.0.0.1 1 2\r\n"
+        client.sendall(f"{line}GET / HTTP/1.0\r\n\r\n".encode())
+        answer = b""
+        while more := client.recv(4096):
+            answer += more
+        findings = audit(parse_dump(dump(nginx.folder)), [site])
+    assert b"SECRET" in answer
+    assert [f.location for f in findings if f.kind == "leaks"] == ["(stream)"]

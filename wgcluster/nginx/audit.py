@@ -135,10 +135,18 @@ def judge_all(
                     if target.kind == "files":
                         bypasses.shown.add(target.where)
     allowed = tuple({n: None for site in sites for n in site.allow})
-    for server, level in blocks:
-        if server not in guarded:
-            leaks = bypasses.of_other(ServerJudge(server, level, (), allowed, behind.known_of(server)))
-            judged += (_judged(server, place, verdict) for place, verdict in leaks)
+    others = {
+        server: ServerJudge(server, level, (), allowed, behind.known_of(server))
+        for server, level in blocks
+        if server not in guarded
+    }
+    for server, judge in judges.items():
+        for place, verdict in verdicts[server]:
+            if verdict.kind in ("guarded", "leaks"):
+                bypasses.follow(place, judge, others)
+    own.add(Guarded(judge, bypasses.also_hidden(judge)) for judge in others.values())
+    for server, judge in others.items():
+        judged += (_judged(server, place, verdict) for place, verdict in bypasses.of_other(judge))
     for stream in open_streams(tree, allowed, behind):
         if (leak := bypasses.of_stream(stream)) is not None:
             judged.append(Judged(stream.directive, "(stream)", leak, stream.directive))

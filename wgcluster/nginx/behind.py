@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain
+from socket import inet_aton
 from typing import NamedTuple
 
 from ..prefixes import Network
-from .access import Families, Level, opening
+from .access import Families, Level, may_forge, opening
 from .find import listens_of, names_of, servers
 from .places import Place
 from .rewrite import NOTHING, Known
@@ -23,6 +24,8 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_OF_LUA = re.compile(r"ngx\.var(?:\.|\[[\"'])(\w+)(?:[\"']\])?\s*=(?!=)")
+_CAPTURE = re.compile(r"\(\?P?[<'](\w+)[>']")
 # Connected to, each of them is the loopback.
 _HERE = frozenset({"localhost", "[::1]", "0.0.0.0", "[::]"})  # noqa: S104
 _MAX_URLS = 1000  # what variables may make of one URL; beyond that it counts as one that a client chooses
@@ -32,21 +35,24 @@ _MAX_URLS = 1000  # what variables may make of one URL; beyond that it counts as
 class Behind:
     """What is named in one place and used in others, and where nginx itself listens."""
 
-    upstreams: dict[str, frozenset[str]] = field(default_factory=dict)  # by name, in lower case
+    upstreams: dict[str, frozenset[str]] = field(default_factory=dict)  # of http, by name in lower case
+    of_streams: dict[str, frozenset[str]] = field(default_factory=dict)  # the same of stream
     values: dict[str, frozenset[str]] = field(default_factory=dict)  # of variables: all that a map may give
     there: dict[Endpoint, Socket] = field(default_factory=dict)
     unix: dict[str, Socket] = field(default_factory=dict)
     own: frozenset[Address] = frozenset()  # that are surely the host's own, beside the loopback
     sockets_of: dict[Directive, list[Socket]] = field(default_factory=dict)
+    from_outside: frozenset[Directive] = frozenset()  # servers with a socket that other hosts can connect to
 
     @classmethod
     def of(cls, tree: Sequence[Directive], own: Iterable[Address] = ()) -> Behind:
         """Of the whole configuration; ``own``: addresses of the host, besides those that it listens on."""
         behind = cls(values={"scheme": frozenset({"http", "https"})})
-        for block in (d for top in tree for d in (top, *top.body)):
+        for around, block in ((top, d) for top in tree for d in (top, *top.body)):
             if block.name == "upstream" and block.args:
                 members = [d.args[0] for d in block.body if d.name == "server" and d.args]
-                behind.upstreams[block.args[0].lower()] = frozenset(_address(m, "80") for m in members)
+                named = behind.of_streams if around.name == "stream" else behind.upstreams
+                named[block.args[0].lower()] = frozenset(_address(m, "80") for m in members)
             elif block.name in ("map", "geo", "split_clients") and block.is_block and block.args:
                 words = {d.args[0] for d in block.body if d.args and d.name != "include"}
                 behind.values[block.args[-1].lstrip("$")] = frozenset(words)
@@ -54,6 +60,8 @@ class Behind:
         for socket in (*behind.there.values(), *behind.unix.values()):
             for server in socket.servers:
                 behind.sockets_of.setdefault(server, []).append(socket)
+        outside = [socket for e, socket in behind.there.items() if not e.address.is_loopback]
+        behind.from_outside = frozenset(server for socket in outside for server in socket.servers)
         listening = {e.address for e in behind.there if not e.address.is_unspecified}
         behind.own = frozenset(a for a in listening | set(own) if not a.is_loopback)
         return behind
@@ -79,10 +87,13 @@ class Behind:
 
     def one_spelling(self, address: str) -> str:
         """``address`` in the same letters however the host names itself."""
+        if address.startswith("unix:"):
+            return f"unix:{re.sub('/+', '/', address[5:])}"
         host, colon, port = address.rpartition(":")
-        if address.startswith("unix:") or not (host in _HERE or _ip(host) in self.own):
-            return address
-        return f"127.0.0.1{colon}{port}"
+        written = ip_of(host)
+        if host in _HERE or written in self.own or written == IPv4Address("127.0.0.1"):
+            host = "127.0.0.1"
+        return f"{host}{colon}{int(port)}" if port.isdigit() else address
 
 
 def _address(host: str, port: str) -> str:
@@ -96,11 +107,16 @@ def _address(host: str, port: str) -> str:
     return f"{name if '$' in name else name.lower()}:{port}"
 
 
-def _ip(host: str) -> Address | None:
+def ip_of(host: str) -> Address | None:
+    """The address that a host part writes, in the short ways of inet_aton(3) too."""
     try:
-        return ip_address(host.strip("[]"))
+        found = ip_address(host.strip("[]"))
     except ValueError:
-        return None
+        try:
+            return IPv4Address(inet_aton(host)) if re.fullmatch(r"[0-9a-fx.]+", host) else None
+        except OSError:
+            return None
+    return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
 
 
 class Hop(NamedTuple):
@@ -116,7 +132,7 @@ def hops(place: Place, server: Directive, behind: Behind) -> Iterator[Hop]:
     values = values_at(place, server, behind)
     for directive in place.passes():
         for url in written_out(directive.args[0], values) if directive.args else ():
-            for address in addresses(url, behind):
+            for address in addresses(url, behind.upstreams):
                 yield Hop(directive, url, address)
 
 
@@ -132,7 +148,23 @@ def values_at(place: Place, server: Directive, behind: Behind) -> dict[str, froz
     for directive in _sets(place, server):  # which of them is in effect may hang on an "if"
         name = directive.args[0].lstrip("$")
         values[name] = values.get(name, frozenset()) | {directive.args[1]}
+    for name in _set_otherwise(place, server):
+        values.pop(name, None)
     return values
+
+
+def _set_otherwise(place: Place, server: Directive) -> Iterator[str]:
+    """The variables that code, another module or a captured part of the request may give any value."""
+    around = [body for each in place.outward() for body in each.bodies()]
+    for directive in (d for body in (server.body, *around) for d in body):
+        if directive.name.startswith(("set_by_lua", "auth_request_set")) and directive.args:
+            yield directive.args[0].lstrip("$")
+        elif "_by_lua" in directive.name:
+            yield from _OF_LUA.findall(directive.lua or " ".join(directive.args))
+        elif directive.name in ("rewrite", "if", "server_name"):
+            yield from _CAPTURE.findall(" ".join(directive.args))
+    for each in place.outward():
+        yield from _CAPTURE.findall(each.key.pattern if each.key else "")
 
 
 def _sets(place: Place, server: Directive) -> Iterator[Directive]:
@@ -164,17 +196,17 @@ def written_out(url: str, values: Mapping[str, frozenset[str]]) -> frozenset[str
     return frozenset(done)
 
 
-def addresses(url: str, behind: Behind) -> frozenset[str]:
-    """What ``url`` of a ``proxy_pass`` and its like connects to, by upstreams too."""
+def addresses(url: str, upstreams: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """What ``url`` of a ``proxy_pass`` and its like connects to, by ``upstreams`` too."""
     match = _URL.match(url)
     if match is None or url.startswith("$"):
         return frozenset({url})
-    if match["port"] is None and match["host"].lower() in behind.upstreams:
-        return behind.upstreams[match["host"].lower()]
+    if match["port"] is None and match["host"].lower() in upstreams:
+        return upstreams[match["host"].lower()]
     if "$" not in match["host"]:
         return frozenset({_address(url, _PORTS.get((match["scheme"] or "").lower(), ""))})
     chosen = match["host"] + (f":{match['port']}" if match["port"] else "")
-    members = (all_of for name, all_of in behind.upstreams.items() if may_be(chosen, name))
+    members = (all_of for name, all_of in upstreams.items() if may_be(chosen, name))
     return frozenset({chosen, *chain.from_iterable(members)})
 
 
@@ -201,11 +233,13 @@ def open_streams(
     for stream in (d for d in tree if d.name == "stream"):
         outer = Level().enter(stream.body)
         for server in (d for d in stream.body if d.name == "server" and d.is_block):
-            rules = outer.enter(server.body).rules
-            if opening(rules, allowed, Families.of(listens_of(server))) is not None:
+            level = outer.enter(server.body)
+            lines = any("proxy_protocol" in d.args for d in server.body if d.name == "listen")
+            forged = lines and any(may_forge(d, allowed, (), ()) for d in level.trusted)
+            if forged or opening(level.rules, allowed, Families.of(listens_of(server))) is not None:
                 urls = [d.args[0] for d in server.body if d.name == "proxy_pass" and d.args]
                 written = (text for url in urls for text in written_out(url, behind.values))
-                found = frozenset(a for url in written for a in addresses(url, behind))
+                found = frozenset(a for url in written for a in addresses(url, behind.of_streams))
                 said = {d.name: d.args for body in (stream.body, server.body) for d in body}
                 line = said.get("proxy_protocol") == ("on",)
                 yield StreamServer(server, found, line, "transparent" in said.get("proxy_bind", ()))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .access import Level
 from .behind import Behind, StreamServer, hops, values_at
+from .find import names_of
 from .folders import rewritten, served_by
 from .judge import ServerJudge
 from .pcre import samples
@@ -31,6 +32,7 @@ class Bypasses:
         self.levels = levels  # of each server
         self.hidden = Served()
         self.shown = Folders()
+        self.inner: dict[Directive, ServerJudge] = {}  # what guarded places pass on to, by the guarded server
 
     def of_public(
         self, judge: ServerJudge, place: Place, hidden: Mapping[Place, set[Target]]
@@ -46,11 +48,40 @@ class Bypasses:
             or self.own.by_proxy(place, judge.server)
         )
 
+    def follow(self, place: Place, judge: ServerJudge, others: Mapping[Directive, ServerJudge]) -> None:
+        """What a guarded place passes on to may be another server of this nginx: what that has is guarded."""
+        work = [(place, judge.server)]
+        while work:
+            for server in self.own.passed_on_to(*work.pop()):
+                if server in others and server not in self.inner:
+                    self.inner[server] = judge
+                    for inside in others[server].places:
+                        self.hidden.add(targets_at(inside, server, self.behind))
+                        work.append((inside, server))
+
+    def also_hidden(self, judge: ServerJudge) -> list[Place]:
+        """The places of another server that have lists of their own and serve what a guarded one serves."""
+        return [
+            place
+            for place, verdict in judge.verdicts()
+            if verdict.kind == "guarded"
+            and not (place.internal or place.named)
+            and self.hidden.shares(targets_at(place, judge.server, self.behind)) is not None
+        ]
+
     def of_other(self, judge: ServerJudge) -> Iterator[tuple[Place, Verdict]]:
         """The leaks of a server that is nobody's site: it serves what a guarded one serves, to anyone."""
         server = judge.server
+        if server in self.inner and server not in self.behind.from_outside:
+            return
         for place, verdict in judge.verdicts():
             if verdict.kind != "leaks" and not judge.serves_default(place):
+                continue
+            if server in self.inner:
+                name = " ".join(names_of(self.inner[server].server))
+                reason = f"this server is not guarded, and {name} passes on to it what it guards"
+                remedy = 'guard this server, too, or have it "listen" on 127.0.0.1 alone'
+                yield place, Verdict("leaks", reason, remedy)
                 continue
             common = self.hidden.shares(
                 opened_at(place, server, self.behind),
@@ -150,7 +181,7 @@ def _path_of(proxy_pass: Directive) -> str:
 
 
 def _asks_for(place: Place, proxy_pass: Directive) -> Iterator[tuple[str, str]]:
-    """What it asks its service for, and the path that does ("": one that is rewritten): the beginnings of both.
+    """What it asks its service for, and the path that does: the beginnings of both ("": a rewritten one).
 
     What has been rewritten is asked for as it is (ngx_http_proxy_create_request).
     """

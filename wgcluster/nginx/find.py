@@ -92,12 +92,12 @@ def listens_of(server: Directive) -> tuple[str, ...]:
 
 
 def port_of(listen: str) -> str:
-    """The port of a ``listen`` address, "80" when it names none; a unix socket is its own "port"."""
+    """The port of a ``listen`` address, of a range the first, else "80"; a unix socket is its own "port"."""
     if listen.startswith("unix:"):
         return listen
     if listen.isdigit():
         return listen
-    match = re.search(r":(\d+)$", listen.rpartition("]")[2] if "]" in listen else listen)
+    match = re.search(r":(\d+)(?:-\d+)?$", listen.rpartition("]")[2] if "]" in listen else listen)
     return match[1] if match else "80"
 
 

@@ -235,6 +235,10 @@ class Phases(Gate):
         )
         if paged is not None:
             return paged
+        if (fetch := _fetched_into(code, text, level)) is not None:
+            off = "off" if fetch.name == "ssi" else '""'
+            reason = f"return {code} runs before the list, and {fetch.name} fetches other locations into it"
+            return Verdict("leaks", reason, f'write "{fetch.name} {off};" into this location', fetch)
         if code in REDIRECTS:
             return redirected(directive, text or "", own_list)
         if int(code) >= 400:
@@ -291,6 +295,15 @@ class Phases(Gate):
                     yield verdict
             else:
                 yield self._answered(end, False, self.level, after)
+
+
+def _fetched_into(code: str, text: str | None, level: Level) -> Directive | None:
+    """What puts other locations into the text of a ``return``: past every list, as subrequests are."""
+    includes = text is not None and code not in REDIRECTS and ("$" in text or "<!--#" in text)
+    for fetch in level.fetches:
+        if (fetch.name == "ssi" and includes) or (fetch.name.startswith("add_") and code == "200"):
+            return fetch
+    return None
 
 
 def _names_any(target: str) -> bool:

@@ -203,10 +203,16 @@ def answers_itself(place: Place) -> bool:
 
 def sends_on(place: Place) -> bool:
     """May what answers here name another location, internal and named ones too, to answer instead?"""
-    for body in place.bodies():
-        for child in body:
-            deaf = any(d.name.endswith("_ignore_headers") and "X-Accel-Redirect" in d.args for d in body)
-            to_index = child.name == "index" and any(arg.startswith("/") for arg in child.args)
-            if (child.name in PASSES and not deaf) or child.name.startswith("content_by_lua") or to_index:
-                return True
-    return False
+    return any(_sends_on(child, body) for body in place.bodies() for child in body)
+
+
+def _sends_on(directive: Directive, beside: Sequence[Directive]) -> bool:
+    name = directive.name
+    if name in PASSES:
+        module = name.removesuffix("_pass")
+        ignored = [d.args for d in beside if d.name == f"{module}_ignore_headers"]
+        return not any("X-Accel-Redirect" in headers for headers in ignored)
+    if "_by_lua" in name:
+        code = directive.lua or " ".join(directive.args)
+        return name.startswith("content_by_lua") or "ngx.exec" in code or "set_uri" in code
+    return name == "echo_exec" or (name == "index" and any(arg.startswith("/") for arg in directive.args))

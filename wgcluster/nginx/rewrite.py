@@ -91,6 +91,13 @@ class Known(NamedTuple):
         )
         return Known(values if query is None else values | {("$args", query)}, of_others)
 
+    def without(self, name: str) -> Known:
+        """A ``set`` gives the variable another value."""
+        if name == "$args":
+            return self.with_query(None)
+        kept = (kept for kept in self.conditions if name not in kept[0])
+        return Known(frozenset(pair for pair in self.values if pair[0] != name), frozenset(kept))
+
     def moved_to(self, target: str) -> Known:
         """``rewrite`` keeps the query, but for what its target adds or takes away."""
         return self.with_query(None) if "?" in target else self
@@ -175,8 +182,9 @@ class _Script:
             }.get(child.name)
             if step is not None:
                 states = dict.fromkeys(after for state in states for after in step(child, state))
-            elif child.name == "set" and child.args[:1] == ("$args",):
-                states = dict.fromkeys(s._replace(known=s.known.with_query(None)) for s in states)
+            elif child.name == "set" and child.args:
+                name = child.args[0]
+                states = dict.fromkeys(s._replace(known=s.known.without(name)) for s in states)
         return states
 
     def stop(self, state: _State) -> None:

@@ -13,7 +13,7 @@ from .find import names_of, port_of, wildcard_rank
 from .tree import Directive
 
 Address = IPv4Address | IPv6Address
-_LISTEN = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d+)?")
+_LISTEN = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d+(?:-\d+)?)?")
 
 
 class Endpoint(NamedTuple):
@@ -86,7 +86,17 @@ def _add(socket: Socket, server: Directive, flags: Sequence[str]) -> None:
 def _endpoints(where: str, flags: Sequence[str]) -> list[Endpoint]:
     if where.startswith("unix:"):
         return []
-    port = int(port_of(where))
+    return [endpoint for port in _ports(where) for endpoint in _at(where, port, flags)]
+
+
+def _ports(where: str) -> Iterator[int]:
+    """That of a ``listen``, or all those of a range."""
+    first = int(port_of(where))
+    last = re.search(r":\d+-(\d+)$", where)
+    yield from range(first, int(last[1]) + 1 if last else first + 1)
+
+
+def _at(where: str, port: int, flags: Sequence[str]) -> list[Endpoint]:
     match = _LISTEN.fullmatch(where)
     host = "*" if where.isdigit() or match is None else match[1].strip("[]")
     if host == "*":

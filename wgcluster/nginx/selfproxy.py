@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal, NamedTuple
 
-from .access import Client, admits, opening, trusts
-from .behind import Behind, Hop, StreamServer, hops, may_be, values_at, written_out
+from .access import Client, admits, may_forge, opening, trusts
+from .behind import Behind, Hop, StreamServer, hops, ip_of, may_be, values_at, written_out
 from .find import names_of, port_of
 from .judge import ServerJudge
 from .places import Place
@@ -24,6 +24,7 @@ _LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _TRUTHFUL = frozenset(
     {"$remote_addr", "$proxy_add_x_forwarded_for", "$realip_remote_addr", "$proxy_protocol_addr"}
 )
+_NEVER_FORGED = frozenset({"$realip_remote_addr", "$proxy_protocol_addr"})  # whomever it believes
 # What a proxy says of the client: who it is, whatever the client likes, or nothing.
 Says = Literal["truth", "anything", "nothing"]
 
@@ -46,20 +47,37 @@ class SelfProxies:
     """The guarded servers of a host, and the ways back to them."""
 
     def __init__(self, guarded: Iterable[Guarded], behind: Behind) -> None:
-        self.guarded = {one.judge.server: one for one in guarded if one.places}
         self.behind = behind
+        self.guarded: dict[Directive, Guarded] = {}
+        self.add(guarded)
+
+    def add(self, guarded: Iterable[Guarded]) -> None:
+        """More of them."""
+        self.guarded |= {one.judge.server: one for one in guarded if one.places}
         self._names = {name for server in self.guarded for name in names_of(server)}
-        self._ports = {e.port for e, s in behind.there.items() if s.servers.keys() & self.guarded.keys()}
+        there = self.behind.there
+        self._ports = {e.port for e, s in there.items() if s.servers.keys() & self.guarded.keys()}
+
+    def passed_on_to(self, place: Place, server: Directive) -> Iterator[Directive]:
+        """The servers of this nginx that answer what ``place`` passes on."""
+        headers = {d.args[0].lower(): d.args[1] for d in place.level.sent if len(d.args) == 2}
+        for hop in hops(place, server, self.behind):
+            if "$" not in hop.address and hop.directive.name in ("proxy_pass", "grpc_pass"):
+                hosts = self._host_sent(hop, headers, place, server)
+                for door in self._doors(hop.address):
+                    yield from _chosen(door.socket, hosts)
 
     def by_proxy(self, place: Place, server: Directive) -> Verdict | None:
         """The leak of an open ``place`` that passes on to a guarded server; None: it does not."""
         headers = {d.args[0].lower(): d.args[1] for d in place.level.sent if len(d.args) == 2}
+        allowed = [network for one in self.guarded.values() for network in one.judge.allowed]
+        forged = any(may_forge(d, allowed, (), ()) for d in place.level.trusted)
 
         def says(header: str) -> Says:
             value = headers.get(header.lower())  # None: the client's own goes on
             if value == "" or header == "proxy_protocol":
                 return "nothing"
-            return "truth" if value in _TRUTHFUL else "anything"
+            return "truth" if value in (_NEVER_FORGED if forged else _TRUTHFUL) else "anything"
 
         for hop in hops(place, server, self.behind) if self.guarded else ():
             host = self._host_sent(hop, headers, place, server)
@@ -126,9 +144,8 @@ class SelfProxies:
         if host in ("localhost", "") or host in self._names:  # in /etc/hosts it may stand so
             yield from ((ip, int(port)) for ip in _LOOPBACK)
             return
-        try:
-            ip = ip_address(host.strip("[]"))
-        except ValueError:
+        ip = ip_of(host)
+        if ip is None:
             return
         if ip.is_unspecified:
             ip = _LOOPBACK[ip.version == 6]
@@ -144,8 +161,7 @@ class SelfProxies:
         says: Callable[[str], Says],
     ) -> Verdict | None:
         """The leak where a guarded server answers on ``socket`` and lets in who comes that way."""
-        chosen = socket.servers if hosts is None else [socket.chosen(host) for host in sorted(hosts)]
-        for server in chosen:
+        for server in _chosen(socket, hosts):
             if server in self.guarded:
                 judge, places = self.guarded[server]
                 name = " ".join(names_of(server)) or "the guarded server"
@@ -170,6 +186,11 @@ def _seen(judge: ServerJudge, place: Place, client: Client, says: Callable[[str]
         if trusts(level.trusted, client):
             return says(level.real_ip_header), level.real_ip_header
     return "nothing", ""
+
+
+def _chosen(socket: Socket, hosts: frozenset[str] | None) -> list[Directive]:
+    """The servers that answer there for these host names; None: for any."""
+    return list(socket.servers) if hosts is None else [socket.chosen(host) for host in sorted(hosts)]
 
 
 def _bound(bind: Directive | None, clients: tuple[Client, ...]) -> tuple[Client, ...]:

@@ -252,10 +252,11 @@ class Ways(Phases):
             if "403" in codes:
                 yield from (Way(target, "page", rules) for rules in denying)
         yield from (Way(end.target, "rewritten", believed=False) for end in onward if end.how == "moved")
-        for directives in (*place.bodies(), self.server.body):
-            for child in directives:
-                if opened and stays and child.name == "try_files" and not child.args[-1].startswith("="):
-                    yield Way(child.args[-1], "handed", let_in_by=passed)
+        # an "if" whose settings are in effect has none
+        tries = opened and any(end.how == "stays" and end.inside is None for end in onward)
+        for child in (*body, *self.server.body) if tries else ():
+            if child.name == "try_files" and not child.args[-1].startswith("="):
+                yield Way(child.args[-1], "handed", let_in_by=passed)
 
 
 def _added(here: _Arrivals, come: Iterable[Arrival]) -> list[Arrival]:
