@@ -1290,6 +1290,18 @@ CASES = [
         lua=True,
     ),
     Case(
+        "moved to what is public, and the page of its 403 answers in front of a list",
+        f"{LIST} error_page 403 =200 @x; location / {{ rewrite ^ /go last; {PASS} }}"
+        f" location /go {{ allow all; limit_except GET {{ {LIST} }} {PASS} }}"
+        " location @x { return 200 SECRET; }",
+        "/",
+        200,
+        "leaks",
+        reason="rewritten to /go",
+        public=("/go", "@x"),
+        method="POST",
+    ),
+    Case(
         "lua answers before the list",
         f'location / {{ {LIST} rewrite_by_lua_block {{ ngx.say("SECRET") ngx.exit(200) }} {PASS} }}',
         "/",

@@ -95,10 +95,15 @@ class Gate:
         pages = [page_for(level.error_pages, code) for level in levels for code in level.denials]
         targets = {page[0] for page in pages if page is not None}
         return all(
-            there is not None and (self.is_public(there) or is_page(there, target))
+            there is not None and (self._is_as_declared(there) or is_page(there, target))
             for target in targets
             for there in self.named_by(target) or (None,)
         )
+
+    def _is_as_declared(self, place: Place) -> bool:
+        """Declared public, and no list there is only for what a rewrite phase does not answer?"""
+        opened = self.let_in(place, place.level, NO_TRAIL) is not None
+        return self.is_public(place) and (opened or all(e.how == "stays" for e in place.ends(self.known)))
 
     def allowed_at(self, place: Place) -> Sequence[Network]:
         """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""
