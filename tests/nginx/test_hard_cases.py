@@ -1302,6 +1302,27 @@ CASES = [
         method="POST",
     ),
     Case(
+        "a public service behind a list that limit_except has as well, and a forged address",
+        f"location / {{ {LIST} {PASS} }} location /to {{ allow {FRIEND}; allow 127.0.0.3; deny all;"
+        f" limit_except GET {{ auth_basic off; }} {REALIP} {PASS} }}",
+        "/to/in",
+        200,
+        "leaks",
+        reason="what answers at /to may send on to it",
+        headers=(f"X-Forwarded-For: {FRIEND}",),
+        public=("/to",),
+    ),
+    Case(
+        "a public service behind a list that limit_except has as well, which lets no friend in",
+        f"location / {{ {LIST} {PASS} }} location /to {{ {REALIP} allow 127.0.0.3; deny all;"
+        f" limit_except GET {{ auth_basic off; }} {PASS} }} location = /open {{ {PASS} }}",
+        "/",
+        403,
+        "guarded",
+        headers=("X-Forwarded-For: 127.0.0.3",),
+        public=("/to",),
+    ),
+    Case(
         "lua answers before the list",
         f'location / {{ {LIST} rewrite_by_lua_block {{ ngx.say("SECRET") ngx.exit(200) }} {PASS} }}',
         "/",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from .access import Level
 from .phases import Phases
 from .places import PASSES, Place, has_handler, names_page, sends_on
 from .rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
@@ -197,11 +198,11 @@ class Ways(Phases):
         levels = [place.level.enter(child.body) for child in excepts]  # without rewrites
         if any(end.how == "stays" for end in place.ends(self.known, door.paths)):
             levels.append(place.level)
-        one_list = place.level.any_will_do is None and not excepts
-        for past in self._said_to_be(door):
-            come = Trail.of(past)
-            if self.exist(past) and any(self.let_in(place, level, come) is not None for level in levels):
-                yield past.asked(place.level.rules, let_in=True) if one_list else past
+        for past in filter(self.exist, self._said_to_be(door)):
+            for level in levels:
+                if self.let_in(place, level, Trail.of(past)) is not None:
+                    passed = _passed(level)
+                    yield past if passed is None else past.asked(passed, let_in=True)
 
     def _pages_of(self, place: Place) -> set[Directive]:
         pages = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
@@ -220,7 +221,7 @@ class Ways(Phases):
         list_is_asked = stays or bool(excepts)  # those that limit_except is for have no rewrites
         levels = [*([level] if stays else ()), *(level.enter(child.body) for child in excepts)]
         come = Trail.of(arrival.past, arrival.paths, self.known)._replace(places=(place,))
-        opened = any(self.let_in(place, each, come) is not None for each in levels)
+        opened = [each for each in levels if self.let_in(place, each, come) is not None]
         said = _said_by_content(place)
         own_pages = said is None or not said <= _GATEWAY
         slash = set() if own_pages else {"301"}  # a directory that wants one is found out behind realip
@@ -237,7 +238,7 @@ class Ways(Phases):
             checker.name == "auth_basic" for each in levels for checker in each.auth
         )
         denying = [each.rules for each in levels if "403" in each.denials] if by_list else [None]
-        passed = None if excepts or level.any_will_do else level.rules
+        passed = dict.fromkeys(map(_passed, opened))
         for page in pages:
             *listed, target = page.args
             codes = {code for code in listed if not code.startswith("=")}
@@ -248,15 +249,20 @@ class Ways(Phases):
             if codes & later:
                 yield Way(target, "page")
             elif opened and (rest := codes - {"403"}) and (said is None or rest & said):
-                yield Way(target, "page", let_in_by=passed)
+                yield from (Way(target, "page", let_in_by=rules) for rules in passed)
             if "403" in codes:
                 yield from (Way(target, "page", rules) for rules in denying)
         yield from (Way(end.target, "rewritten", believed=False) for end in onward if end.how == "moved")
         # an "if" whose settings are in effect has none
-        tries = opened and any(end.how == "stays" and end.inside is None for end in onward)
+        tries = level in opened and any(end.how == "stays" and end.inside is None for end in onward)
         for child in (*body, *self.server.body) if tries else ():
             if child.name == "try_files" and not child.args[-1].startswith("="):
-                yield Way(child.args[-1], "handed", let_in_by=passed)
+                yield Way(child.args[-1], "handed", let_in_by=_passed(level))
+
+
+def _passed(level: Level) -> tuple[Directive, ...] | None:
+    """The list that has let in all who were let in; None: something else will do."""
+    return level.rules if level.any_will_do is None else None
 
 
 def _added(here: _Arrivals, come: Iterable[Arrival]) -> list[Arrival]:
