@@ -697,6 +697,27 @@ CHOSEN = [
         reason="and its list lets in 127.0.0.1",
     ),
 ]
+ELSEWHERE = [
+    Case(
+        "a redirect to where another name answers",
+        "return 301 https://$host:@OTHER@$request_uri;",
+        "/index.html",
+        200,
+        "leaks",
+        reason="answers for s.test, whose own servers only redirect",
+        port="@OTHER@",
+        beside=f"server {{ listen 127.0.0.1:@OTHER@; server_name *.test; location / {{ {PASS} }} }}",
+    ),
+    Case(
+        "a redirect to another name",
+        f"return 301 https://other.test:@OTHER@$request_uri; location / {{ {LIST} {PASS} }}",
+        "/index.html",
+        301,
+        "closed",
+        "/",
+        beside="server { listen 127.0.0.1:@OTHER@; location / { root @FOLDER@/none; } }",
+    ),
+]
 INNER = [
     Case(
         "a server behind the guarded one, for the host itself alone",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..plan import GuardedSite
@@ -21,6 +22,8 @@ from .splice import Spliced
 from .targets import targets_at
 from .tree import Directive
 from .verdict import Kind, Verdict
+
+_REDIRECT = re.compile(r"https://(?P<host>[^:/?]+)(?::(?P<port>\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +150,48 @@ def judge_all(
     own.add(Guarded(judge, bypasses.also_hidden(judge)) for judge in others.values())
     for server, judge in others.items():
         judged += (_judged(server, place, verdict) for place, verdict in bypasses.of_other(judge))
+    judged += _answered_elsewhere(judges, verdicts, others, behind)
     for stream in open_streams(tree, allowed, behind):
         if (leak := bypasses.of_stream(stream)) is not None:
             judged.append(Judged(stream.directive, "(stream)", leak, stream.directive))
     return judged
+
+
+def _answered_elsewhere(
+    judges: Mapping[Directive, ServerJudge],
+    verdicts: Mapping[Directive, Sequence[tuple[Place, Verdict]]],
+    others: Mapping[Directive, ServerJudge],
+    behind: Behind,
+) -> Iterator[Judged]:
+    """The servers to which sites that only redirect do so: they have another name, and nothing is guarded."""
+    by_site: dict[GuardedSite, list[Directive]] = {}
+    for server, judge in judges.items():
+        for site in judge.sites:
+            by_site.setdefault(site, []).append(server)
+    for site, mine in by_site.items():
+        if any(
+            verdict.kind not in ("closed", "public") for server in mine for _, verdict in verdicts[server]
+        ):
+            continue
+        name = site.server_name.partition(":")[0].lower()
+        ports = {port for server in mine for port in _sent_to(server, name)}
+        sockets = [socket for endpoint, socket in behind.there.items() if endpoint.port in ports]
+        for server in dict.fromkeys(socket.chosen(name) for socket in sockets):
+            leaks = (p for p, v in others[server].verdicts() if v.kind == "leaks") if server in others else ()
+            if (place := next(iter(leaks), None)) is not None:
+                names = " ".join(names_of(server)) or "default"
+                reason = f"answers for {name}, whose own servers only redirect to here: nothing guards it"
+                remedy = f'write "{names}", as it is named here, as "server_name" of the site'
+                yield _judged(server, place, Verdict("leaks", reason, remedy))
+
+
+def _sent_to(server: Directive, name: str) -> Iterator[int]:
+    """The ports of its own name that a server redirects to."""
+    for directive in server.walk():
+        target = directive.args[-1] if directive.name == "return" and directive.args else ""
+        target = directive.args[1] if directive.name == "rewrite" else target
+        if (match := _REDIRECT.match(target)) and match["host"].lower() in ("$host", "$server_name", name):
+            yield int(match["port"] or 443)
 
 
 def effective_with_lists(
