@@ -743,6 +743,7 @@ INNER = [
         *MOVED,
         *PASSED,
         *CHOSEN,
+        *ELSEWHERE,
         *TIDY,
         *INNER,
     ],
