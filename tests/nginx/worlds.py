@@ -168,15 +168,15 @@ class Maker:
         """Makes a location write down that a request was there."""
         return f"set $trail $trail.{len(self.spots)};"
 
-    def location(self, name: str, uri: str, depth: int) -> str:
+    def location(self, name: str, uri: str, depth: int, *, hidden: bool = False) -> str:
         marker = f"SECRET-{self.number}-{len(self.spots)}-"
         parts = [self.rules(8), self.before(50, marker), self.extras(0.8), self.limits()]
-        internal = self.r.random() < 0.06
-        if internal:
+        if self.r.random() < 0.06:
             parts.append("internal;")
+            hidden = True  # and all that is in it
         self.r.shuffle(parts)
         passed = self.passed()
-        self.spots.append(Spot(name, uri, marker, hidden=internal))
+        self.spots.append(Spot(name, uri, marker, hidden=hidden))
         inside = " ".join(p for p in parts if p)
         content = self.content(marker)
         nested = ""
@@ -184,7 +184,7 @@ class Maker:
             path = uri.removesuffix("x")
             inner = self.r.choice([f"{path}in/", f"= {path}exact", f"~ ^{path}re/"])
             at = {"=": f"{path}exact", "~": f"{path}re/x"}.get(inner[0], f"{path}in/x")
-            nested = self.location(inner, at, depth + 1)
+            nested = self.location(inner, at, depth + 1, hidden=hidden)
         return f"\nlocation {name} {{ {passed} {inside} {content} {nested}}}"
 
     def server(self) -> Server:
