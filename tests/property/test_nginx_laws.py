@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgcluster.nginx import Directive, NginxError, NginxSyntaxError, guard, lex, parse, unguard
+from wgcluster.nginx.access import admits
 from wgcluster.nginx.errors import position
 from wgcluster.nginx.find import locations, servers
 from wgcluster.nginx.splice import Edit, Shift, apply, first_inside
@@ -192,3 +193,28 @@ def test_folders_meet_as_each_alone_would(held: list[str], asked: str) -> None:
     assert (folders.meets(asked, lambda host: True) is not None) == any(meet(asked, f) for f in held)
     around = any(f"{asked}/".startswith(f"{f}/") for f in held if "$" not in f)
     assert folders.hold(asked) == around
+
+
+LISTED = st.sampled_from(
+    [
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.1.2.0/24",
+        "10.1.2.3",
+        "0.0.0.0/0",
+        "::/0",
+        "fd00::/8",
+        "fd00::1",
+        "all",
+    ]
+)
+RULES = st.lists(st.tuples(st.sampled_from(["allow", "deny"]), LISTED), max_size=8)
+CLIENTS = ["10.1.2.3", "10.1.2.4", "10.1.3.0", "10.2.0.0", "9.0.0.1", "fd00::1", "fd01::", "::1"]
+
+
+@given(RULES)
+def test_the_first_rule_that_fits_decides(rules: list[tuple[str, str]]) -> None:
+    parsed = parse("".join(f"{name} {word};" for name, word in rules))
+    for client in map(ip_address, CLIENTS):
+        fits = (name for name, word in rules if word == "all" or client in ip_network(word))
+        assert admits(parsed, client) == (next(fits, "allow") == "allow")

@@ -6,9 +6,12 @@ its own has only these; one without has those of the level around it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
+from functools import lru_cache
+from heapq import heappop, heappush
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Literal
 
 from ..prefixes import Network
@@ -173,14 +176,54 @@ def opening(
     return "the list does not end in deny all"
 
 
+class _Answers:
+    """What a list says to each client: what it begins to say from which address on, of either family."""
+
+    def __init__(self, rules: Sequence[Directive]) -> None:
+        kinds = [(rule, _network(rule.args[0]) if rule.args else None) for rule in rules]
+        unix = (r.name == "allow" for r, _ in kinds if r.args[:1] in (("all",), ("unix:",)))
+        self.unix = next(unix, True)
+        self.v4 = self._of([(r, n) for r, n in kinds if n is None or n.version == 4], 32)
+        self.v6 = self._of([(r, n) for r, n in kinds if n is None or n.version == 6], 128)
+
+    @staticmethod
+    def _of(kinds: Sequence[tuple[Directive, Network | None]], bits: int) -> tuple[list[int], list[bool]]:
+        """The first address of each stretch and whether it is let in; the first match wins."""
+        spans: list[tuple[int, int, bool]] = []  # in their order
+        for rule, network in kinds:
+            if network is not None:
+                start, last = int(network[0]), int(network[-1])
+                spans.append((start, last + 1, rule.name == "allow"))
+            elif rule.args[:1] == ("all",):
+                spans.append((0, 1 << bits, rule.name == "allow"))
+        opened: dict[int, list[int]] = {}
+        for number, (start, _, _) in enumerate(spans):
+            opened.setdefault(start, []).append(number)
+        starts, said, active = [], [], list[int]()
+        for at in sorted({0, *opened, *(end for _, end, _ in spans if end < 1 << bits)}):
+            for number in opened.get(at, ()):
+                heappush(active, number)
+            while active and spans[active[0]][1] <= at:
+                heappop(active)
+            starts.append(at)
+            said.append(spans[active[0]][2] if active else True)
+        return starts, said
+
+    def lets_in(self, client: Client) -> bool:
+        if client == "unix:":
+            return self.unix
+        starts, said = self.v4 if client.version == 4 else self.v6
+        return said[bisect_right(starts, int(client)) - 1]
+
+
+@lru_cache(maxsize=4096)
+def _answers(rules: tuple[Directive, ...]) -> _Answers:
+    return _Answers(rules)
+
+
 def admits(rules: Sequence[Directive], client: Client) -> bool:
     """Does the list let ``client`` in (ngx_http_access_handler)?"""
-    for rule in rules:
-        word = rule.args[0] if rule.args else ""
-        network = _network(word)
-        if word in ("all", client) or (network is not None and client != "unix:" and client in network):
-            return rule.name == "allow"
-    return True
+    return _answers(tuple(rules)).lets_in(client)
 
 
 def common_client(
@@ -192,22 +235,42 @@ def common_client(
     within: Network | None = None,
 ) -> Client | None:
     """A client in none of ``barred`` that all ``lists`` let in and none of ``denied_by``; or None."""
-    words = [rule.args[0] for rules in (*lists, *denied_by) for rule in rules if rule.args]
-    networks = [*barred, *(n for word in words if (n := _network(word)) is not None)]
+    return _common_client(
+        frozenset(map(tuple, lists)), tuple(barred), families, frozenset(map(tuple, denied_by)), within
+    )
+
+
+@lru_cache(maxsize=4096)
+def _common_client(
+    lists: frozenset[tuple[Directive, ...]],
+    barred: tuple[Network, ...],
+    families: Families,
+    denied_by: frozenset[tuple[Directive, ...]],
+    within: Network | None,
+) -> Client | None:
+    let_in, denied = [_answers(rules) for rules in lists], [_answers(rules) for rules in denied_by]
     # Between the ends of two networks all are treated alike, so one of each stretch will do.
-    clients: list[Client] = [IPv4Address(0), *([IPv6Address(0)] if families.v6 else [])]
-    for network in (*networks, *([within] if within else [])):
-        if families.v6 or network.version == 4:
-            clients.append(network[0])
-            if int(network[-1]) + 1 < 1 << network.max_prefixlen:
-                clients.append(network[-1] + 1)
+    edges: list[Network] = [*barred, *([within] if within else [])]
+    clients: list[Client] = []
+    for version, make, bits in ((4, IPv4Address, 32), (6, IPv6Address, 128)):
+        if version == 6 and not families.v6:
+            continue
+        points = {0}
+        for each in (*let_in, *denied):
+            points |= set((each.v4 if version == 4 else each.v6)[0])
+        for network in edges:
+            if network.version == version:
+                points |= {int(network[0]), int(network[-1]) + 1}
+        clients += [make(point) for point in sorted(points) if point < 1 << bits]
     if families.unix:
         clients.append("unix:")
     for client in clients:
-        out = client == "unix:" or not any(client in network for network in barred)
-        if within is not None and (client == "unix:" or client not in within):
+        if client == "unix:":
+            if within is not None:
+                continue
+        elif (within is not None and client not in within) or _within(ip_network(client), barred):
             continue
-        if out and all(admits(r, client) for r in lists) and not any(admits(r, client) for r in denied_by):
+        if all(a.lets_in(client) for a in let_in) and not any(a.lets_in(client) for a in denied):
             return client
     return None
 
@@ -234,6 +297,7 @@ def lets_in_only(rule: Directive, allowed: Sequence[Network]) -> bool:
     return network is not None and _within(network, allowed)
 
 
+@lru_cache(maxsize=65536)
 def _network(word: str) -> IPv4Network | IPv6Network | None:
     try:
         return ip_network(word, strict=False)
@@ -243,9 +307,24 @@ def _network(word: str) -> IPv4Network | IPv6Network | None:
 
 def _within(network: Network, allowed: Sequence[Network]) -> bool:
     """Does ``allowed`` as a whole hold ``network``? Two halves hold the whole."""
-    if isinstance(network, IPv4Network):
-        return any(network.subnet_of(n) for n in collapse_addresses(n for n in allowed if n.version == 4))
-    return any(network.subnet_of(n) for n in collapse_addresses(n for n in allowed if n.version == 6))
+    starts, ends = _spans(tuple(n for n in allowed if n.version == network.version))
+    at = bisect_right(starts, int(network[0])) - 1
+    return at >= 0 and int(network[-1]) <= ends[at]
+
+
+@lru_cache(maxsize=4096)
+def _spans(networks: tuple[Network, ...]) -> tuple[list[int], list[int]]:
+    """The first and the last address of each stretch that ``networks``, of one family, take up."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for network in sorted(networks, key=lambda n: (int(n[0]), -n.num_addresses)):
+        first, last = int(network[0]), int(network[-1])
+        if ends and first <= ends[-1] + 1:
+            ends[-1] = max(ends[-1], last)
+        else:
+            starts.append(first)
+            ends.append(last)
+    return starts, ends
 
 
 def may_forge(

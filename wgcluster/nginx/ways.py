@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from .access import Level
@@ -108,7 +109,9 @@ class Ways(Phases):
         """As who its requests may come behind the realip of its place."""
         yield arrival.past
         if arrival.past.forged_by is None:
-            yield from (arrival.past.forged(d) for d in self.heard(arrival.place.level))
+            forged = filter(self.exist, map(arrival.past.forged, self.heard(arrival.place.level)))
+            # Behind it all are alike; only where sites let in others may one of them be a friend.
+            yield from forged if len(self.sites) > 1 else islice(forged, 1)
 
     def _send(
         self,
