@@ -478,7 +478,7 @@ CASES = [
         "the service of a public place sends on to what has a page",
         f"location / {{ {LIST} {PASS} }} location /to {{ {PASS} }}"
         f" location @in {{ {LIST} error_page 403 = @page; }}"
-        " location @page { root @FOLDER@/files; try_files /index.html =404; }",
+        " location @page { root @FOLDER@/files; try_files $uri /index.html =404; }",
         "/to@in",
         200,
         "leaks",
@@ -1184,9 +1184,9 @@ CASES = [
     ),
     Case(
         "a return that is not for a version as old",
-        f"location / {{ {LIST} {PASS} }} location = /health {{ error_page 412 =200 @x; return 200; }}"
-        " location @x { root @FOLDER@/files; rewrite ^ /index.html break; }",
-        "/health",
+        f"location / {{ {LIST} {PASS} }} location = /index.html {{ error_page 412 =200 @x; return 200; }}"
+        " location @x { root @FOLDER@/files; }",
+        "/index.html",
         200,
         "leaks",
         "@x",
@@ -1321,6 +1321,31 @@ CASES = [
         "guarded",
         headers=("X-Forwarded-For: 127.0.0.3",),
         public=("/to",),
+    ),
+    Case(
+        "a page by name, of one file",
+        f"location / {{ {LIST} if ($uri) {{ return 503; }} error_page 503 @m; {PASS} }}"
+        " location @m { root @FOLDER@/files; rewrite ^ /sub/denied.html break; }",
+        "/",
+        503,
+        "guarded",
+    ),
+    Case(
+        "a page by name, of one file that is tried",
+        f"location / {{ {LIST} error_page 403 @m; {PASS} }}"
+        " location @m { root @FOLDER@/files; try_files /sub/denied.html =503; }",
+        "/",
+        403,
+        "guarded",
+        "@m",
+    ),
+    Case(
+        "a page by name, of what is asked for",
+        f"location / {{ {LIST} error_page 403 =200 @m; {PASS} }}"
+        " location @m { root @FOLDER@/files; rewrite ^(.*)$ $1 break; }",
+        "/index.html",
+        200,
+        "leaks",
     ),
     Case(
         "lua answers before the list",

@@ -566,6 +566,34 @@ MOVED = [
 ]
 TIDY = [
     Case(
+        "one file of a public folder is guarded",
+        "root @FOLDER@/files; location / { try_files $uri $uri/ =404; }"
+        f" location = /index.html {{ {LIST} }}",
+        "/index.html",
+        403,
+        "public",
+        public=("/",),
+        stranger="127.0.0.3",
+    ),
+    Case(
+        "who is asked whether one may in has a name of his own",
+        f"location / {{ {LIST} auth_request /authz; {PASS} }} location = /authz {{ internal;"
+        " proxy_pass http://127.0.0.1:@OTHER@; }",
+        "/index.html",
+        403,
+        "guarded",
+        beside="server { listen unix:@FOLDER@/a; listen 127.0.0.1:@PORT@; server_name auth.test;"
+        " location / { proxy_pass http://127.0.0.1:@OTHER@; } }",
+    ),
+    Case(
+        "a redirect to where only the default server answers",
+        f"location = /x {{ return 301 https://$host:@OTHER@$request_uri; }} location / {{ {LIST} {PASS} }}",
+        "/index.html",
+        403,
+        "guarded",
+        beside="server { listen 127.0.0.1:@OTHER@; location / { root @FOLDER@/none; } }",
+    ),
+    Case(
         "a public path that stays as it is, written out",
         f"{GUARDED} location /api/ {{ proxy_pass http://127.0.0.1:@BACK@/api/; }}",
         "/index.html",
@@ -601,18 +629,19 @@ TIDY = [
 ]
 
 
-def passed(name: str, location: str, inside: str, uri: str) -> Case:
+def passed(name: str, location: str, inside: str, uri: str, guarded: str = "") -> Case:
     """A public location, in front of a service that tells its paths apart."""
-    body = f"location /admin {{ {LIST} {PATHS} }} location {location} {{ {inside} }}"
+    body = f"{guarded or ADMIN} location {location} {{ {inside} }}"
     reason = "public, and"
     return Case(name, body, uri, 200, "leaks", location, reason, public=(location,), beside=TELLER)
 
 
 TELLER = (
-    "server { listen unix:@FOLDER@/paths;"
+    "server { listen unix:@FOLDER@/paths; listen 127.0.0.1:@OTHER@;"
     " location /admin { return 200 SECRET; } location / { return 200 open; } }"
 )
 PATHS = "proxy_pass http://unix:@FOLDER@/paths;"
+ADMIN = f"location /admin {{ {LIST} {PATHS} }}"
 PASSED = [
     passed("a path that is cut off", "/api/", "proxy_pass http://unix:@FOLDER@/paths:/;", "/api/admin"),
     passed("a path that a rewrite cuts off", "/api", f"rewrite ^/api(.*)$ $1 break; {PATHS}", "/api/admin"),
@@ -621,6 +650,42 @@ PASSED = [
         "/pub",
         "proxy_pass http://unix:@FOLDER@/paths:/pub/;",
         "/pub../admin",
+    ),
+    passed(
+        "a path that is captured",
+        "~ ^/api(/.*)$",
+        "proxy_pass http://127.0.0.1:@OTHER@$1;",
+        "/api/admin",
+        f"location /admin {{ {LIST} proxy_pass http://127.0.0.1:@OTHER@; }}",
+    ),
+    passed(
+        "a path that a rewrite cuts off, to a variable",
+        "/api",
+        "set $b unix:@FOLDER@/paths; rewrite ^/api(.*)$ $1 break; proxy_pass http://$b;",
+        "/api/admin",
+    ),
+    passed(
+        "a path that is cut off, and the guarded one by a regex",
+        "/api/",
+        "proxy_pass http://unix:@FOLDER@/paths:/;",
+        "/api/admin",
+        f"location ~ ^/admin {{ {LIST} {PATHS} }}",
+    ),
+    passed("one path", "= /x", "proxy_pass http://unix:@FOLDER@/paths:/admin;", "/x"),
+    passed("a path of two slashes", "/api/", "proxy_pass http://unix:@FOLDER@/paths://;", "/api/admin"),
+    passed(
+        "the path that the guarded one is asked for by another",
+        "/",
+        PATHS,
+        "/admin/x",
+        f"location /console/ {{ {LIST} proxy_pass http://unix:@FOLDER@/paths:/admin/; }}",
+    ),
+    passed(
+        "the path that a rewrite of the guarded one asks for",
+        "/",
+        PATHS,
+        "/admin/x",
+        f"location /console/ {{ {LIST} rewrite ^/console/(.*)$ /admin/$1 break; {PATHS} }}",
     ),
 ]
 
@@ -633,6 +698,27 @@ def other(name: str, inside: str, uri: str = "/index.html", **more: object) -> C
 
 
 CHOSEN = [
+    other(
+        "a map that says nothing for most",
+        "root @FOLDER@/$dir;",
+        "/files/index.html",
+        body=FILES,
+        beside="map $arg_d $dir { a none; } server { listen 127.0.0.1:@OTHER@; root @FOLDER@/$dir; }",
+    ),
+    other(
+        "a variable that only a condition sets",
+        "if ($arg_x) { set $d none; } root @FOLDER@/$d;",
+        "/files/index.html",
+        body=FILES,
+    ),
+    other(
+        "a map of the same name in a stream",
+        "",
+        beside="map $arg_x $back { default 127.0.0.1:@BACK@; }"
+        " server { listen 127.0.0.1:@OTHER@; location / { proxy_pass http://$back; } }",
+        above="stream { map $remote_addr $back { default 127.0.0.1:9; } server { listen unix:@FOLDER@/s;"
+        " proxy_pass $back; } }",
+    ),
     other(
         "a variable that lua sets",
         "location / { set $b ''; access_by_lua_block { ngx.var.b = '127.0.0.1:@BACK@' }"
@@ -700,7 +786,7 @@ CHOSEN = [
 ELSEWHERE = [
     Case(
         "a redirect to where another name answers",
-        "return 301 https://$host:@OTHER@$request_uri;",
+        "return 301 https://$http_host:@OTHER@$request_uri;",
         "/index.html",
         200,
         "leaks",

@@ -23,7 +23,8 @@ from .targets import targets_at
 from .tree import Directive
 from .verdict import Kind, Verdict
 
-_REDIRECT = re.compile(r"https://(?P<host>[^:/?]+)(?::(?P<port>\d+))?")
+_REDIRECT = re.compile(r"https://(?P<host>\$\{?\w+\}?|[^:/?$]+)(?::(?P<port>\d+))?")
+_OWN_NAME = frozenset({"$host", "$http_host", "$server_name"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def judge_all(
             judged.append(_judged(server, place, verdict))
             targets = targets_at(place, server, behind)
             if verdict.kind in ("guarded", "leaks"):
-                bypasses.hidden.add(targets)
+                bypasses.hidden.add(() if judge.answers_nobody(place) else targets)
             elif verdict.kind == "public" and is_plain(place):  # some kinds of files do not open a folder
                 for target in targets:
                     if target.kind == "files":
@@ -145,7 +146,7 @@ def judge_all(
     }
     for server, judge in judges.items():
         for place, verdict in verdicts[server]:
-            if verdict.kind in ("guarded", "leaks"):
+            if verdict.kind in ("guarded", "leaks") and not judge.answers_nobody(place):
                 bypasses.follow(place, judge, others)
     own.add(Guarded(judge, bypasses.also_hidden(judge)) for judge in others.values())
     for server, judge in others.items():
@@ -174,9 +175,12 @@ def _answered_elsewhere(
         ):
             continue
         name = site.server_name.partition(":")[0].lower()
+        if name in ("", "default"):
+            continue
         ports = {port for server in mine for port in _sent_to(server, name)}
         sockets = [socket for endpoint, socket in behind.there.items() if endpoint.port in ports]
-        for server in dict.fromkeys(socket.chosen(name) for socket in sockets):
+        chosen = dict.fromkeys(socket.chosen(name) for socket in sockets)
+        for server in (s for s in chosen if find_servers([s], name)):  # and not for being the default
             leaks = (p for p, v in others[server].verdicts() if v.kind == "leaks") if server in others else ()
             if (place := next(iter(leaks), None)) is not None:
                 names = " ".join(names_of(server)) or "default"
@@ -190,7 +194,8 @@ def _sent_to(server: Directive, name: str) -> Iterator[int]:
     for directive in server.walk():
         target = directive.args[-1] if directive.name == "return" and directive.args else ""
         target = directive.args[1] if directive.name == "rewrite" else target
-        if (match := _REDIRECT.match(target)) and match["host"].lower() in ("$host", "$server_name", name):
+        host = match["host"].lower() if (match := _REDIRECT.match(target)) else ""
+        if match and re.sub(r"[{}]", "", host) in (*_OWN_NAME, name):
             yield int(match["port"] or 443)
 
 

@@ -38,6 +38,7 @@ class Behind:
     upstreams: dict[str, frozenset[str]] = field(default_factory=dict)  # of http, by name in lower case
     of_streams: dict[str, frozenset[str]] = field(default_factory=dict)  # the same of stream
     values: dict[str, frozenset[str]] = field(default_factory=dict)  # of variables: all that a map may give
+    values_of_streams: dict[str, frozenset[str]] = field(default_factory=dict)
     there: dict[Endpoint, Socket] = field(default_factory=dict)
     unix: dict[str, Socket] = field(default_factory=dict)
     own: frozenset[Address] = frozenset()  # that are surely the host's own, beside the loopback
@@ -55,7 +56,10 @@ class Behind:
                 named[block.args[0].lower()] = frozenset(_address(m, "80") for m in members)
             elif block.name in ("map", "geo", "split_clients") and block.is_block and block.args:
                 words = {d.args[0] for d in block.body if d.args and d.name != "include"}
-                behind.values[block.args[-1].lstrip("$")] = frozenset(words)
+                given = {d.name for d in block.body}
+                words |= set() if given & {"default", "*"} else {""}
+                named_values = behind.values_of_streams if around.name == "stream" else behind.values
+                named_values[block.args[-1].lstrip("$")] = frozenset(words)
         behind.there, behind.unix = sockets(servers(tree)), unix_sockets(servers(tree))
         for socket in (*behind.there.values(), *behind.unix.values()):
             for server in socket.servers:
@@ -148,9 +152,18 @@ def values_at(place: Place, server: Directive, behind: Behind) -> dict[str, froz
     for directive in _sets(place, server):  # which of them is in effect may hang on an "if"
         name = directive.args[0].lstrip("$")
         values[name] = values.get(name, frozenset()) | {directive.args[1]}
+    for name in _only_under_ifs(place, server):
+        values[name] |= {""}
     for name in _set_otherwise(place, server):
         values.pop(name, None)
     return values
+
+
+def _only_under_ifs(place: Place, server: Directive) -> set[str]:
+    """The variables that only an ``if`` sets: they are empty for those who do not meet it."""
+    plain = [*server.body, *(d for around in place.outward() for d in around.directive.body)]
+    always = {d.args[0].lstrip("$") for d in plain if d.name == "set" and d.args}
+    return {d.args[0].lstrip("$") for d in _sets(place, server)} - always
 
 
 def _set_otherwise(place: Place, server: Directive) -> Iterator[str]:
@@ -238,7 +251,7 @@ def open_streams(
             forged = lines and any(may_forge(d, allowed, (), ()) for d in level.trusted)
             if forged or opening(level.rules, allowed, Families.of(listens_of(server))) is not None:
                 urls = [d.args[0] for d in server.body if d.name == "proxy_pass" and d.args]
-                written = (text for url in urls for text in written_out(url, behind.values))
+                written = (text for url in urls for text in written_out(url, behind.values_of_streams))
                 found = frozenset(a for url in written for a in addresses(url, behind.of_streams))
                 said = {d.name: d.args for body in (stream.body, server.body) for d in body}
                 line = said.get("proxy_protocol") == ("on",)

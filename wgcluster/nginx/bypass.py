@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .access import Level
-from .behind import Behind, StreamServer, hops, values_at
+from .asks import asks
+from .behind import Behind, StreamServer, values_at
 from .find import names_of
-from .folders import rewritten, served_by
+from .folders import served_by
 from .judge import ServerJudge
 from .pcre import samples
 from .places import Place, resolve
@@ -42,8 +42,8 @@ class Bypasses:
             return None  # its own answer is all that it gives
         plain = {p: found for p, found in hidden.items() if is_plain(p)}
         return (
-            self._shows_too_much(judge, place, {t for found in plain.values() for t in found})
-            or self._passes_too_much(judge, place, plain)
+            self._shows_too_much(judge, place, plain)
+            or self._asks_too_much(judge, place, hidden)
             or self._unmerged(judge, place, hidden)
             or self.own.by_proxy(place, judge.server)
         )
@@ -122,37 +122,37 @@ class Bypasses:
                     return Verdict("leaks", reason, 'take "merge_slashes off;" out', off)
         return None
 
-    def _shows_too_much(self, judge: ServerJudge, place: Place, hidden: Iterable[Target]) -> Verdict | None:
-        """The leak of a public place whose folder holds what is guarded under another path."""
-        values = values_at(place, judge.server, self.behind)
-        for target in sorted(hidden):
-            uri = served_by(place, judge.outer, target.where, values) if target.kind == "files" else None
-            if uri is not None:
-                reason = f"public, and serves {target}, which are guarded elsewhere, under {uri}"
-                return Verdict("leaks", reason, "give it a folder of its own", place.level.root)
-        return None
-
-    def _passes_too_much(
+    def _shows_too_much(
         self, judge: ServerJudge, place: Place, hidden: Mapping[Place, set[Target]]
     ) -> Verdict | None:
+        """The leak of a public place whose folder holds what is guarded under another path."""
+        values = values_at(place, judge.server, self.behind)
+        for other, targets in hidden.items():
+            one_file = other.key is not None and other.key.modifier == "=" and other.key.pattern[-1:] != "/"
+            for target in sorted(t for t in targets if t.kind == "files"):
+                uri = served_by(place, judge.outer, target.where, values, one_file=one_file)
+                if uri is not None:
+                    reason = f"public, and serves {target}, which are guarded elsewhere, under {uri}"
+                    return Verdict("leaks", reason, "give it a folder of its own", place.level.root)
+        return None
+
+    def _asks_too_much(self, judge: ServerJudge, place: Place, hidden: Iterable[Place]) -> Verdict | None:
         """The leak of a public place that asks the service of a guarded one for paths which that guards."""
-        mine = {}
-        for hop in hops(place, judge.server, self.behind):
-            if hop.directive.name == "proxy_pass" and "$" not in hop.directive.args[0]:
-                mine[self.behind.one_spelling(hop.address)] = hop.directive
+        mine = list(asks(place, judge.server, self.behind))
+        exact = place.key is not None and place.key.modifier == "="
         for other in hidden if mine else ():
-            theirs = {self.behind.one_spelling(h.address): h for h in hops(other, judge.server, self.behind)}
-            for address in sorted(mine.keys() & theirs.keys()):
-                wanted = _path_of(theirs[address].directive) or (other.key.pattern if other.key else "/")
-                for lead, uri in _asks_for(place, mine[address]):
-                    asked = f"{uri}{wanted.removeprefix(lead)}"
-                    probe = f"{asked.rstrip('/')}/wgcluster-probe"
-                    mine_too = not uri or resolve(judge.outer, probe) is place
-                    if wanted.startswith(lead) and mine_too:
-                        asks = asked if uri else "what a rewrite makes of its paths"
-                        reason = f"public, and {asks} asks {address} for {wanted}, which {other.name} guards"
-                        remedy = "pass the path on as it is, or one that holds only what is public"
-                        return Verdict("leaks", reason, remedy, mine[address])
+            for theirs in asks(other, judge.server, self.behind):
+                for ask in mine:
+                    if ask.address != theirs.address or not theirs.lead.startswith(ask.lead):
+                        continue
+                    asked = f"{ask.uri}{theirs.lead.removeprefix(ask.lead)}"
+                    probe = asked if exact else f"{asked.rstrip('/')}/wgcluster-probe"
+                    if ask.uri and resolve(judge.outer, probe) is not place:
+                        continue
+                    how = asked if ask.uri else "what becomes of its paths"
+                    reason = f"public, and {how} asks {ask.address} for {theirs.lead}, as {other.name} does"
+                    remedy = "pass the path on as it is, or one that holds only what is public"
+                    return Verdict("leaks", reason, remedy, ask.directive)
         return None
 
     def _splits_slashes(self, judge: ServerJudge) -> Directive | None:
@@ -169,26 +169,3 @@ def _paths_of(place: Place) -> Sequence[str]:
     if is_plain(place):
         return (place.key.pattern,)
     return [path for path in samples(place.key.pattern) if path.startswith("/")]
-
-
-def _path_of(proxy_pass: Directive) -> str:
-    """The path in its URL, that is asked for instead of the location's; "": as it came."""
-    authority, slash, path = proxy_pass.args[0].partition("://")[2].partition("/")
-    if authority == "unix:":  # http://unix:/run/s:/path
-        path = f"/{path}".partition(":")[2]
-        return path
-    return slash + path
-
-
-def _asks_for(place: Place, proxy_pass: Directive) -> Iterator[tuple[str, str]]:
-    """What it asks its service for, and the path that does: the beginnings of both ("": a rewritten one).
-
-    What has been rewritten is asked for as it is (ngx_http_proxy_create_request).
-    """
-    own = place.key.pattern if place.key else "/"
-    yield from ((folder.rstrip("/") + "/", "") for folder in rewritten(place))
-    path = _path_of(proxy_pass)
-    if path and path != own and is_plain(place):
-        yield path, own
-        if path.endswith("/") and not own.endswith("/") and path != "/":
-            yield posixpath.dirname(path.rstrip("/")).rstrip("/") + "/", f"{own}../"

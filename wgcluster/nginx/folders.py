@@ -109,9 +109,17 @@ def climbing(lead: str, regex: str) -> str:
 
 
 def served_by(
-    public: Place, outer: Sequence[Place], folder: str, values: Mapping[str, frozenset[str]]
+    public: Place,
+    outer: Sequence[Place],
+    folder: str,
+    values: Mapping[str, frozenset[str]],
+    *,
+    one_file: bool = False,
 ) -> str | None:
-    """A URI by which ``public`` serves what lies in ``folder``, or what it begins with; None: it does not."""
+    """A URI by which ``public`` serves what lies in ``folder``, or what it begins with; None: it does not.
+
+    ``one_file``: it is no folder, but a file.
+    """
     key = public.key
     if key is None or "$" in folder:
         return None
@@ -126,7 +134,8 @@ def served_by(
             if inside is None:
                 continue
             uri = posixpath.normpath(posixpath.join(key.pattern if root.name == "alias" else "/", inside))
-            if resolve(outer, f"{uri.rstrip('/')}/wgcluster-probe") is public:
+            probe = uri if one_file else f"{uri.rstrip('/')}/wgcluster-probe"
+            if resolve(outer, probe) is public:
                 return uri
     return None
 

@@ -65,6 +65,8 @@ class ServerJudge(Ways):
             return Verdict("guarded", "a named location that is only reached behind a list")
         if place.internal and (refused := self.refused(place.level, seen, "404")).kind == "leaks":
             return refused
+        if place.named and is_page(place, place.name) and all(arrival.past.by_page for arrival in sent_on):
+            return Verdict("guarded", "a named location that is a page of errors, of one file")
         if place.internal and is_page(place, "/page") and all(arrival.past.by_page for arrival in sent_on):
             return Verdict("guarded", "internal: no request from outside ends here, but for an error page")
         if place.internal and not sent_on:

@@ -171,14 +171,25 @@ def _regex_hits(key: Key | None, uri: str) -> bool:
 
 
 def is_page(place: Place, target: str) -> bool:
-    """Is ``target``, a URI, just a file at ``place``: an error page and no way to the service?"""
+    """Is ``target``, a URI or a name, just a file at ``place``: an error page and no way to the service?"""
     active = PASSES | {"return", "rewrite", "try_files", "add_before_body", "add_after_body", "ssi"}
     names = {d.name for body in place.bodies() for d in body}
     names |= {d.name for d in place.level.fetches}
     runs = any("_by_lua" in name or name.startswith("echo_") for name in names)
     # the index of a folder is asked for by a request of its own
     as_file = names_page(target) and not target.partition("?")[0].endswith("/")
+    if place.named:
+        return not names & (active - {"rewrite", "try_files"}) and not runs and _is_one_file(place)
     return as_file and not names & active and not runs and not has_handler(place)
+
+
+def _is_one_file(place: Place) -> bool:
+    """Does a named location serve one file, whatever is asked for?"""
+    tries = [d.args for d in place.directive.body if d.name == "try_files"]
+    if tries:  # a code at the end, and no variable
+        return not any("$" in arg for arg in tries[0]) and tries[0][-1].startswith("=")
+    ends_there = all(end.how == "stays" and end.paths.whole for end in place.ends())
+    return ends_there and not has_handler(place)
 
 
 def names_page(target: str) -> bool:

@@ -29,7 +29,8 @@ def targets_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
     """What a request that is let in at ``place`` is served from."""
     values = values_at(place, server, behind)
     served = [] if place.passes_all() else [served_folder(place, level) for level in file_levels(place)]
-    found = {Target("files", folder) for each in served for folder in written_out(each, values)}
+    written = {folder for each in served for folder in written_out(each, values)}
+    found = {Target("files", posixpath.normpath(folder)) for folder in written}  # one may say nothing
     for hop in hops(place, server, behind):
         address = behind.one_spelling(hop.address)
         # Sites share one PHP socket; what they serve through it is told apart by their folders.

@@ -149,7 +149,7 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 def redirected(directive: Directive, target: str, own_list: bool) -> Verdict:
     """A redirect gives away nothing of the service; but beside a list it shows that the list is dead."""
-    if target.startswith("https://") or not own_list:
+    if target.startswith(("https://", "$scheme://")) or not own_list:
         return Verdict("closed", f"answers with a redirect to {target}", "", directive)
     reason = f"{directive.name} runs before the list here: whoever asks is redirected to {target}"
     return Verdict("leaks", reason, 'declare this location "public", or take the redirect out', directive)

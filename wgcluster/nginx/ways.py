@@ -45,9 +45,9 @@ class Way(NamedTuple):
             query = None if "?" in self.target else query
         elif self.target.startswith("/"):  # ngx_http_internal_redirect, with what follows a "?"
             query = None if "?" in self.target or "$" in self.target else ""
-        by_page = self.how == "page" and self.target.startswith("/")
-        as_file = by_page and names_page(self.target)
-        return past._replace(query=query, gets=past.gets or by_page, sent_by="", by_page=as_file)
+        by_uri = self.how == "page" and self.target.startswith("/")
+        by_page = self.how == "page" and (self.target.startswith("@") or names_page(self.target))
+        return past._replace(query=query, gets=past.gets or by_uri, sent_by="", by_page=by_page)
 
 
 class Arrival(NamedTuple):
@@ -188,6 +188,15 @@ class Ways(Phases):
                         to_path = Arrival(place, place.paths(), past=sent._replace(gets=True))
                         new += _added(here, [to_path])
         return new
+
+    def answers_nobody(self, place: Place) -> bool:
+        """Is it there only for what auth_request and mirror ask, whose answers nobody gets?"""
+        bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
+        named = {
+            d.args[0] for body in bodies for d in body if d.name in ("auth_request", "mirror") and d.args
+        }
+        sent_on = any(not arrival.asked for arrival in self.arrivals[place])
+        return place.internal and not sent_on and any(self.target(uri) is place for uri in named)
 
     def _let_in_at(self, door: Arrival) -> Iterator[Past]:
         """What has become of those that get through its rewrite phase, and are let in.

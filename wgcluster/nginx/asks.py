@@ -1,0 +1,68 @@
+"""Which paths a place asks the servers behind it for.
+
+After ngx_http_proxy_create_request and ngx_http_proxy_eval: what a rewrite has changed is asked for as it is;
+else a path in the URL stands for the location's; one with variables is asked for as they have it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .behind import Behind, hops
+from .folders import rewritten
+from .pcre import beginning
+from .places import PASSES, Place
+from .tree import Directive
+
+_PATH = re.compile(r"(?:\w+://)?(?:unix:[^:]*:?|\[[^\]]*\](?::\d+)?|[^/$]*)(.*)", re.DOTALL)
+_SAME = ("$request_uri", "$uri", "$document_uri")
+# Where a script's name and folder tell what is asked for, or a key.
+_OTHERWISE = frozenset({"fastcgi_pass", "memcached_pass"})
+
+
+class Asks(NamedTuple):
+    """The server behind is asked for ``lead`` and what follows, by a request for ``uri`` and what follows."""
+
+    address: str
+    lead: str
+    uri: str  # "": a rewrite or a variable makes it
+    directive: Directive
+
+
+def asks(place: Place, server: Directive, behind: Behind) -> Iterator[Asks]:
+    """All that requests which come to ``place`` ask for."""
+    own = _own(place)
+    for hop in hops(place, server, behind) if own else ():
+        address = behind.one_spelling(hop.address)
+        if hop.directive.name not in PASSES - _OTHERWISE or "$" in address:
+            continue
+        changed = [folder.rstrip("/") + "/" for folder in rewritten(place)]
+        for folder in changed:
+            yield Asks(address, folder, "", hop.directive)
+        path = _PATH.fullmatch(hop.url)
+        written, dollar, name = (path[1] if path else "").partition("$")
+        written = re.sub("/+", "/", written)
+        if f"{dollar}{name}".startswith(_SAME) and written in ("", "/"):
+            written = dollar = ""
+        if dollar:
+            yield Asks(address, posixpath.dirname(written).rstrip("/") + "/", "", hop.directive)
+        elif not written:
+            yield from () if changed else (Asks(address, own, own, hop.directive),)
+        else:
+            yield Asks(address, written, own, hop.directive)
+            if written.endswith("/") and not own.endswith("/") and written != "/":  # by OWN../
+                above = posixpath.dirname(written.rstrip("/")).rstrip("/") + "/"
+                yield Asks(address, above, f"{own}../", hop.directive)
+
+
+def _own(place: Place) -> str:
+    """What the paths of its requests begin with; "": a named location has any."""
+    if place.key is None:
+        return "/"
+    if place.key.modifier in ("~", "~*"):
+        start = beginning(place.key.pattern)
+        return start[0] if start is not None else ""
+    return "" if place.named else place.key.pattern
