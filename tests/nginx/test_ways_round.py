@@ -520,6 +520,12 @@ MOVED = [
         "/pub/index.html",
     ),
     shown(
+        "an alias whose captured part names the guarded folder",
+        "~ ^/u/([a-z]+)/([a-z.]+)$",
+        "alias @FOLDER@/$1/$2;",
+        "/u/files/index.html",
+    ),
+    shown(
         "a rewrite to the guarded folder",
         "/pub",
         "root @FOLDER@/files; rewrite ^/pub(.*)$ $1 break;",
@@ -565,6 +571,14 @@ MOVED = [
     ),
 ]
 TIDY = [
+    Case(
+        "a public alias with a captured part, in a folder of the guarded one",
+        f"{FILES} location ~ ^/u/([a-z]+)/(.*)$ {{ alias @FOLDER@/files/sub/$1/$2; }}",
+        "/index.html",
+        403,
+        "guarded",
+        public=("~ ^/u/([a-z]+)/(.*)$",),
+    ),
     Case(
         "one file of a public folder is guarded",
         "root @FOLDER@/files; location / { try_files $uri $uri/ =404; }"
@@ -698,6 +712,13 @@ def other(name: str, inside: str, uri: str = "/index.html", **more: object) -> C
 
 
 CHOSEN = [
+    other(
+        "another socket of a server behind the guarded one",
+        "",
+        body=f"location / {{ {LIST} proxy_pass http://unix:@FOLDER@/a; }}",
+        beside="server { listen unix:@FOLDER@/a; listen unix:@FOLDER@/b; root @FOLDER@/files; }"
+        " server { listen 127.0.0.1:@OTHER@; location / { proxy_pass http://unix:@FOLDER@/b; } }",
+    ),
     other(
         "a map that says nothing for most",
         "root @FOLDER@/$dir;",

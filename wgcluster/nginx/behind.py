@@ -75,6 +75,16 @@ class Behind:
         mine = self.sockets_of.get(server)
         return mine is None or any(socket.chosen(host) is server for socket in mine)
 
+    def addresses_of(self, server: Directive) -> Iterator[str]:
+        """The addresses on which it alone answers, unix paths and those of the loopback."""
+        for path, socket in self.unix.items():
+            if list(socket.servers) == [server]:
+                yield self.one_spelling(path)
+        for endpoint, socket in self.there.items():
+            if list(socket.servers) == [server] and endpoint.address.is_loopback:
+                host = f"[{endpoint.address}]" if endpoint.address.version == 6 else endpoint.address
+                yield self.one_spelling(f"{host}:{endpoint.port}")
+
     def known_of(self, server: Directive) -> Known:
         """What all requests to ``server`` have in common: their scheme, if its sockets are of one kind."""
         mine = self.sockets_of.get(server, ())

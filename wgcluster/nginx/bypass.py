@@ -55,6 +55,7 @@ class Bypasses:
             for server in self.own.passed_on_to(*work.pop()):
                 if server in others and server not in self.inner:
                     self.inner[server] = judge
+                    self.hidden.add(Target("address", a) for a in self.behind.addresses_of(server))
                     for inside in others[server].places:
                         self.hidden.add(targets_at(inside, server, self.behind))
                         work.append((inside, server))

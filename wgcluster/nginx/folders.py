@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .access import Level
-from .behind import written_out
+from .behind import may_be, written_out
 from .pcre import beginning
 from .places import PASSES, Place, answers_itself, resolve
 from .rewrite import named_children, rewrites
@@ -127,11 +127,15 @@ def served_by(
         return key.pattern
     for level in file_levels(public):
         root = level.root
-        if root is None or not root.args or (root.name == "alias" and key.modifier not in ("", "^~")):
+        if root is None or not root.args:
             continue
         for written in written_out(folder_of(level), values):
+            lead, variable, _ = written.partition("$")
+            named_by_it = variable and _inside(posixpath.dirname(lead), folder) is None
+            if named_by_it and nested(written, folder, lambda host: True):
+                return key.pattern
             inside = _inside(folder, written)
-            if inside is None:
+            if inside is None or (root.name == "alias" and key.modifier not in ("", "^~")):
                 continue
             uri = posixpath.normpath(posixpath.join(key.pattern if root.name == "alias" else "/", inside))
             probe = uri if one_file else f"{uri.rstrip('/')}/wgcluster-probe"
@@ -146,3 +150,18 @@ def _inside(folder: str, other: str) -> str | None:
         return None
     inside = posixpath.relpath(folder, posixpath.normpath(other))
     return None if inside.startswith("..") else inside
+
+
+def nested(one: str, other: str, may_name: Callable[[str], bool]) -> bool:
+    """Is one folder in the other, or the same? Where a variable stands in ``one``: can it be?"""
+    for part, beside in zip(one.split("/"), other.split("/"), strict=False):
+        if part == beside:
+            continue
+        if "$" not in part:
+            if "$" not in beside or not may_be(beside, part):
+                return False
+            continue
+        named_by_client = part in ("$host", "${host}") and "$" not in beside
+        if not may_be(part, beside) or (named_by_client and not may_name(beside)):
+            return False
+    return True

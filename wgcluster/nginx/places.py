@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from .access import Level
 from .find import Key, location_key
 from .pcre import beginning, hits
-from .rewrite import NOTHING, End, Known, Paths, ends, handed_on
+from .rewrite import NOTHING, End, Known, Paths, ends, handed_on, rewrites
 from .tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
@@ -18,6 +18,9 @@ _HANDLERS = frozenset(
     {"api", "echo", "echo_exec", "empty_gif", "js_content", "perl", "report_uploads", "stub_status",
      "vhost_traffic_status_display", "vod"}
 )  # fmt: skip
+_ALL = frozenset(
+    {"^", "^/", "^.*$", "^(.*)$", ".*", "(.*)", "^.*", "^(.*)"}
+)  # but names with a newline in them
 _HANDLER_FAMILIES = ("content_by_lua", "nchan_", "push_stream_", "rtmp_")
 
 
@@ -188,8 +191,10 @@ def _is_one_file(place: Place) -> bool:
     tries = [d.args for d in place.directive.body if d.name == "try_files"]
     if tries:  # a code at the end, and no variable
         return not any("$" in arg for arg in tries[0]) and tries[0][-1].startswith("=")
-    ends_there = all(end.how == "stays" and end.paths.whole for end in place.ends())
-    return ends_there and not has_handler(place)
+    written = [d.args for d in place.directive.body if rewrites(d) == "break"]
+    for_all = any(args[0] in _ALL and "$" not in args[1] for args in written)
+    stays = all(end.how == "stays" for end in place.ends())
+    return for_all and stays and len(written) == 1 and not has_handler(place)
 
 
 def names_page(target: str) -> bool:

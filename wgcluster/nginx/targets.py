@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from .behind import Behind, hops, may_be, values_at, written_out
-from .folders import file_levels, folder_of, moved_to, served_folder
+from .folders import file_levels, folder_of, moved_to, nested, served_folder
 from .places import Place
 from .tree import Directive
 
@@ -86,7 +86,7 @@ class Folders:
     def meets(self, folder: str, may_name: Callable[[str], bool]) -> str | None:
         """The first that is ``folder`` or lies in it or around it, in whatever its variables may say."""
         if "$" in folder:
-            plain = (other for other in sorted(self._plain) if _nested(folder, other, may_name))
+            plain = (other for other in sorted(self._plain) if nested(folder, other, may_name))
             if (found := next(plain, None)) is not None:
                 return found
         elif folder in self._plain:
@@ -95,7 +95,7 @@ class Folders:
             return self._above[folder]
         elif (found := next((a for a in _around(folder) if a in self._plain), None)) is not None:
             return found
-        return next((other for other in self._varied if _nested(folder, other, may_name)), None)
+        return next((other for other in self._varied if nested(folder, other, may_name)), None)
 
 
 def _around(folder: str) -> Iterator[str]:
@@ -154,18 +154,3 @@ class Served:
             return None
         named = next((where for where in sorted(self._scripts) if may_be(target.where, where)), None)
         return None if named is None else Target("address", f"{named}, which {target.where} may name,")
-
-
-def _nested(one: str, other: str, may_name: Callable[[str], bool]) -> bool:
-    """Is one folder in the other, or the same? Where a variable stands in ``one``: can it be?"""
-    for part, beside in zip(one.split("/"), other.split("/"), strict=False):
-        if part == beside:
-            continue
-        if "$" not in part:
-            if "$" not in beside or not may_be(beside, part):
-                return False
-            continue
-        named_by_client = part in ("$host", "${host}") and "$" not in beside
-        if not may_be(part, beside) or (named_by_client and not may_name(beside)):
-            return False
-    return True
