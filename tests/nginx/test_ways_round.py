@@ -572,6 +572,15 @@ MOVED = [
 ]
 TIDY = [
     Case(
+        "a public place of the same service by a path of its own and what is asked for",
+        f"location / {{ {LIST} proxy_pass http://127.0.0.1:@BACK@/a$request_uri; }}"
+        " location /pub/ { proxy_pass http://127.0.0.1:@BACK@/b$request_uri; }",
+        "/index.html",
+        403,
+        "guarded",
+        public=("/pub/",),
+    ),
+    Case(
         "a public alias with a captured part, in a folder of the guarded one",
         f"{FILES} location ~ ^/u/([a-z]+)/(.*)$ {{ alias @FOLDER@/files/sub/$1/$2; }}",
         "/index.html",
@@ -670,6 +679,13 @@ PASSED = [
         "~ ^/api(/.*)$",
         "proxy_pass http://127.0.0.1:@OTHER@$1;",
         "/api/admin",
+        f"location /admin {{ {LIST} proxy_pass http://127.0.0.1:@OTHER@; }}",
+    ),
+    passed(
+        "a captured path that is left by ..",
+        "~ ^/wh(.*)$",
+        "proxy_pass http://127.0.0.1:@OTHER@/hooks/$1;",
+        "/wh../admin",
         f"location /admin {{ {LIST} proxy_pass http://127.0.0.1:@OTHER@; }}",
     ),
     passed(

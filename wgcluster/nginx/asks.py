@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .behind import Behind, hops
-from .folders import rewritten
+from .folders import climbing, rewritten
 from .pcre import beginning
 from .places import PASSES, Place
 from .tree import Directive
@@ -45,10 +45,11 @@ def asks(place: Place, server: Directive, behind: Behind) -> Iterator[Asks]:
         path = _PATH.fullmatch(hop.url)
         written, dollar, name = (path[1] if path else "").partition("$")
         written = re.sub("/+", "/", written)
-        if f"{dollar}{name}".startswith(_SAME) and written in ("", "/"):
-            written = dollar = ""
-        if dollar:
-            yield Asks(address, posixpath.dirname(written).rstrip("/") + "/", "", hop.directive)
+        if f"{dollar}{name}".startswith(_SAME):
+            yield Asks(address, written.rstrip("/") + own, own, hop.directive)
+        elif dollar:
+            regex = place.key.pattern if place.key else ""
+            yield Asks(address, climbing(written, regex) or written or "/", "", hop.directive)
         elif not written:
             yield from () if changed else (Asks(address, own, own, hop.directive),)
         else:
