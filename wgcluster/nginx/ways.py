@@ -301,14 +301,15 @@ def _said_by_content(place: Place) -> frozenset[str] | None:
         return None
     # Neither an "if" nor a limit_except has the try_files around it.
     around = not any(child.name in ("if", "limit_except") for child in body)
-    tried = {d.args[-1][1:] for d in named_children(body, "try_files")}  # "=404"
+    lasts = [d.args[-1] for d in named_children(body, "try_files")]
+    tried = {last[1:] for last in lasts if last.startswith("=")}
     if around and handed_on(body) is not None:
         return frozenset(tried)
     if has_handler(place):
         return None
     passing = [{d.name for d in each} & PASSES for each in place.bodies()]
     gateway = _GATEWAY | ({"404"} if any("memcached_pass" in names for names in passing) else set())
-    if passing[0] and not tried:
+    if passing[0] and not lasts:
         return gateway
     return _OF_FILES | tried | (gateway if any(passing) else set())
 
