@@ -12,7 +12,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from tests.nginx.cases import FRIEND, LIST, PASS, Case, asked
+from tests.nginx.cases import ACME, FRIEND, LIST, PASS, Case, asked
 from tests.nginx.real import ECHO, LUA, NGINX, STREAM, free_ports, running
 from tests.nginx.worlds import dump
 from wgcluster.nginx import audit, parse_dump
@@ -571,6 +571,31 @@ MOVED = [
     ),
 ]
 TIDY = [
+    *(
+        Case(
+            f"a public service of which {location} is guarded",
+            f"location / {{ {PASS} }} location {location} {{ {LIST} {PASS} }}",
+            uri,
+            403,
+            "public",
+            public=("/",),
+        )
+        for location, uri in (
+            ("= /admin", "/admin"),
+            (r"~ ^/api/v[0-9]+/admin", "/api/v1/admin"),
+            (r"~ \.php$", "/x.php"),
+            ("^~ /admin/", "/admin/x"),
+            ("/admin", "/administrator"),
+        )
+    ),
+    Case(
+        "the folder of a challenge by the name of the host",
+        f"location / {{ {LIST} root @FOLDER@/files; }} location ^~ {ACME} {{ root @FOLDER@/$host; }}",
+        "/index.html",
+        403,
+        "guarded",
+        public=(ACME,),
+    ),
     Case(
         "a public place of the same service by a path of its own and what is asked for",
         f"location / {{ {LIST} proxy_pass http://127.0.0.1:@BACK@/a$request_uri; }}"

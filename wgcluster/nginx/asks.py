@@ -26,6 +26,7 @@ _OTHERWISE = frozenset({"fastcgi_pass", "memcached_pass"})
 class Asks(NamedTuple):
     """The server behind is asked for ``lead`` and what follows, by a request for ``uri`` and what follows."""
 
+    place: Place
     address: str
     lead: str
     uri: str  # "": a rewrite or a variable makes it
@@ -41,22 +42,22 @@ def asks(place: Place, server: Directive, behind: Behind) -> Iterator[Asks]:
             continue
         changed = [folder.rstrip("/") + "/" for folder in rewritten(place)]
         for folder in changed:
-            yield Asks(address, folder, "", hop.directive)
+            yield Asks(place, address, folder, "", hop.directive)
         path = _PATH.fullmatch(hop.url)
         written, dollar, name = (path[1] if path else "").partition("$")
         written = re.sub("/+", "/", written)
         if f"{dollar}{name}".startswith(_SAME):
-            yield Asks(address, written.rstrip("/") + own, own, hop.directive)
+            yield Asks(place, address, written.rstrip("/") + own, own, hop.directive)
         elif dollar:
             regex = place.key.pattern if place.key else ""
-            yield Asks(address, climbing(written, regex) or written or "/", "", hop.directive)
+            yield Asks(place, address, climbing(written, regex) or written or "/", "", hop.directive)
         elif not written:
-            yield from () if changed else (Asks(address, own, own, hop.directive),)
+            yield from () if changed else (Asks(place, address, own, own, hop.directive),)
         else:
-            yield Asks(address, written, own, hop.directive)
+            yield Asks(place, address, written, own, hop.directive)
             if written.endswith("/") and not own.endswith("/") and written != "/":  # by OWN../
                 above = posixpath.dirname(written.rstrip("/")).rstrip("/") + "/"
-                yield Asks(address, above, f"{own}../", hop.directive)
+                yield Asks(place, address, above, f"{own}../", hop.directive)
 
 
 def _own(place: Place) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .access import Level
-from .asks import asks
+from .asks import Asks, asks
 from .behind import Behind, StreamServer, values_at
 from .find import names_of
 from .folders import served_by
@@ -140,20 +140,25 @@ class Bypasses:
     def _asks_too_much(self, judge: ServerJudge, place: Place, hidden: Iterable[Place]) -> Verdict | None:
         """The leak of a public place that asks the service of a guarded one for paths which that guards."""
         mine = list(asks(place, judge.server, self.behind))
-        exact = place.key is not None and place.key.modifier == "="
-        for other in hidden if mine else ():
-            for theirs in asks(other, judge.server, self.behind):
-                for ask in mine:
-                    if ask.address != theirs.address or not theirs.lead.startswith(ask.lead):
-                        continue
-                    asked = f"{ask.uri}{theirs.lead.removeprefix(ask.lead)}"
-                    probe = asked if exact else f"{asked.rstrip('/')}/wgcluster-probe"
-                    if ask.uri and resolve(judge.outer, probe) is not place:
-                        continue
-                    how = asked if ask.uri else "what becomes of its paths"
-                    reason = f"public, and {how} asks {ask.address} for {theirs.lead}, as {other.name} does"
-                    remedy = "pass the path on as it is, or one that holds only what is public"
-                    return Verdict("leaks", reason, remedy, ask.directive)
+        theirs = (ask for other in hidden for ask in asks(other, judge.server, self.behind)) if mine else ()
+        for hidden_ask in theirs:
+            for ask in mine:
+                if ask.address != hidden_ask.address:
+                    continue
+                for wanted in _paths_asked(hidden_ask):
+                    asked = f"{ask.uri}{wanted.removeprefix(ask.lead)}"
+                    if place.key is not None and place.key.modifier == "=":  # it asks for one path alone
+                        found = ask.lead == hidden_ask.lead != ask.uri
+                    else:
+                        own = place if not ask.uri else resolve(judge.outer, asked)
+                        found = wanted.startswith(ask.lead) and own is place
+                    if found:
+                        how = asked.removesuffix(_PROBE) if ask.uri else "what becomes of its paths"
+                        wanted = wanted.removesuffix(_PROBE)
+                        reason = f"public, and {how} asks {ask.address} for {wanted}"
+                        reason += f", as {hidden_ask.place.name} does"
+                        remedy = "pass the path on as it is, or one that holds only what is public"
+                        return Verdict("leaks", reason, remedy, ask.directive)
         return None
 
     def _splits_slashes(self, judge: ServerJudge) -> Directive | None:
@@ -170,3 +175,14 @@ def _paths_of(place: Place) -> Sequence[str]:
     if is_plain(place):
         return (place.key.pattern,)
     return [path for path in samples(place.key.pattern) if path.startswith("/")]
+
+
+_PROBE = "/wgcluster-probe"
+
+
+def _paths_asked(ask: Asks) -> Sequence[str]:
+    """Paths that the service is asked for so."""
+    key = ask.place.key
+    if key is None or key.modifier in ("", "^~") or ask.lead != ask.uri:
+        return (ask.lead,) if key is not None and key.modifier == "=" else (ask.lead.rstrip("/") + _PROBE,)
+    return (key.pattern,) if key.modifier == "=" else _paths_of(ask.place)

@@ -129,11 +129,9 @@ def served_by(
         root = level.root
         if root is None or not root.args:
             continue
+        if any(_names(written, folder) for written in written_out(served_folder(public, level), values)):
+            return key.pattern
         for written in written_out(folder_of(level), values):
-            lead, variable, _ = written.partition("$")
-            named_by_it = variable and _inside(posixpath.dirname(lead), folder) is None
-            if named_by_it and nested(written, folder, lambda host: True):
-                return key.pattern
             inside = _inside(folder, written)
             if inside is None or (root.name == "alias" and key.modifier not in ("", "^~")):
                 continue
@@ -142,6 +140,18 @@ def served_by(
             if resolve(outer, probe) is public:
                 return uri
     return None
+
+
+def _names(written: str, folder: str) -> bool:
+    """May the variables in ``written`` name ``folder`` or one around it, and not just one that lies in it?"""
+    parts = written.split("/")
+    while "$" in parts[-1] and any("$" in part for part in parts[:-1]):
+        parts.pop()  # what follows the first may be a file
+    named = "/".join(parts)
+    lead = posixpath.dirname(named.partition("$")[0])
+    if "$" not in named or _inside(lead, folder) is not None or len(parts) > folder.count("/") + 1:
+        return False
+    return nested(named, folder, lambda host: True)
 
 
 def _inside(folder: str, other: str) -> str | None:
