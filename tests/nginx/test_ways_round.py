@@ -635,10 +635,10 @@ TIDY = [
     ),
     Case(
         "a redirect to where only the default server answers",
-        f"location = /x {{ return 301 https://$host:@OTHER@$request_uri; }} location / {{ {LIST} {PASS} }}",
+        f"return 301 https://$host:@OTHER@$request_uri; location / {{ {LIST} {PASS} }}",
         "/index.html",
-        403,
-        "guarded",
+        301,
+        "closed",
         beside="server { listen 127.0.0.1:@OTHER@; location / { root @FOLDER@/none; } }",
     ),
     Case(
@@ -863,7 +863,7 @@ ELSEWHERE = [
         301,
         "closed",
         "/",
-        beside="server { listen 127.0.0.1:@OTHER@; location / { root @FOLDER@/none; } }",
+        beside="server { listen 127.0.0.1:@OTHER@; server_name *.test; location / { root @FOLDER@/none; } }",
     ),
 ]
 INNER = [

@@ -60,16 +60,15 @@ class SelfProxies:
 
     def passed_on_to(self, place: Place, server: Directive) -> Iterator[Directive]:
         """The servers of this nginx that answer what ``place`` passes on."""
-        headers = {d.args[0].lower(): d.args[1] for d in place.level.sent if len(d.args) == 2}
         for hop in hops(place, server, self.behind):
             if "$" not in hop.address and hop.directive.name in ("proxy_pass", "grpc_pass"):
-                hosts = self._host_sent(hop, headers, place, server)
+                hosts = self._host_sent(hop, place, server)
                 for door in self._doors(hop.address):
                     yield from _chosen(door.socket, hosts)
 
     def by_proxy(self, place: Place, server: Directive) -> Verdict | None:
         """The leak of an open ``place`` that passes on to a guarded server; None: it does not."""
-        headers = {d.args[0].lower(): d.args[1] for d in place.level.sent if len(d.args) == 2}
+        headers = _headers_sent(place)
         allowed = [network for one in self.guarded.values() for network in one.judge.allowed]
         forged = any(may_forge(d, allowed, (), ()) for d in place.level.trusted)
 
@@ -80,7 +79,7 @@ class SelfProxies:
             return "truth" if value in (_NEVER_FORGED if forged else _TRUTHFUL) else "anything"
 
         for hop in hops(place, server, self.behind) if self.guarded else ():
-            host = self._host_sent(hop, headers, place, server)
+            host = self._host_sent(hop, place, server)
             for door in self._doors(hop.address):
                 clients = _bound(place.level.bind, door.clients)
                 if not door.socket.proxy_protocol:  # which a proxy of HTTP cannot speak
@@ -107,13 +106,11 @@ class SelfProxies:
                     return leak._replace(remedy="guard it with allow and deny, or take it out")
         return None
 
-    def _host_sent(
-        self, hop: Hop, headers: dict[str, str], place: Place, server: Directive
-    ) -> frozenset[str] | None:
+    def _host_sent(self, hop: Hop, place: Place, server: Directive) -> frozenset[str] | None:
         """The host names by which it asks; None: the client says."""
         authority = hop.url.partition("://")[2].partition("/")[0]
         authority = "localhost" if authority.startswith("unix:") else authority
-        told = headers.get("host", "$proxy_host").replace("$proxy_host", authority)
+        told = _headers_sent(place).get("host", "$proxy_host").replace("$proxy_host", authority)
         written = written_out(told, values_at(place, server, self.behind))
         return None if any("$" in text for text in written) else frozenset(map(_name, written))
 
@@ -186,6 +183,11 @@ def _seen(judge: ServerJudge, place: Place, client: Client, says: Callable[[str]
         if trusts(level.trusted, client):
             return says(level.real_ip_header), level.real_ip_header
     return "nothing", ""
+
+
+def _headers_sent(place: Place) -> dict[str, str]:
+    """The values of its ``proxy_set_header``, by names in lower case."""
+    return {d.args[0].lower(): d.args[1] for d in place.level.sent if len(d.args) == 2}
 
 
 def _chosen(socket: Socket, hosts: frozenset[str] | None) -> list[Directive]:

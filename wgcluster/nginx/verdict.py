@@ -39,7 +39,7 @@ class Past(NamedTuple):
     gets: bool = False  # that, or a service, has made them GETs
     query: str | None = None  # what they have now; None: any
     sent_by: str = ""  # the public place whose service has sent them on to here
-    by_page: bool = False  # they come by the URI of an error_page, and a file gives nothing else away
+    by_page: bool = False  # they come by an error_page, and if it is a file that gives nothing else away
 
     def forged(self, directive: Directive) -> Past:
         """They name another address as theirs."""

@@ -191,12 +191,13 @@ class Ways(Phases):
 
     def answers_nobody(self, place: Place) -> bool:
         """Is it there only for what auth_request and mirror ask, whose answers nobody gets?"""
+        if not place.internal or any(not arrival.asked for arrival in self.arrivals[place]):
+            return False
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
         named = {
             d.args[0] for body in bodies for d in body if d.name in ("auth_request", "mirror") and d.args
         }
-        sent_on = any(not arrival.asked for arrival in self.arrivals[place])
-        return place.internal and not sent_on and any(self.target(uri) is place for uri in named)
+        return any(self.target(uri) is place for uri in named)
 
     def _let_in_at(self, door: Arrival) -> Iterator[Past]:
         """What has become of those that get through its rewrite phase, and are let in.
