@@ -234,7 +234,7 @@ def addresses(url: str, upstreams: Mapping[str, frozenset[str]]) -> frozenset[st
 
 
 def may_be(chosen: str, address: str) -> bool:
-    """Could a client make ``chosen``, which has variables in it, say ``address``?"""
+    """May ``chosen``, which has variables in it, say ``address``, which may be a name as well?"""
     parts = re.split(r"\$(?:\{\w+\}|\w+)", chosen)
     return re.fullmatch(".*".join(map(re.escape, parts)), address, re.IGNORECASE) is not None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..plan import GuardedSite
 from ..prefixes import Network
 from .access import Families, Level, common_client, is_within, may_forge, opening
+from .behind import may_be
 from .find import covers, is_wished, listens_of
 from .places import Place, is_page, places_of, resolve
 from .rewrite import NOTHING, Known, ends, handed_on, has_list, named_children, page_for
@@ -16,9 +16,6 @@ from .verdict import NO_TRAIL, Asked, Past, Trail, Verdict
 
 # An address that is written down may be of either family, whatever the server listens on.
 _WRITTEN = Families(v4=True, v6=True)
-
-
-_VARIABLE = re.compile(r"\$(?:\{\w+\}|\w+)")
 
 
 class Gate:
@@ -126,8 +123,7 @@ class Gate:
         if not (target.startswith("@") and "$" in target):
             there = self.target(target)
             return [] if there is None else [there]
-        name = ".*".join(map(re.escape, _VARIABLE.split(target)))
-        return [place for place in self.places if place.named and re.fullmatch(name, place.name)]
+        return [place for place in self.places if place.named and may_be(target, place.name)]
 
     def let_in(self, place: Place, level: Level, seen: Trail) -> Verdict | None:
         """Why the access phase lets a client in that is not on the list; None: it does not."""

@@ -28,7 +28,7 @@ class Target(NamedTuple):
 def targets_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
     """What a request that is let in at ``place`` is served from."""
     values = values_at(place, server, behind)
-    served = [] if place.passes_all() else [served_folder(place, level) for level in file_levels(place)]
+    served = [served_folder(place, level) for level in file_levels(place)]
     written = {folder for each in served for folder in written_out(each, values)}
     found = {Target("files", posixpath.normpath(folder)) for folder in written}  # one may say nothing
     for hop in hops(place, server, behind):
