@@ -117,6 +117,10 @@ if [ -e "/sys/class/net/$interface" ]; then
     section routes
     ip -4 route show dev "$interface"
     ip -6 route show dev "$interface"
+elif [ -r "$config" ] && command -v wg >/dev/null; then
+    # The file alone can tell whose this host is. The private key goes from one program to the next, no further.
+    section config-key
+    sed -n 's/^PrivateKey *= *//p' "$config" | wg pubkey 2>/dev/null
 fi
 if command -v wg >/dev/null; then
     # It holds keys; what leaves the host is cut out of it.

@@ -22,11 +22,12 @@ from pyinfra.api.state import State
 from tasks.declaration import declaration, unlock
 from tasks.key import Key
 from tasks.looks import Looks, looks
+from wgcluster.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.faults import KeystoreError
 from wgcluster.keystore import Registry
 from wgcluster.nginx import NginxError
 from wgcluster.observed import Observed
-from wgcluster.plan import HostPlan, Plan, PlanError, make_plan
+from wgcluster.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove
 from wgcluster.rows import cluster_name
 from wgcluster.secret import Secret
@@ -44,6 +45,8 @@ class Run:
     registry: Registry
     looks: Looks
     key: Key | None = None  # of the registry; None: no secrets are needed
+    made: set[str] = field(default_factory=set)  # hosts and links whose keys the registry lacked
+    moved: set[tuple[str, str, str]] = field(default_factory=set)  # clients, as moved_clients has them
     lock: BoundedSemaphore = field(default_factory=BoundedSemaphore)
     refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
     verified: dict[str, list[Check]] | None = None  # by host; None: not yet
@@ -75,15 +78,27 @@ class Run:
         if self.key is None:
             return
         unlock(self.registry, self.key)
-        new = self.registry.ensure_links(
-            peer.preshared_key
-            for host in self.plan.hosts
-            for peer in host.peers
-            if peer.preshared_key is not None
-        )
+        self.made.update(self.registry.ensure_links(secret_names(self.plan)))
         self.registry.verify_all()
-        if new:
-            _tell_new(f"{len(new)} new preshared key{'s' if len(new) > 1 else ''}, one a link", self.registry)
+
+    def unknown_keys(self, one: Earlier) -> str:
+        """What the registry does not know of the keys that a host has, in words."""
+        return unknown_keys(one, self.known_keys, self.made, self.registry.path.name)
+
+    @cached_property
+    def known_keys(self) -> set[str]:
+        return self.registry.known_keys()
+
+    def tell_made(self) -> None:
+        """Which keys are new."""
+        hosts = sorted(self.made & self.registry.public_keys().keys())
+        if hosts:
+            self._tell(f"New keys for {', '.join(hosts)}")
+        if links := len(self.made) - len(hosts):
+            self._tell(f"{links} new preshared key{'s' if links > 1 else ''}, one a link")
+
+    def _tell(self, keys: str) -> None:
+        logger.info(f"--> {keys}, kept in {self.registry.path.name} on the first real run")
 
     def private_key(self, host: HostPlan) -> Secret:
         return self.registry.private_key(host.name)
@@ -156,15 +171,18 @@ def _known_to_inspect(state: State) -> None:
 def _make_run(state: State, secrets: bool) -> Run:
     declared = declaration(state, secrets)
     cluster, registry, key = declared.cluster, declared.registry, declared.key
-    if key is not None and {host.name for host in cluster.hosts} - registry.public_keys().keys():
+    made = {host.name for host in cluster.hosts} - registry.public_keys().keys()
+    if key is not None and made:
         unlock(registry, key)
-        new = registry.ensure_hosts(host.name for host in cluster.hosts)
-        _tell_new(f"New keys for {', '.join(new)}", registry)
+        registry.ensure_hosts(made)
     with _collector_paused():
         plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
         if secrets:
             _prove(plan)
-    return Run(plan, registry, looks(state, cluster), key)
+    moved = moved_clients(cluster.clients, plan)
+    if secrets:
+        registry.keep_gateways({client.name: client.gateway.name for client in plan.clients})
+    return Run(plan, registry, looks(state, cluster), key, made, moved)
 
 
 @contextmanager
@@ -175,10 +193,6 @@ def _collector_paused() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def _tell_new(keys: str, registry: Registry) -> None:
-    logger.info(f"--> {keys}, kept in {registry.path.name} on the first real run")
 
 
 def _prove(plan: Plan) -> None:

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
-from pyinfra.api.host import Host
 
 from tasks.controller import Run
+from wgcluster.earlier import announced, earlier, restore
 from wgcluster.faults import KeystoreError
-from wgcluster.observed import Observed
 from wgcluster.obstacles import obstacles
-from wgcluster.plan import HostPlan
+from wgcluster.rows import new_keys
+from wgcluster.wgconf import Shown
 
 
 def preflight(run: Run) -> None:
     """Look at every host of this run once; the first host's deploy does it for all.
+
+    Who loses what by the run is said here, before the operator is asked.
 
     Raises:
         PyinfraError: naming every host, what is wrong there and how to mend it; or the passphrase is wrong.
     """
     with run.lock:
         if run.refused is None:
-            seen = run.looks.first()
-            faults = [f"  {part.name}: {fault}" for part, fault in _faults(run, seen)]
-            count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} on the hosts, nothing was changed:"
-            try:
-                run.unlock()
-                run.refused = "\n".join(["", count, *faults]) if faults else ""
-            except KeystoreError as error:
-                run.refused = "\n".join(["", str(error), *([count, *faults] if faults else [])])
+            run.refused = _refusal(run)
     if run.refused:
         raise PyinfraError(run.refused)
 
 
-def _faults(run: Run, seen: dict[Host, Observed]) -> Iterator[tuple[HostPlan, str]]:
-    for host, observed in seen.items():
-        part = run.part_of(host)
-        for fault in obstacles(part, observed):
-            yield part, fault
+def _refusal(run: Run) -> str:
+    """Why no host is touched; "" if there is no reason."""
+    seen = run.looks.first()
+    shown = Shown()
+    found = {host: earlier(run.part_of(host), observed, shown) for host, observed in seen.items()}
+    faults = [
+        (run.part_of(host).name, fault)
+        for host, observed in seen.items()
+        for fault in obstacles(run.part_of(host), observed)
+    ]
+    lines = []
+    try:
+        run.unlock()
+    except KeystoreError as error:
+        lines.append(str(error))
+    unknown = {host: words for host, one in found.items() if (words := run.unknown_keys(one))}
+    refused = {host: words for host, words in unknown.items() if not new_keys(host)}
+    faults += [(run.part_of(host).name, words) for host, words in refused.items()]
+    if faults:
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        lines.append(f"{count} on the hosts, nothing was changed:")
+        lines += [f"  {name}: {fault}" for name, fault in faults]
+    if refused:
+        lines.append(restore(run.registry.path.name))
+    if lines:
+        return "\n".join(["", *lines])
+    run.tell_made()
+    for host, words in unknown.items():
+        logger.warning(f"--> {run.part_of(host).name}: {words}: replaced or let go, as new_keys says")
+    for change in announced(run.plan, found.values(), run.moved):
+        logger.warning(f"--> {change}")
+    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -22,10 +22,12 @@ from tasks.operations import Commands
 from wgcluster import paths
 from wgcluster.boot import BootFiles
 from wgcluster.checks import Check, checks, ping_targets, table
+from wgcluster.earlier import earlier, restore
 from wgcluster.nginx import audit, parse_dump
 from wgcluster.nginx.curl import answers, curl_config
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.plan import HostPlan
+from wgcluster.wgconf import Shown
 
 FILES = Path(__file__).parent.parent / "files"
 
@@ -72,6 +74,19 @@ def verify(state: State, run: Run) -> None:
         for line in table(rows).splitlines():
             logger.info(line)
         logger.info("")
+        _tell_unknown(run, found)
+
+
+def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
+    """Beside another registry each check fails; this says why."""
+    hosts = ((run.part_of(host), run.look(host)) for host in found)
+    lines = [
+        f"{part.name}: {unknown}"
+        for part, observed in hosts
+        if (unknown := run.unknown_keys(earlier(part, observed, Shown())))
+    ]
+    for line in [*lines, restore(run.registry.path.name)] if lines else ():
+        logger.warning(f"--> {line}")
 
 
 def _checks(run: Run, host: Host) -> list[Check]:

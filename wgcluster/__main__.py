@@ -114,7 +114,9 @@ def _add_clients(commands: _SubParsersAction[ArgumentParser]) -> None:
     of_clients = group.add_subparsers(metavar="COMMAND", required=True)
     add = _command(of_clients, "add", clients.add, "give it an address and keys (needs the passphrase)")
     add.add_argument("name", metavar="NAME")
-    add.add_argument("--gateway", metavar="HOST", help="default: the first gateway that can be dialled")
+    add.add_argument(
+        "--gateway", metavar="HOST", help="for good; default: the first by name that can be dialled"
+    )
     add.add_argument(
         "--address",
         action="append",

@@ -72,7 +72,7 @@ class Client:
 
     name: str
     addresses: tuple[Address, ...]
-    gateway: str | None = None  # None: the first gateway that can be dialled
+    gateway: str | None = None  # by which it comes in; None: not decided yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,8 @@ class KeyFile(_Entry):
     hosts: dict[schema.NameField, HostEntry]
     clients: dict[schema.NameField, ClientEntry]
     links: dict[LinkName, LinkEntry]
+    # Keys that were forgotten here and may still be on a host, each with whose it was.
+    former: dict[PublicKey, schema.NameField] = {}
 
 
 EMPTY = KeyFile(version=1, passphrase=None, hosts={}, clients={}, links={})
@@ -142,7 +144,9 @@ def read(text: str, where: str) -> KeyFile:
 def write(file: KeyFile) -> str:
     """The text of ``file``: the same for the same content, whatever the order it came in."""
     data = file.model_dump(mode="json")
-    for part in ("hosts", "clients", "links"):
+    if not file.former:
+        del data["former"]  # programs from before there was one read it still
+    for part in data.keys() & {"hosts", "clients", "links", "former"}:
         data[part] = dict(sorted(data[part].items()))
     body: str = yaml.dump(
         data, Dumper=yaml.CSafeDumper, sort_keys=False, explicit_end=True, width=200, allow_unicode=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Registry:
         self._hosts = dict(file.hosts)
         self._clients = dict(file.clients)
         self._links = dict(file.links)
+        self._former = dict(file.former)
         self._on_disk = on_disk
         self._seal: Seal | None = None
 
@@ -42,7 +43,8 @@ class Registry:
         """The registry at ``path``, an empty one where there is no such file. Needs no passphrase.
 
         Raises:
-            KeystoreError: the file cannot be read, is torn, of another version, or not as it was written.
+            KeystoreError: the path leads over a link to nowhere; or the file cannot be read, is torn, of
+                another version, or not as it was written.
         """
         data = _read(path)
         if data is None:
@@ -92,6 +94,10 @@ class Registry:
     def client_keys(self) -> dict[str, str]:
         """Base64 public keys by client name."""
         return {name: entry.public_key for name, entry in sorted(self._clients.items())}
+
+    def known_keys(self) -> set[str]:
+        """Base64 public keys of all hosts and clients that are here, or were and have been forgotten."""
+        return {*self.public_keys().values(), *self.client_keys().values(), *self._former}
 
     def clients(self) -> tuple[Client, ...]:
         """The road warriors, sorted by name."""
@@ -150,6 +156,13 @@ class Registry:
         )
         self.dirty = True
 
+    def keep_gateways(self, gateways: Mapping[str, str]) -> None:
+        """Note by which host each client comes in, by client name: there it stays."""
+        for name, gateway in gateways.items():
+            if self._clients[name].gateway != gateway:
+                self._clients[name] = self._clients[name].model_copy(update={"gateway": gateway})
+                self.dirty = True
+
     def renumber_client(self, name: str, addresses: Sequence[schema.Address]) -> None:
         """Give a client other addresses; its keys stay."""
         self._has("client", name, self._clients)
@@ -160,7 +173,7 @@ class Registry:
     def remove_client(self, name: str) -> None:
         """Forget a client and the preshared keys of its links."""
         self._has("client", name, self._clients)
-        del self._clients[name]
+        self._former[self._clients.pop(name).public_key] = name
         self._links = {link: entry for link, entry in self._links.items() if name not in link.split("|")}
         self.dirty = True
 
@@ -172,7 +185,7 @@ class Registry:
         """Forget the keys that ``unused`` lists."""
         old_hosts, old_links = self.unused(hosts, links)
         for name in old_hosts:
-            del self._hosts[name]
+            self._former[self._hosts.pop(name).public_key] = name
         for name in old_links:
             del self._links[name]
         self.dirty |= bool(old_hosts or old_links)
@@ -223,6 +236,7 @@ class Registry:
                 hosts=self._hosts,
                 clients=self._clients,
                 links=self._links,
+                former=self._former,
             )
         ).encode()
         target = Path(os.path.realpath(self.path))  # a symbolic link stays one
@@ -272,6 +286,12 @@ def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except FileNotFoundError:
+        # As to a disk that is not mounted: there is a registry, and a new one must not come beside it.
+        for link in (path, *path.parents):
+            if link.is_symlink() and not link.exists():
+                why = f"{link.name} is a link to {link.readlink()}, which is not there"
+                mend = "mount or restore that, or take the link away"
+                raise KeystoreError([f"{path}: {why}; {mend}"]) from None
         return None
     except IsADirectoryError:
         raise KeystoreError([f"{path}: is a folder; wg_keystore names a file in one"]) from None

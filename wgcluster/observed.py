@@ -100,6 +100,7 @@ class Observed:
     units: dict[str, Unit] = field(default_factory=dict)
     ufw: bool = False
     link: Link | None = None
+    config_key: str = ""  # public key of the config file, asked only where the interface is down
     interfaces: tuple[Interface, ...] = ()  # the other ones of WireGuard
     addresses: tuple[str, ...] = ()  # all of global scope, without their prefix
     clock: int = 0  # seconds since the epoch
@@ -179,6 +180,8 @@ def parse(output: Sequence[str]) -> Observed:
                 link |= {"mtu": int(words[1]), "up": bool(int(words[2], 16) & 1)}
             case "routes":
                 link["routes"] = tuple(lines)
+            case "config-key":
+                values["config_key"] = "".join(lines)
             case "dump" if link:
                 link |= _dump(lines)
             case "preshared" if link:

@@ -124,6 +124,13 @@ class PlanError(ValueError):
         super().__init__("\n".join([f"{count}, nothing was changed:", *(f"  {fault}" for fault in faults)]))
 
 
+def secret_names(plan: Plan) -> set[str]:
+    """The names of all preshared keys that a plan speaks of."""
+    return {
+        peer.preshared_key for host in plan.hosts for peer in host.peers if peer.preshared_key is not None
+    }
+
+
 def make_plan(cluster: Cluster, public_keys: Mapping[str, str], client_keys: Mapping[str, str]) -> Plan:
     """What every host and every road warrior of a cluster gets.
 

@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping
 
 from wgcluster.consistency import strange_expectations
 from wgcluster.model import Cluster, Fault, Host
-from wgcluster.words import some
+
+
+def gateways_to_dial(cluster: Cluster) -> dict[str, Host]:
+    """The gateways that anyone can dial, by name and in that order."""
+    return {host.name: host for host in cluster.hosts if host.gateway and host.endpoint is not None}
 
 
 def gateways_of(cluster: Cluster) -> dict[str, Host]:
-    """The gateway of each road warrior: the one it names, else the first by name that anyone can dial."""
-    return {
-        client.name: host
-        for client in cluster.clients
-        for host in reversed(cluster.hosts)
-        if host.gateway and host.endpoint is not None and client.gateway in (None, host.name)
-    }
+    """The gateway of each road warrior: its own, or the first by name where that is none (any more)."""
+    gateways = gateways_to_dial(cluster)
+    if not gateways:
+        return {}
+    first = next(iter(gateways.values()))
+    return {client.name: gateways.get(client.gateway or "", first) for client in cluster.clients}
 
 
 def refusals(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
@@ -30,14 +33,12 @@ def refusals(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
 
 def _check_clients(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
     hosts = {host.name for host in cluster.hosts}
-    dialled = [host.name for host in cluster.hosts if host.gateway and host.endpoint is not None]
-    there_are = f"; there are {some(dialled)}" if dialled else "; set wg_gateway on one with a wg_endpoint"
     for client in cluster.clients:
         if client.name in hosts:
             yield Fault(client.name, "client", None, "a host has this name; each needs its own")
         if client.name not in gateways:
-            wrong = "no gateway that clients can dial has this name" if client.gateway else "needs a gateway"
-            yield Fault(client.name, "gateway", client.gateway, f"{wrong}{there_are}")
+            why = "needs a gateway; set wg_gateway on one with a wg_endpoint"
+            yield Fault(client.name, "gateway", client.gateway, why)
     for name, count in Counter(client.name for client in cluster.clients).items():
         if count > 1:
             yield Fault(name, "client", None, f"{count} clients have this name; each needs its own")

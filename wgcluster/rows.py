@@ -54,6 +54,11 @@ def cluster_name(host: Host) -> str:
     return name
 
 
+def new_keys(host: Host) -> bool:
+    """May keys that the registry does not know be replaced? ``--data new_keys=True``."""
+    return bool(host.data.get("new_keys", False))
+
+
 def remove_packages(host: Host) -> bool:
     """Was the teardown asked to, by ``--data remove_packages=True``?"""
     return bool(host.data.get("remove_packages", False))

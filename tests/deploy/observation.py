@@ -130,6 +130,11 @@ def _files(host: FakeHost, config: str, named: Iterable[str]) -> Iterator[str]:
 def _link(host: FakeHost, interface: str) -> Iterator[str]:
     link = host.links.get(interface)
     if link is None:
+        config = f"/etc/wireguard/{interface}.conf"
+        if "wg" in host.tools and host.real(config) in host.files:
+            yield "@ config-key"
+            keys = re.findall(r"^PrivateKey = (\S+)$", host.text(config), re.MULTILINE)
+            yield from map(public_key, keys)
         return
     yield f"@ link {interface} {link.mtu} {'0x10091' if link.up else '0x10090'}"
     yield "@ routes"

@@ -95,6 +95,7 @@ def test_a_live_interface_as_planned(tunnel: tuple[Namespace, HostPlan, dict[str
     assert routes(host, seen.link.routes) == Routes((), ())
     assert seen.link.preshared_digest == preshared_digest(host.peers, secrets)
     assert list(peer_changes(host, seen.link, seen.clock, secrets, {})) == []
+    assert "config-key" not in output  # the live interface tells it
     assert not any(secret in output for secret in secrets.values())
 
 
@@ -149,6 +150,28 @@ def test_no_spelling_of_a_secret_leaves_the_host(
     assert file.text.startswith("[Interface]\nListenPort = 1\n")
     assert file.text.rstrip().endswith("MTU = 1420")
     assert "(hidden)" in file.text
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_file_tells_its_public_key_where_the_interface_is_down(tmp_path: Path, shell: str) -> None:
+    """And the private key is no argument of a program, which others could read in the process list."""
+    for tool in ("wg", "sed"):
+        program = shutil.which(tool)
+        script = f'#!/bin/sh\necho "$0 $*" >>{tmp_path}/called\nexec {program} "$@"\n'
+        (tmp_path / tool).write_text(script)
+        (tmp_path / tool).chmod(0o755)
+    secret = new_key()
+    config = tmp_path / f"{NAME}.conf"
+    config.write_text(f"# host root\n\n[Interface]\nPrivateKey = {secret}\nMTU = 1420\n")
+    with namespaces("down") as (namespace,):
+        output, seen = observe(namespace, shell, tmp_path, str(tmp_path))
+        config.write_text("[Interface]\nPrivateKey = none\n")
+        assert observe(namespace, shell, tmp_path)[1].config_key == ""
+    assert (seen.link, seen.config_key) == (None, public(secret))
+    assert secret not in output
+    called = (tmp_path / "called").read_text()
+    assert "wg pubkey" in called
+    assert secret not in called
 
 
 def test_what_is_no_secret_is_shown_as_it_is(namespace: Namespace, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def files(draw: st.DrawFn) -> KeyFile:
         salt=draw(sealed(SALT)),
         check=draw(sealed(12 + len(keyfile.CHECK) + 16)),
     )
-    return KeyFile(version=1, passphrase=made_with, hosts=hosts, clients=clients, links=links)
+    former = draw(st.dictionaries(sealed(32), names, max_size=3))
+    return KeyFile(version=1, passphrase=made_with, hosts=hosts, clients=clients, links=links, former=former)
 
 
 @settings(deadline=None)
@@ -74,7 +75,10 @@ def test_a_glance_tells_what_its_key_is_made_with(file: KeyFile) -> None:
 @given(files())
 def test_the_order_of_entries_does_not_show(file: KeyFile) -> None:
     turned = file.model_copy(
-        update={part: dict(reversed(getattr(file, part).items())) for part in ("hosts", "clients", "links")}
+        update={
+            part: dict(reversed(getattr(file, part).items()))
+            for part in ("hosts", "clients", "links", "former")
+        }
     )
     assert keyfile.write(turned) == keyfile.write(file)
 

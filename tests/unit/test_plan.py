@@ -217,8 +217,11 @@ def linked(*links: tuple[str, str], count: int = 4, nat: str = "") -> Cluster:
     )
 
 
-def with_gateway_of(of: Cluster, name: str) -> Cluster:
-    return replace(of, clients=(client("laptop", 100, name),))
+def test_a_client_stays_with_its_gateway_as_long_as_that_is_one() -> None:
+    hosts = (host("alpha", 5, gateway=True), *article().hosts)
+    for kept, chosen in (("root", "root"), ("alpha", "alpha"), ("cloud", "alpha"), ("gone", "alpha")):
+        plan = planned(cluster(*hosts, clients=(client("laptop", 100, kept),)))
+        assert plan.clients[0].gateway.name == chosen
 
 
 FAULTS = [
@@ -303,11 +306,6 @@ FAULTS = [
         cluster(host("a", 1), host("b", 2), clients=(client("laptop", 100),)),
         ["laptop: gateway: needs a gateway; set wg_gateway on one with a wg_endpoint"],
         id="no gateway for clients",
-    ),
-    pytest.param(
-        with_gateway_of(article(), "cloud"),
-        ["laptop: gateway = 'cloud': no gateway that clients can dial has this name; there are root"],
-        id="a client's gateway that is none",
     ),
     pytest.param(
         article(expect=("laptop -> clod", "root => cloud")),

@@ -13,9 +13,11 @@ from wgcluster.client import config, next_addresses, qr
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, Reading, no_such, read
 from wgcluster.keystore import write_private
-from wgcluster.model import Cluster, read_cluster
-from wgcluster.plan import ClientPlan, Plan
+from wgcluster.model import Cluster, Fault, read_cluster
+from wgcluster.plan import ClientPlan, Plan, PlanError
+from wgcluster.refusals import gateways_to_dial
 from wgcluster.schema import Address
+from wgcluster.words import some
 
 # wg-quick(8): what may stand in front of .conf
 _INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
@@ -26,8 +28,9 @@ def add(args: Namespace) -> int:
     reading = read(args.inventory)
     cluster = reading.cluster()
     addresses = _addresses(cluster, args.address)
+    gateway = _gateway(cluster, args.name, args.gateway)
     reading.unlock()
-    reading.registry.add_client(args.name, addresses, args.gateway)
+    reading.registry.add_client(args.name, addresses, gateway)
     # Planned with the new one: an address or a gateway that is none is told before anything is written
     planned = _client(reading.plan(), args.name)
     if planned.gateway.preshared_key is not None:
@@ -56,6 +59,17 @@ def _addresses(cluster: Cluster, chosen: Sequence[str]) -> tuple[Address, ...]:
         return (*given, *next_addresses(rest, taken))
     except ValueError as error:
         raise CommandError(str(error)) from None
+
+
+def _gateway(cluster: Cluster, name: str, chosen: str | None) -> str | None:
+    """Decided now and kept: what gateways come later moves nobody."""
+    gateways = gateways_to_dial(cluster)
+    if chosen is None:
+        return next(iter(gateways), None)
+    if chosen not in gateways:
+        wrong = f"no gateway that clients can dial has this name; there are {some(gateways) or 'none'}"
+        raise PlanError([Fault(name, "gateway", chosen, wrong)])
+    return chosen
 
 
 def _client(planned: Plan, name: str) -> ClientPlan:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from wgcluster.commands.printing import console, print_json, table
-from wgcluster.commands.reading import Reading, read, secret_names
+from wgcluster.commands.reading import Reading, read
+from wgcluster.plan import secret_names
 
 
 def _used(reading: Reading) -> tuple[set[str], set[str]]:

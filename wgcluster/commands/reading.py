@@ -90,10 +90,3 @@ def no_such(kind: str, name: str, names: Sequence[str], meant: str | None = None
     near = [meant] if meant else difflib.get_close_matches(name, names, 1)
     question = f"did you mean {near[0]}? There" if near else "there"
     return CommandError(f"no {kind} is called {name}; {question} are: {some(names) or 'none'}")
-
-
-def secret_names(plan: Plan) -> set[str]:
-    """The names of all preshared keys that a plan speaks of."""
-    return {
-        peer.preshared_key for host in plan.hosts for peer in host.peers if peer.preshared_key is not None
-    }

@@ -100,6 +100,16 @@ def test_a_client_chooses_its_gateway(cluster: Cluster) -> None:
     assert parse(cluster.run("client", "show", "phone").out).peers[0].endpoint == "198.51.100.2:51820"
 
 
+def test_a_gateway_that_comes_later_moves_no_client(cluster: Cluster) -> None:
+    cluster.deployed()
+    cluster.run("client", "add", "laptop")
+    before = cluster.run("client", "show", "laptop").out
+    assert "198.51.100.2" in before
+    cluster.write({**HOSTS, "cloud": {**HOSTS["cloud"], "wg_gateway": True}})
+    assert cluster.run("client", "show", "laptop").out == before
+    assert "through cloud" in cluster.run("client", "add", "phone").out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

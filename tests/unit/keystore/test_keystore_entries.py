@@ -88,6 +88,30 @@ def test_a_new_registry_says_what_its_key_takes(
     AESGCM(key).decrypt(check[:12], check[12:], b"\0".join((b"wgcluster 1", b"check", b"", b"")))
 
 
+def test_a_key_that_was_forgotten_is_known_and_nothing_else_of_it_kept(path: Path) -> None:
+    registry = fill(path)
+    keys = {registry.public_keys()["cloud"]: "cloud", registry.client_keys()["phone"]: "phone"}
+    assert "former" not in path.read_text()  # programs from before there was one read it
+    registry.prune(["root"], [])
+    registry.remove_client("phone")
+    registry.save()
+    again = opened(path)
+    assert yaml.safe_load(path.read_text())["former"] == keys
+    assert again.known_keys() == {*keys, again.public_keys()["root"], again.client_keys()["laptop"]}
+    again.ensure_hosts(["cloud"])
+    assert again.public_keys()["cloud"] not in keys
+
+
+def test_a_gateway_that_was_noted_stays(path: Path) -> None:
+    registry = fill(path)
+    registry.keep_gateways({"laptop": "cloud", "phone": "root"})
+    registry.save()
+    again = opened(path)
+    assert {client.name: client.gateway for client in again.clients()} == {"laptop": "cloud", "phone": "root"}
+    again.keep_gateways({"laptop": "cloud"})
+    assert not again.dirty
+
+
 def test_no_secret_stands_in_the_file(path: Path) -> None:
     registry = fill(path)
     data = path.read_bytes()

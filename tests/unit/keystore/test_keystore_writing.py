@@ -161,8 +161,23 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
+    fill(tmp_path / "kept" / "keys.yml")
     link = tmp_path / "keys.yml"
     link.symlink_to(Path("kept") / "keys.yml")
-    fill(link)
+    registry = opened(link)
+    registry.ensure_hosts(["backup"])
+    registry.save()
     assert link.is_symlink()
-    assert list(Registry.load(tmp_path / "kept" / "keys.yml").public_keys()) == ["cloud", "root"]
+    assert list(Registry.load(tmp_path / "kept" / "keys.yml").public_keys()) == ["backup", "cloud", "root"]
+
+
+def test_a_link_to_nowhere_is_no_empty_registry(tmp_path: Path) -> None:
+    """Nor is what lies in a folder that is one."""
+    (tmp_path / "keys.yml").symlink_to("gone/keys.yml")
+    (tmp_path / "disk").symlink_to("gone")
+    for path, link in ((tmp_path / "keys.yml", "keys.yml"), (tmp_path / "disk" / "keys.yml", "disk")):
+        with pytest.raises(
+            KeystoreError, match=rf"{path}: {link} is a link to gone.*; mount or restore that"
+        ):
+            Registry.load(path)
+    assert not (tmp_path / "gone").exists()

@@ -1,0 +1,204 @@
+"""What an earlier deploy left on a host, held against the registry and the plan of this one.
+
+The config file that we wrote tells it: whom the host knew, and through whom it reached which networks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import collapse_addresses, ip_network
+from typing import NamedTuple
+
+from wgcluster import paths, wgconf
+from wgcluster.cluster import Client
+from wgcluster.observed import Observed
+from wgcluster.plan import HostPlan, Plan
+from wgcluster.schema import Network
+from wgcluster.words import some
+
+# As wgconf.render writes it; what was added by hand is without our comment, and drift.
+_PEER = re.compile(
+    r"^# (host|client) ([\w.-]+)\nPublicKey = (\S+)\n(PresharedKey = .*\n)?AllowedIPs = (.*)$",
+    re.MULTILINE | re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierPeer:
+    """A peer as the host's config file has it."""
+
+    name: str
+    public_key: str
+    is_client: bool
+    shared: bool  # is there a preshared key?
+    allowed_ips: str
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a host had before this run."""
+
+    part: HostPlan  # what it gets now
+    text: str  # its config file, secrets cut out; "": none is there, or it is not ours
+    key: str  # its public key; "": it cannot be told
+    same: bool  # does it get that text again?
+
+    @cached_property
+    def peers(self) -> list[EarlierPeer]:
+        return [
+            EarlierPeer(name, key, kind == "client", bool(shared), allowed)
+            for kind, name, key, shared, allowed in _PEER.findall(self.text)
+        ]
+
+
+class Move(NamedTuple):
+    """A way that led through one host and now leads through another."""
+
+    old: str
+    new: str
+    network: Network
+
+
+def earlier(part: HostPlan, observed: Observed, shown: wgconf.Shown) -> Earlier:
+    """What an earlier deploy gave to a host; ``shown`` as for ``wgconf.render``."""
+    text = observed.file(paths.config(part.interface)).text
+    if not text.startswith(wgconf.MARK):
+        return Earlier(part, "", "", same=False)
+    key = observed.link.public_key if observed.link is not None else ""
+    # To read the peers of all hosts takes far longer where there are many.
+    return Earlier(part, text, key or observed.config_key, text == wgconf.render(part, shown=shown))
+
+
+def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry: str) -> str:
+    """Whose keys a host has that the registry does not know, in words; "" where it knows all.
+
+    Then it is not the registry that the host was deployed with, or an older copy of it.
+
+    Args:
+        known: public keys that the registry has or had.
+        made: names of hosts and links whose keys it lacked before this run.
+        registry: what its file is called.
+    """
+    if not one.text:
+        return ""
+    found = ["its own"] if one.key not in known and (one.key or one.part.name in made) else []
+    # A host with a new key has new links, too.
+    links = {
+        peer.public_key
+        for peer in one.part.peers
+        if peer.preshared_key in made and not made & {one.part.name, peer.name}
+    }
+    for peer in one.peers if links or not one.same else ():
+        if peer.public_key not in known:
+            found.append(f"that of {peer.name}")
+        elif peer.shared and peer.public_key in links:
+            found.append(f"the preshared one with {peer.name}")
+    return f"has keys that {registry} does not know: {some(found)}" if found else ""
+
+
+def restore(registry: str) -> str:
+    """What to do where hosts have keys that the registry file does not know."""
+    return (
+        f"{registry} is not the one that they were deployed with, or an older copy of it: restore it, from"
+        " git or a backup. If it is lost for good: --data new_keys=True; what it does not know is replaced or"
+        " let go, and road warriors need their configs anew"
+    )
+
+
+def moved_clients(clients: Iterable[Client], plan: Plan) -> set[tuple[str, str, str]]:
+    """Road warriors whose gateway is none any more: name, old gateway, new gateway."""
+    now = {client.name: client.gateway.name for client in plan.clients}
+    return {
+        (client.name, client.gateway, now[client.name])
+        for client in clients
+        if client.gateway not in (None, now[client.name])
+    }
+
+
+def moved_from(one: Earlier, plan: Plan) -> set[tuple[str, str, str]]:
+    """The same of those that a host let in before."""
+    now = {client.public_key: client.gateway.name for client in plan.clients}
+    return {
+        (peer.name, one.part.name, now[peer.public_key])
+        for peer in one.peers
+        if peer.is_client and now.get(peer.public_key, one.part.name) != one.part.name
+    }
+
+
+def moved_ways(one: Earlier) -> Iterator[Move]:
+    """The networks that a host now reaches through another host than before."""
+    before = {
+        network: peer.name
+        for peer in one.peers
+        if not peer.is_client
+        for network in _networks(peer.allowed_ips)
+    }
+    now = {
+        network: peer.name for peer in one.part.peers if not peer.is_client for network in peer.allowed_ips
+    }
+    lengths_before, lengths_now = _lengths(before), _lengths(now)
+    differ = {network for network, _ in before.items() ^ now.items()}
+    for network in sorted(differ, key=lambda one: (one.version, one)):
+        old, new = _carrier(network, before, lengths_before), _carrier(network, now, lengths_now)
+        if old and new and old != new:
+            yield Move(old, new, network)
+
+
+def _networks(text: str) -> Iterator[Network]:
+    """Those of an AllowedIPs line, which someone may have edited."""
+    for word in text.split(","):
+        try:
+            yield ip_network(word.strip(), strict=False)
+        except ValueError:
+            continue
+
+
+def _lengths(networks: Iterable[Network]) -> list[tuple[int, int]]:
+    """Version and prefix length of all, the longest first."""
+    return sorted({(network.version, network.prefixlen) for network in networks}, reverse=True)
+
+
+def _carrier(network: Network, by: Mapping[Network, str], lengths: Iterable[tuple[int, int]]) -> str | None:
+    """Through whom the whole of a network is reached: the longest prefix decides."""
+    for version, length in lengths:
+        if version == network.version and length <= network.prefixlen:
+            name = by.get(network.supernet(new_prefix=length))
+            if name is not None:
+                return name
+    return None
+
+
+def announced(
+    plan: Plan, found: Iterable[Earlier], clients: Collection[tuple[str, str, str]]
+) -> Iterator[str]:
+    """Who loses what by a choice that comes out otherwise than before, in words.
+
+    Args:
+        found: what each host of the run had before.
+        clients: those of ``moved_clients``.
+    """
+    moved = set(clients)
+    ways: dict[tuple[str, str], tuple[dict[str, None], set[Network]]] = {}  # hosts and networks
+    for one in found:
+        if one.same:
+            continue
+        moved |= moved_from(one, plan)
+        for move in moved_ways(one):
+            hosts, networks = ways.setdefault((move.old, move.new), ({}, set()))
+            hosts[one.part.name] = None
+            networks.add(move.network)
+    for name, old, new in sorted(moved):
+        yield (
+            f"{name} comes in through {new}, no longer through {old}: it is cut off until it has its config"
+            f" anew (python -m wgcluster client show {name})"
+        )
+    for (old, new), (hosts, networks) in sorted(ways.items()):
+        whole = (
+            str(network)
+            for family in (4, 6)
+            for network in collapse_addresses(n for n in networks if n.version == family)  # type: ignore[type-var]
+        )
+        yield f"the way of {some(hosts)} to {some(whole)} leads through {new}, no longer through {old}"
