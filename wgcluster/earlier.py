@@ -128,23 +128,20 @@ def moved_from(one: Earlier, plan: Plan) -> set[tuple[str, str, str]]:
     }
 
 
-def moved_ways(one: Earlier) -> Iterator[Move]:
+def moved_ways(one: Earlier, shown: wgconf.Shown) -> Iterator[Move]:
     """The networks that a host now reaches through another host than before."""
-    before = {
-        network: peer.name
-        for peer in one.peers
-        if not peer.is_client
-        for network in _networks(peer.allowed_ips)
-    }
-    now = {
-        network: peer.name for peer in one.part.peers if not peer.is_client for network in peer.allowed_ips
-    }
-    lengths_before, lengths_now = _lengths(before), _lengths(now)
-    differ = {network for network, _ in before.items() ^ now.items()}
-    for network in sorted(differ, key=lambda one: (one.version, one)):
-        old, new = _carrier(network, before, lengths_before), _carrier(network, now, lengths_now)
+    was = {peer.name: peer.allowed_ips for peer in one.peers if not peer.is_client}
+    will = {peer.name: shown.networks(peer.allowed_ips) for peer in one.part.peers if not peer.is_client}
+    # What one peer has no other has: those that stay as they are carry nothing that moves.
+    before, after = _carriers(was.items() - will.items()), _carriers(will.items() - was.items())
+    for network in sorted({*before, *after}, key=lambda net: (net.version, net)):
+        old, new = _carrier(network, before), _carrier(network, after)
         if old and new and old != new:
             yield Move(old, new, network)
+
+
+def _carriers(peers: Iterable[tuple[str, str]]) -> dict[Network, str]:
+    return {network: name for name, allowed in peers for network in _networks(allowed)}
 
 
 def _networks(text: str) -> Iterator[Network]:
@@ -156,18 +153,11 @@ def _networks(text: str) -> Iterator[Network]:
             continue
 
 
-def _lengths(networks: Iterable[Network]) -> list[tuple[int, int]]:
-    """Version and prefix length of all, the longest first."""
-    return sorted({(network.version, network.prefixlen) for network in networks}, reverse=True)
-
-
-def _carrier(network: Network, by: Mapping[Network, str], lengths: Iterable[tuple[int, int]]) -> str | None:
+def _carrier(network: Network, by: Mapping[Network, str]) -> str | None:
     """Through whom the whole of a network is reached: the longest prefix decides."""
-    for version, length in lengths:
-        if version == network.version and length <= network.prefixlen:
-            name = by.get(network.supernet(new_prefix=length))
-            if name is not None:
-                return name
+    for length in range(network.prefixlen, -1, -1):
+        if (name := by.get(network.supernet(new_prefix=length))) is not None:
+            return name
     return None
 
 
@@ -181,12 +171,13 @@ def announced(
         clients: those of ``moved_clients``.
     """
     moved = set(clients)
+    shown = wgconf.Shown()
     ways: dict[tuple[str, str], tuple[dict[str, None], set[Network]]] = {}  # hosts and networks
     for one in found:
         if one.same:
             continue
         moved |= moved_from(one, plan)
-        for move in moved_ways(one):
+        for move in moved_ways(one, shown):
             hosts, networks = ways.setdefault((move.old, move.new), ({}, set()))
             hosts[one.part.name] = None
             networks.add(move.network)
