@@ -17,6 +17,19 @@ LIST = "include @FOLDER@/list.conf;"
 PASS = "proxy_pass http://127.0.0.1:@BACK@;"
 ACME = "/.well-known/acme-challenge/"
 
+# What the configuration does not show.
+CODE = {
+    "hook.lua": 'ngx.print(ngx.location.capture("/x").body)',
+    "exec.lua": 'ngx.exec("@app")',
+    "welcome.lua": "return",
+    "hook.js": """
+        function redirect(r) { r.internalRedirect("@app"); }
+        async function fetch(r) { let got = await r.subrequest("/x"); r.return(200, got.responseText); }
+        function hello(r) { r.return(200, "hello"); }
+        export default { redirect, fetch, hello };
+    """,
+}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -42,6 +55,7 @@ class Case:
     stranger: str = "127.0.0.1"
     port: str = "@PORT@"  # that is asked
     times: int = 1  # as often; the last answer counts
+    first: str = ""  # what a friend asks for before that
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,8 @@ def asked(case: Case) -> Outcome:
     headers = [with_ports(h) for h in case.headers if not h.startswith("Host: ")]
     at = int(with_ports(case.port))
     with running(config, ready=port, prepare=prepare, lua=case.lua) as nginx:
+        if case.first:
+            nginx.ask(port, "s.test", case.first, source=FRIEND)
         for _ in range(case.times):
             answer = nginx.ask(at, host, case.uri, method=case.method, headers=headers, source=case.stranger)
         findings = audit(parse_dump(dump(nginx.folder)), [site])
@@ -96,3 +112,5 @@ def _furnish(folder: Path, allow: Sequence[str]) -> None:
         (folder / "files" / "sub" / page).write_text("for all")
     (folder / "files" / "fetch.html").write_text('<!--# include virtual="/x" -->')
     (folder / "files" / "denied.html").write_text("not for you")
+    for name, code in CODE.items():
+        (folder / name).write_text(code)

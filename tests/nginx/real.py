@@ -20,6 +20,14 @@ MODULES = Path(os.environ.get("WGCLUSTER_NGINX_MODULES", "/usr/lib/nginx/modules
 LUA = (MODULES / "ngx_http_lua_module.so").exists()
 ECHO = (MODULES / "ngx_http_echo_module.so").exists()
 STREAM = (MODULES / "ngx_stream_module.so").exists()
+# By a word in a configuration: the module that it wants, beside lua's.
+WANTED = {
+    "\nstream {": "ngx_stream_module",
+    " echo_": "ngx_http_echo_module",
+    " auth_pam ": "ngx_http_auth_pam_module",
+    " js_content ": "ngx_http_js_module",
+    " perl ": "ngx_http_perl_module",
+}
 
 # What nginx says when the text itself is wrong, not what a directive makes of its arguments.
 _SYNTAX = re.compile(
@@ -52,6 +60,11 @@ def opinion(text: str, folder: Path, *, lua: bool = False) -> Opinion:
     place = _LINE.search(said)
     line = int(place[1]) - lead.count("\n") if place else 0
     return Opinion("refuses" if _SYNTAX.search(said) else "dislikes", line, said)
+
+
+def wanted(config: str) -> list[str]:
+    """The modules that ``config`` needs, beside lua's."""
+    return [module for word, module in WANTED.items() if word in config]
 
 
 def lua_modules() -> str:
@@ -179,9 +192,7 @@ def running(
     folder.chmod(0o755)
     prepare(folder)
     lead = lua_modules() if lua else ""
-    for word, module in (("\nstream {", "ngx_stream_module"), (" echo_", "ngx_http_echo_module")):
-        if word in config:
-            lead += f"load_module {MODULES}/{module}.so;\n"
+    lead += "".join(f"load_module {MODULES}/{module}.so;\n" for module in wanted(config))
     (folder / "nginx.conf").write_text(
         f"{lead}daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log crit;\n"
         "events { worker_connections 2048; }\n" + config.replace("@FOLDER@", str(folder)),

@@ -175,7 +175,7 @@ CASES = [
         200,
         "leaks",
         "(no location)",
-        "its 403 is answered by /l0/page",
+        "allow 127.0.0.3",
     ),
     Case(
         "forged, not believed", f"location / {{ {LIST} {PASS} }}", "/", 403, "guarded", headers=forged(FRIEND)
@@ -636,7 +636,7 @@ CASES = [
         200,
         "leaks",
         "(no location)",
-        "its 403 is answered by @open",
+        "its own folder html",
     ),
     Case(
         "what is not there, found out by a password, answered by the service",
@@ -646,17 +646,18 @@ CASES = [
         200,
         "leaks",
         "(no location)",
-        "its 404 is answered by @open",
+        "satisfy any",
         headers=(PASSWORD,),
     ),
     Case(
-        "the page of a folder's 403 moves to what is public, whose own page is not asked any more",
-        f"error_page 403 =200 @page; index none.html; location /x {{ allow 127.0.0.1; {LIST} {PASS} }}"
+        "the page of a folder's 403 moves to what is public, but nginx has an index in its own folder",
+        f"error_page 403 =200 @page; location /x {{ allow 127.0.0.1; {LIST} {PASS} }}"
         f" location @page {{ rewrite ^ /x last; }}",
         "/",
         200,
-        "closed",
+        "leaks",
         "(no location)",
+        "its own folder html",
         public=("/x",),
     ),
     Case(
@@ -986,14 +987,16 @@ CASES = [
         headers=(f"X-Forwarded-For: {FRIEND}",),
     ),
     Case(
-        "a list's 403 that a password makes 401, and the page of the 403",
+        "an if has no try_files, and a password shows what lies in nginx's own folder",
         f"satisfy any; auth_basic x; auth_basic_user_file @FOLDER@/users; location @x {{ {PASS} }}"
-        " location /in/ { if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404; error_page 403 = @x;"
+        " location /index { if ($arg_y) { rewrite ^(.*)$ $1 break; } return 404; error_page 403 = @x;"
         f' {LIST} try_files "" @x; }}',
-        "/in/z?y=1",
-        401,
-        "closed",
-        "/in/",
+        "/index.html?y=1",
+        200,
+        "leaks",
+        "/index",
+        "satisfy any",
+        headers=(PASSWORD,),
     ),
     Case(
         "an address forged for a page, which is a GET",

@@ -267,9 +267,10 @@ def prepare(folder: Path) -> None:
     """What has to be there before nginx starts."""
     (folder / "list.conf").write_text(f"allow {FRIEND}/32;\ndeny all;\n")
     (folder / "users").write_text("u:{PLAIN}p\n")
-    (folder / "html").mkdir()  # the root, where none is set: nginx refuses to list it (403)
-    for name in FILES:
-        file = folder / "files" / name
+    for top, name in (
+        (top, name) for top in ("files", "html") for name in FILES
+    ):  # html: where no root is set
+        file = folder / top / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("SECRET-file" if name in WITHOUT_LOCATION else "SECRET-in")
 

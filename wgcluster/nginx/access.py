@@ -15,12 +15,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from typing import Literal
 
 from ..prefixes import Network
+from .harmless import is_harmless
 from .tree import Directive
 
-# Checkers of the access phase that "satisfy any" lets count instead of the list.
 _LUA_ACCESS = ("access_by_lua", "access_by_lua_block", "access_by_lua_file")
 # What makes nginx fetch other locations into an answer or beside it: subrequests, which pass every list.
 _FETCHES = frozenset({"add_before_body", "add_after_body", "post_action", "ssi"})
+_CACHES = frozenset(f"{m}_cache{end}" for m in ("proxy", "fastcgi", "uwsgi", "scgi") for end in ("", "_key"))
 _LIMIT_STATUSES = ("limit_req_status", "limit_conn_status")
 Client = IPv4Address | IPv6Address | Literal["unix:"]  # as nginx sees who connects
 
@@ -31,7 +32,7 @@ class Level:
 
     rules: tuple[Directive, ...] = ()
     satisfy: Directive | None = None
-    auth: tuple[Directive, ...] = ()  # one per checker beside the list, those switched off left out
+    auth: tuple[Directive, ...] = ()  # one per checker beside the list, and what may be one; none that is off
     trusted: tuple[Directive, ...] = ()  # set_real_ip_from
     real_ip_header: str = "X-Real-IP"
     error_pages: tuple[Directive, ...] = ()
@@ -47,6 +48,7 @@ class Level:
     splits_slashes: Directive | None = None  # merge_slashes off
     sent: tuple[Directive, ...] = ()  # proxy_set_header
     bind: Directive | None = None  # proxy_bind
+    caches: tuple[Directive, ...] = ()  # one of each kind: proxy_cache, proxy_cache_key and their like
     script: str | None = None  # fastcgi_param SCRIPT_FILENAME
 
     def enter(self, body: Sequence[Directive]) -> Level:
@@ -57,7 +59,7 @@ class Level:
         rules = tuple(c for c in body if c.name in ("allow", "deny"))
         auth = {_checker(d): d for d in self.auth}
         for child in body:
-            if child.name in ("auth_basic", "auth_request", "auth_jwt", *_LUA_ACCESS):
+            if not is_harmless(child.name):
                 auth[_checker(child)] = child
         fetches = {d.name: d for d in self.fetches} | {c.name: c for c in body if c.name in _FETCHES}
         early = [c for c in body if runs_lua_early(c)]
@@ -92,6 +94,10 @@ class Level:
             splits_slashes=_switched(own.get("merge_slashes"), self.splits_slashes, "off"),
             sent=tuple(own.get("proxy_set_header", ())) or self.sent,
             bind=own["proxy_bind"][-1] if "proxy_bind" in own else self.bind,
+            caches=(
+                *(own[name][-1] for name in sorted(_CACHES & own.keys())),
+                *(d for d in self.caches if d.name not in own),
+            ),
             script=_script(own["fastcgi_param"]) if "fastcgi_param" in own else self.script,
         )
 

@@ -124,12 +124,16 @@ def judge_all(
         behind,
     )
     bypasses = Bypasses(behind, own, {server: level.enter(server.body) for server, level in blocks})
+    for server, judge in judges.items():
+        bypasses.caches.add(judge, (place for place, v in verdicts[server] if v.kind == "guarded"))
     judged: list[Judged] = []
     for server, judge in judges.items():
         hidden = {p: targets_at(p, server, behind) for p, v in verdicts[server] if _is_hidden(p, v)}
         for place, verdict in verdicts[server]:
             if verdict.kind == "public":
                 verdict = bypasses.of_public(judge, place, hidden) or verdict
+            elif verdict.kind == "guarded":
+                verdict = bypasses.caches.leak(judge, place, guarded=True) or verdict
             judged.append(_judged(server, place, verdict))
             targets = targets_at(place, server, behind)
             if verdict.kind in ("guarded", "leaks"):

@@ -86,7 +86,7 @@ class Behind:
                 yield self.one_spelling(f"{host}:{endpoint.port}")
 
     def known_of(self, server: Directive) -> Known:
-        """What all requests to ``server`` have in common: their scheme, if its sockets are of one kind."""
+        """What all requests to ``server`` have in common: scheme and host, where its sockets tell."""
         mine = self.sockets_of.get(server, ())
         listens = [d for d in server.body if d.name == "listen"]
         kinds = {socket.tls for socket in mine}
@@ -97,7 +97,15 @@ class Behind:
             if kinds == {True}
             else {("$scheme", "http"), ("$https", "")}
         )
-        return Known(frozenset(values))
+        hosts = self.hosts_of(server) or ()
+        return Known(frozenset(values | {("$host", host) for host in hosts if len(hosts) == 1}))
+
+    def hosts_of(self, server: Directive) -> frozenset[str] | None:
+        """The host names of all requests to ``server``; None: a client may write any."""
+        names, mine = names_of(server), self.sockets_of.get(server)
+        plain = frozenset(n for n in names if n and not n.startswith(("~", ".")) and "*" not in n)
+        default = not mine or any(socket.first is server for socket in mine)
+        return plain if len(plain) == len(names) and not default else None
 
     def one_spelling(self, address: str) -> str:
         """``address`` in the same letters however the host names itself."""
@@ -153,12 +161,8 @@ def hops(place: Place, server: Directive, behind: Behind) -> Iterator[Hop]:
 def values_at(place: Place, server: Directive, behind: Behind) -> dict[str, frozenset[str]]:
     """What the variables may hold there, as far as the configuration tells."""
     values = {**behind.values, "server_name": frozenset(names_of(server)[:1])}
-    plain = [
-        name for name in names_of(server) if name and not name.startswith(("~", ".")) and "*" not in name
-    ]
-    mine = behind.sockets_of.get(server)
-    if len(plain) == len(names_of(server)) and mine and all(s.first is not server for s in mine):
-        values["host"] = frozenset(plain)
+    if (hosts := behind.hosts_of(server)) is not None:
+        values["host"] = hosts
     for directive in _sets(place, server):  # which of them is in effect may hang on an "if"
         name = directive.args[0].lstrip("$")
         values[name] = values.get(name, frozenset()) | {directive.args[1]}

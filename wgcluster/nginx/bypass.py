@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from .access import Level
 from .asks import Asks, asks
 from .behind import Behind, StreamServer, values_at
+from .caches import Caches
 from .find import names_of
 from .folders import served_by
 from .judge import ServerJudge
 from .pcre import samples
 from .places import Place, resolve
 from .selfproxy import SelfProxies
+from .subrequest import fetches
 from .targets import Folders, Served, Target, opened_at, targets_at
 from .tree import Directive
 from .verdict import Verdict
@@ -30,6 +32,7 @@ class Bypasses:
         self.behind = behind
         self.own = own
         self.levels = levels  # of each server
+        self.caches = Caches(behind)
         self.hidden = Served()
         self.shown = Folders()
         self.inner: dict[Directive, ServerJudge] = {}  # what guarded places pass on to, by the guarded server
@@ -46,6 +49,7 @@ class Bypasses:
             or self._asks_too_much(judge, place, hidden)
             or self._unmerged(judge, place, hidden)
             or self.own.by_proxy(place, judge.server)
+            or self.caches.leak(judge, place)
         )
 
     def follow(self, place: Place, judge: ServerJudge, others: Mapping[Directive, ServerJudge]) -> None:
@@ -75,8 +79,13 @@ class Bypasses:
         server = judge.server
         if server in self.inner and server not in self.behind.from_outside:
             return
-        for place, verdict in judge.verdicts():
-            if verdict.kind != "leaks" and not judge.serves_default(place):
+        verdicts = judge.verdicts()
+        fetched = [
+            fetch for place, verdict in verdicts if verdict.kind == "leaks" for fetch in fetches(place)
+        ]
+        for place, verdict in verdicts:
+            by = [f for f in fetched if f.unseen or (f.uri and judge.target(f.uri) is place)]
+            if verdict.kind != "leaks" and not by:
                 continue
             if server in self.inner:
                 name = " ".join(names_of(self.inner[server].server))
@@ -91,9 +100,13 @@ class Bypasses:
             )
             if common is not None:
                 reason = f"this server is not guarded and serves {common} of a guarded site"
+                if verdict.kind != "leaks":
+                    reason += f": {by[0].directive.name} may fetch it from here past every list"
                 yield place, Verdict("leaks", reason, "guard this server, too, or take its location out")
-            elif (leak := self.own.by_proxy(place, server)) is not None:
-                yield place, leak
+            elif verdict.kind == "leaks":
+                leak = self.own.by_proxy(place, server) or self.caches.leak(judge, place)
+                if leak is not None:
+                    yield place, leak
 
     def of_stream(self, stream: StreamServer) -> Verdict | None:
         """The leak of a stream server that lets anyone in."""

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 from ..plan import GuardedSite
 from ..prefixes import Network
 from .access import Families, Level, common_client, is_within, may_forge, opening
 from .behind import may_be
 from .find import covers, is_wished, listens_of
-from .places import Place, is_page, places_of, resolve
-from .rewrite import NOTHING, Known, ends, handed_on, has_list, named_children, page_for
+from .places import Place, is_page, may_begin, places_of, resolve
+from .rewrite import (
+    NOTHING,
+    Known,
+    beginning_of,
+    ends,
+    handed_on,
+    has_list,
+    named_children,
+    page_for,
+)
 from .tree import Directive
 from .verdict import NO_TRAIL, Asked, Past, Trail, Verdict
 
@@ -114,9 +124,21 @@ class Gate:
         """Where a request for ``target`` goes on. After a rewrite of a location the server's is not asked."""
         if target.startswith("@"):
             return next((p for p in self.places if p.named and p.name == target), None)
-        uri = (target if rewritten else self.server_move or target).partition("?")[0].partition("$")[0]
+        uri = beginning_of(target if rewritten else self.server_move or target)
         own = self.outer[-1] if self.outer and self.outer[-1].key is None else None
         return resolve(self.outer, uri) or own
+
+    def landings(self, target: str) -> list[Place]:
+        """All places that a request may be rewritten to by ``target``, as far as its beginning tells."""
+        return [place for place in self.places if not place.named and may_begin(place, beginning_of(target))]
+
+    @cached_property
+    def landed_on(self) -> frozenset[Place]:
+        """The places that some rewrite here may lead to, as a variable in its target says."""
+        rewritten = ends(self.server.body, known=self.known, in_server=True)
+        onward = [*rewritten, *(end for place in self.places for end in place.ends(self.known))]
+        targets = {end.target for end in onward if end.varies}
+        return frozenset(place for target in targets for place in self.landings(target))
 
     def named_by(self, target: str) -> list[Place]:
         """The places that ``target`` may mean: more than one where a variable stands in a name."""
@@ -133,6 +155,8 @@ class Gate:
             return self._open(place, opened)
         if (checker := level.any_will_do) is not None:
             reason = f"satisfy any: who passes {checker.name} need not pass the list"
+            if not checker.name.startswith(("auth_", "access_by_lua", "js_access")):
+                reason = f"satisfy any: {checker.name} may check clients, and whom it lets in passes the list"
             return Verdict("leaks", reason, 'write "satisfy all;", or take it out', level.satisfy)
         if level.lua_first is not None and (
             lua := [d for d in level.auth if d.name.startswith("access_by_lua")]
@@ -208,6 +232,9 @@ class Gate:
         remedy = f'add "{place.name}" to "locations" or to "public", or use "scope": "server"'
         if place.key is None:
             remedy = 'add a "location /" and name it, or use "scope": "server"'
+            if place.level.root is None and isinstance(opened, str):
+                opened = f"{opened}, and without a root nginx serves its own folder html"
+                remedy = 'add "location / { return 404; }", or use "scope": "server"'
         if own and opening(outer.rules, self.allowed, self.families) is None:
             remedy = 'take them out, or name the location in "locations" or "public"'
             return Verdict("leaks", "its own allow and deny drop the outer list", remedy)

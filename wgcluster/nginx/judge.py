@@ -56,6 +56,8 @@ class ServerJudge(Ways):
             elif end.how == "moved" and self.is_public(place):
                 verdict = self._public(place, verdict)
             found.append(verdict)
+        if place in self.landed_on:  # whatever becomes of those who ask for it themselves
+            found.append(self._verdict_at(place, NO_TRAIL._replace(known=self.known)))
         return worst(found)
 
     def _verdict_at(self, place: Place, seen: Trail) -> Verdict:

@@ -20,9 +20,11 @@ from .rewrite import (
     End,
     Paths,
     answers_all,
+    begins_with_slash,
     ends,
     handed_on,
     has_list,
+    is_varied,
     named_children,
     page_for,
 )
@@ -56,9 +58,7 @@ class Phases(Gate):
             return _CIRCLE
         seen = seen._replace(met=seen.met | {coming})
         if place.key is None:
-            return (
-                self._asked(place, place.level, seen) if self._serves(place) else self._nothing(place, seen)
-            )
+            return self._asked(place, place.level, seen)
         if (leak := self._other_methods(place, seen)) is not None:
             return leak
         for child in named_children(place.directive.body, "limit_except"):
@@ -97,8 +97,12 @@ class Phases(Gate):
         onward = ends(self.server.body, place.paths(), self.known, in_server=True)
         for end in onward:
             seen = NO_TRAIL._replace(known=end.known)
-            if end.keeps_path or (_names_any(end.target) and len(onward) > 1):
-                yield end, None  # it is still for a place that a client may ask for
+            any_path = _names_any(end.target)
+            lands = is_varied(end.target) and place in self.landings(end.target)
+            if any_path and not begins_with_slash(end.target):
+                yield end, self.follow(end.target, seen, f"the server: rewritten to {end.target}")
+            elif end.keeps_path or lands or (any_path and len(onward) > 1):
+                yield end, None  # it is for a place that is judged by itself
             elif end.how == "moved":
                 verdict = self._moved(end, seen, sole=len(onward) == 1)
                 if verdict is not None:
@@ -107,33 +111,12 @@ class Phases(Gate):
                 dead_list = has_list(self.server.body) and answers_all(onward)
                 yield end, self._answered(end, dead_list, self.level, seen._replace(paths=end.paths))
 
-    def _nothing(self, place: Place, seen: Trail) -> Verdict:
-        """No location matches and no root is set: 403 or 404, unless an error_page answers."""
-        if place.level.denials and (refused := self._kept_out(place.level, seen)).kind == "leaks":
-            return refused
-        if self.let_in(place, place.level, seen) is not None:  # some strangers pass
-            passed = self._passed(place.level, seen)
-            codes = ("404", *self._codes_of_folders(place, seen.paths))
-            for refused in (self.refused(place.level, passed, code) for code in codes):
-                if refused.kind == "leaks":
-                    return refused
-        return Verdict("closed", "nothing is served here: no location matches, no root is set")
-
     def _codes_of_folders(self, place: Place, paths: Paths | None) -> tuple[str, ...]:
         """403, where a folder may be asked for, for it may lack an index (ngx_http_core_content_phase)."""
         paths = paths or place.paths()
         # in nginx's own folder, where no root is set, there are only files
         asked = paths.may_end_in("/") if place.level.root is not None else paths.may_be("/")
         return ("403",) if asked else ()
-
-    def _serves(self, place: Place) -> bool:
-        return place.level.root is not None or any(c.name == "try_files" for c in place.directive.body)
-
-    def serves_default(self, place: Place) -> bool:
-        """Does it give strangers files of the folder that nginx takes where no root is set?"""
-        rewritten = self.server_answer is not None or self.server_move is not None
-        unset = place.key is None and place.level.root is None
-        return unset and not rewritten and self.let_in(place, place.level, NO_TRAIL) is not None
 
     def _asked(self, place: Place, level: Level, seen: Trail, inside: Directive | None = None) -> Verdict:
         """The access phase at ``place``, and what follows where it lets the client in.
@@ -144,8 +127,6 @@ class Phases(Gate):
         if leak is None:
             return self._kept_out(level, seen)
         if (target := handed_on(place.directive.body)) is not None:
-            if inside is not None and level.root is None and not place.passes():
-                return self._nothing(place, seen)
             if inside is not None:
                 return leak
             passed = self._passed(level, seen)
@@ -286,6 +267,9 @@ class Phases(Gate):
                 named = target.startswith("@")
                 found = self.named_by(target) if named else [self.target(target, rewritten=True)]
                 there = [place for place in found if place is not None]
+                if is_varied(target) and not named and seen.places and seen.places[-1] in there:
+                    others = (place for place in self.landings(target) if place not in seen.places)
+                    there = [place for place in others if not self.is_open(place)] or there
                 yield from (self.meets(place, after) for place in there)
                 if not there:
                     yield Verdict("closed", "there is no such location")

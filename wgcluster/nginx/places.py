@@ -144,6 +144,14 @@ def resolve(outer: Sequence[Place], uri: str) -> Place | None:
     return _find(outer, uri)[0]
 
 
+def may_begin(place: Place, lead: str) -> bool:
+    """May a URI that begins with ``lead`` be for ``place``?"""
+    paths = place.paths()
+    if any(lead.startswith(other) for other in paths.taken):
+        return False
+    return paths.lead.startswith(lead) or (lead.startswith(paths.lead) and not paths.whole)
+
+
 def _find(level: Sequence[Place], uri: str) -> tuple[Place | None, bool]:
     """The place on this level or deeper; True: no regex further out is asked any more."""
     prefixes = [p for p in level if p.key and p.key.modifier in ("", "^~") and uri.startswith(p.key.pattern)]

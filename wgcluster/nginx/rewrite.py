@@ -19,6 +19,8 @@ _ANY_REST = frozenset({"", ".*", "(.*)"})
 _CONSTANT = re.compile(
     r"\$(?:scheme|https|host|server_\w+|http_\w+|cookie_\w+|is_args|args|query_string|arg_\w+)"
 )
+_PATH = re.compile(r"\{?(?:document_|request_)?uri\b")
+_OWN_PATH = re.compile(r"/|\$\{?(?:\d|(?:document_|request_)?uri\b)")
 _OF_QUERY = re.compile(r"\$(?:is_args|args|query_string|arg_\w+)")
 
 
@@ -104,6 +106,7 @@ class Known(NamedTuple):
 
 
 ANY = Paths()
+SAME_PATH = ("^(.*)$", "$1")
 NOTHING = Known()
 
 
@@ -125,6 +128,13 @@ class End(NamedTuple):
     def keeps_path(self) -> bool:
         """Is it, behind the rewrites of a server, still for the path that it came for?"""
         return self.how == "stays" or self.target.partition("?")[0] in ("$1", "$uri", "$document_uri")
+
+    @property
+    def varies(self) -> bool:
+        """Does a variable say where it moves to, and may that be another place than it came for?"""
+        if self.by is None or not is_varied(self.target):
+            return False
+        return self.by.args[:2] != SAME_PATH and self.target not in ("$uri", "$document_uri")
 
     @property
     def code(self) -> str:
@@ -217,7 +227,7 @@ class _Script:
             self._end("redirected", child, state)
             return
         lead, variable, _ = child.args[1].partition("?")[0].partition("$")
-        if child.args[:2] == ("^(.*)$", "$1"):
+        if child.args[:2] == SAME_PATH:
             paths = state.paths._replace(one_line=True)
         else:
             paths = Paths(lead, whole=not variable)
@@ -243,6 +253,22 @@ class _Script:
             )
         if truth is not True:
             yield state if after else state._replace(known=state.known.having(condition, False))
+
+
+def is_varied(target: str) -> bool:
+    """Does a variable say where a rewrite leads, or a part of that?"""
+    return "$" in target.partition("?")[0]
+
+
+def begins_with_slash(target: str) -> bool:
+    """Does a path stand there in any case, as far as captures and nginx's own variables tell?"""
+    return _OWN_PATH.match(target) is not None
+
+
+def beginning_of(target: str) -> str:
+    """What each path begins with that ``target`` stands for. That of a request begins with a slash."""
+    lead, _, variable = target.partition("?")[0].partition("$")
+    return f"{lead}/" if _PATH.match(variable) else lead
 
 
 def answers_all(onward: Iterable[End]) -> bool:
