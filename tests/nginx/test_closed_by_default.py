@@ -125,6 +125,23 @@ REWRITES = [
         public=("/pub/",),
     ),
     Case(
+        "no location is left open by a rewrite of all to the one that is guarded",
+        f"rewrite ^ /m$uri last; location / {{ {PASS} }} location /m/ {{ {LIST} {PASS} }}",
+        "/x",
+        403,
+        "guarded",
+        "/",
+    ),
+    Case(
+        "rewritten to no path, which no location has",
+        f"root @FOLDER@/file; rewrite ^ $arg_p last; {GUARDED}",
+        "/?p=s/sub/secret.html",
+        200,
+        "leaks",
+        "/",
+        "a variable says where that is",
+    ),
+    Case(
         "no circle, for it leads to another location",
         f"location / {{ rewrite ^ /m$uri?$args; }} location /m/ {{ {PASS} }}",
         "/x",
@@ -322,11 +339,15 @@ def server(inside: str, listen: str = "@OTHER@", name: str = "o.test") -> str:
     return f"server {{ listen 127.0.0.1:{listen}; server_name {name}; {inside} }}"
 
 
+PAGE = "error_page 502 /50x.html; location = /50x.html { internal; root x; }"
 BY_URI, BY_HOST = "proxy_cache_key $uri;", "proxy_cache_key $host$uri;"
 CACHES = [
     cached("a key without the upstream", BY_HOST, STRIP, "/pub/x", "leaks"),
     cached("a key that the client chooses", "proxy_cache_key $arg_k;", TO_PUB, "/pub/y", "leaks"),
     cached("two keys", BY_URI, f"proxy_cache_key /$arg_k; {TO_PUB}", "/pub/?k=x", "leaks"),
+    cached("a key of its own", "proxy_cache_key /pub$uri;", f"proxy_cache_key $request_uri; {TO_PUB}",
+           "/pub/x", "leaks"),
+    cached("one path becomes another", BY_HOST, f"rewrite ^/pub/x$ /x break; {TO_PUB}", "/pub/x", "leaks"),
     cached("a page of a 403", "error_page 403 =200 /pub/; proxy_cache_key $request_uri;", TO_PUB, "/x",
            "leaks"),
     cached("a variable zone", f"set $z c; {BY_URI}", f"proxy_cache $z; {STRIP}", "/pub/x", "leaks"),
@@ -336,6 +357,8 @@ CACHES = [
            server(f"location / {{ proxy_cache c; {BY_HOST} {TO_PUB} }}"), "/", "s.test"),
     cached("the key of nginx, and another upstream", "", STRIP, "/pub/x", "public"),
     cached("a key by the path, which nothing rewrites", BY_HOST, TO_PUB, "/pub/x", "public"),
+    cached("a page of errors is a file", f"{BY_HOST} {PAGE}",
+           TO_PUB, "/pub/x", "public"),
     cached("the way out: no cache", BY_HOST, f"proxy_cache off; {STRIP}", "/pub/x", "public"),
     cached("the way out: a zone of its own", BY_HOST, f"proxy_cache d; {STRIP}", "/pub/x", "public"),
     cached("another server by a host name that is its own", BY_HOST, TO_PUB, "/x", "public",

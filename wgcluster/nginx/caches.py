@@ -14,7 +14,7 @@ from .behind import Behind
 from .find import names_of
 from .judge import ServerJudge
 from .places import Place, is_page
-from .rewrite import rewrites
+from .rewrite import is_varied, rewrites
 from .tree import Directive
 from .verdict import Verdict
 
@@ -25,7 +25,7 @@ _BEFORE = r"(?:\$scheme|\$request_method|[-_:|/.])*"
 _BY_UPSTREAM = re.compile(rf"{_BEFORE}\$proxy_host\$(?:request_uri|uri|document_uri)\b.*")
 _BY_HOST = re.compile(rf"{_BEFORE}\$(?P<name>host|server_name)\$(?:request_uri|uri|document_uri)\b.*")
 _BY_PATH = re.compile(
-    rf"{_BEFORE}(?:\$(?:host|http_host|server_name|proxy_host))?\$(?P<path>request_uri|uri|document_uri)\b.*"
+    rf"{_BEFORE}(?:\$(?:host|http_host|server_name|proxy_host))?\$(?:request_uri|uri|document_uri)\b.*"
 )
 _BRACES = re.compile(r"\$\{(\w+)\}")
 
@@ -116,9 +116,7 @@ def _by_path(mine: Cached, secret: Cached) -> bool:
     """
     judge = mine.judge
     directives = list(judge.server.walk())
-    key = _BY_PATH.fullmatch(mine.key)
-    rewritten = any(rewrites(d) in ("break", "last") for d in directives)
-    if key is None or (rewritten and key["path"] != "request_uri"):
+    if _BY_PATH.fullmatch(mine.key) is None:
         return False
     sent_to = _sent_to(judge, [*judge.level.error_pages, *directives])
     own = [d for body in mine.place.bodies() for d in body]
@@ -130,11 +128,10 @@ def _sent_to(judge: ServerJudge, directives: Sequence[Directive]) -> set[Place]:
     """The places that ``error_page``, ``try_files`` and rewrites name, but for files of error pages."""
     found: set[Place] = set()
     for directive in directives:
-        last = directive.args[-1] if directive.args else ""
-        if directive.name == "try_files" or (directive.name == "error_page" and "://" not in last):
-            pages = directive.name == "error_page"
-            there = judge.named_by(last) if last.startswith("@") else judge.landings(last)
-            found.update(place for place in there if not (pages and is_page(place, last)))
-        elif rewrites(directive) in ("break", "last"):
-            found.update(judge.landings(directive.args[1]))
+        how = rewrites(directive) if directive.name == "rewrite" else directive.name
+        if how in ("error_page", "try_files", "break", "last") and directive.args:
+            target = directive.args[1] if directive.name == "rewrite" else directive.args[-1]
+            there = judge.landings(target) if is_varied(target) else [judge.target(target, rewritten=True)]
+            pages = how == "error_page"
+            found.update(p for p in there if p is not None and not (pages and is_page(p, target)))
     return found
