@@ -6,7 +6,7 @@
 set -e
 umask 077
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-stripped=/run/wgcluster-$interface.stripped
+stripped=/run/wgcluster-$interface.$$ # two runs never share one
 trap 'rm -f "$stripped" "$stripped.some"' EXIT
 wg-quick strip "$interface" >"$stripped"
 found=$(sed -n 's/^PrivateKey = //p' "$stripped" | wg pubkey)

@@ -21,6 +21,7 @@ from pyinfra.api.state import State
 
 from tasks.declaration import declaration, unlock
 from tasks.key import Key
+from tasks.lock import Releases
 from tasks.looks import Looks, looks
 from wgcluster.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.faults import KeystoreError
@@ -141,6 +142,7 @@ def this_run(state: State, secrets: bool = True) -> Run:
     with _making:
         if id(state) not in _runs:
             _known_to_inspect(state)
+            state.add_callback_handler(Releases())  # type: ignore[no-untyped-call]
             try:
                 _runs[id(state)] = _make_run(state, secrets)
             except (PlanError, KeystoreError, NginxError, PyinfraError) as error:

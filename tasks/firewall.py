@@ -12,6 +12,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
 from tasks.controller import Run
+from tasks.lock import locked
 from tasks.operations import Commands, carry_out, hold_file, text_file
 from wgcluster import paths
 from wgcluster.firewall import Rule, boot_text, restore_text, wanted
@@ -21,6 +22,7 @@ FILES = Path(__file__).parent.parent / "files"
 
 
 @operation()
+@locked
 def live_rules(run: Run, rules: Sequence[Rule]) -> Commands:
     """Every table of a family changes at once: there is no moment without our rules or with them twice."""
     commands = []
@@ -32,6 +34,7 @@ def live_rules(run: Run, rules: Sequence[Rule]) -> Commands:
 
 
 @operation()
+@locked
 def boot_unit(run: Run) -> Commands:
     """The script and the unit that put our rules back after a boot, and nothing else."""
     part = run.part_of(host)

@@ -8,11 +8,13 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
 from tasks.controller import Run
+from tasks.lock import locked
 from tasks.operations import Commands, carry_out, hold_file, text_file
 from wgcluster import module, paths, sysctl
 
 
 @operation()
+@locked
 def load_module(run: Run) -> Commands:
     observed = run.look(host)
     if observed.module == "available":
@@ -24,6 +26,7 @@ def load_module(run: Run) -> Commands:
 
 
 @operation()
+@locked
 def forwarding(run: Run) -> Commands:
     part, observed = run.part_of(host), run.look(host)
     # The file first: a value that cannot be set now must not keep the next boot from setting it.

@@ -13,6 +13,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
 from tasks.controller import Run
+from tasks.lock import locked
 from tasks.operations import Commands, show_diff
 from wgcluster.nginx import NginxError
 from wgcluster.nginx.on_host import old_files, wanted_files
@@ -22,6 +23,7 @@ REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
 
 
 @operation()
+@locked
 def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
     """Guard these sites and no others; fails where a site file can no longer be read, as after an edit."""
     observed = run.look(host)

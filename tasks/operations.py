@@ -16,6 +16,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from tasks.controller import Run
+from tasks.lock import locked
 from wgcluster.faults import KeystoreError
 from wgcluster.observed import File
 
@@ -34,10 +35,12 @@ def show_diff(run: Run, path: str, old: str, new: str) -> None:
 def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") -> StringCommand:
     """Write a file whole or not at all: made beside it, readable by root alone, then moved over it.
 
-    Where this machine is cut off the host sees the end of its input, and what came before may be base64
-    still: only the digest tells that nothing is missing.
+    Two commands never share the file beside it: the number of their shell is in its name. Where this machine
+    is cut off the host sees the end of its input, and what came before may be base64 still: only the digest
+    tells that nothing is missing.
     """
-    target, temporary = shlex.quote(path), shlex.quote(f"{path}.wgcluster-new")
+    target = shlex.quote(path)
+    temporary = f"{target}.wgcluster-$$"
     data = text.encode("utf-8", "surrogateescape")
     digest = hashlib.sha256(data).hexdigest()
     script = (
@@ -98,6 +101,7 @@ def carry_out(run: Run, commands: Iterable[StringCommand]) -> Commands:
 
 
 @operation()
+@locked
 def text_file(run: Run, path: str, text: str | None, mode: str = "644") -> Commands:
     """Hold a file of ours at ``text``; None: it is not there."""
     yield from carry_out(run, hold_file(run, path, text, mode))

@@ -8,11 +8,13 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
 from tasks.controller import Run
+from tasks.lock import locked
 from tasks.operations import Commands
 from wgcluster.packages import INSTALL, missing
 
 
 @operation()
+@locked
 def install(run: Run) -> Commands:
     tools = run.look(host).tools
     names = missing(tools)

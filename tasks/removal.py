@@ -9,6 +9,7 @@ from pyinfra.api.operation import operation
 
 from tasks.controller import Run
 from tasks.firewall import live_rules
+from tasks.lock import locked
 from tasks.nginx import guard_sites
 from tasks.operations import Commands, carry_out, hold_file, text_file
 from tasks.wireguard import unit
@@ -20,6 +21,7 @@ from wgcluster.wgconf import MARK
 
 
 @operation()
+@locked
 def stop_interface(run: Run) -> Commands:
     """Stop and disable the unit and take the config away, if it is ours."""
     interface = run.part_of(host).interface
@@ -42,6 +44,7 @@ def _state(unit: Unit) -> str:
 
 
 @operation()
+@locked
 def drop_boot_unit(run: Run) -> Commands:
     """The unit of this interface; the script and the template go with the last interface."""
     interface = run.part_of(host).interface
@@ -62,6 +65,7 @@ def drop_boot_unit(run: Run) -> Commands:
 
 
 @operation()
+@locked
 def drop_folders(run: Run) -> Commands:
     """Folders of ours that nothing is left in."""
     if run.look(host).folders:
@@ -71,6 +75,7 @@ def drop_folders(run: Run) -> Commands:
 
 
 @operation()
+@locked
 def drop_packages(run: Run) -> Commands:
     tools = run.look(host).tools
     manager = next((tool for tool in REMOVE if tool in tools), None)

@@ -14,6 +14,7 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 
 from tasks.controller import Run
+from tasks.lock import locked
 from tasks.operations import Commands, carry_out, reasons, show_diff, upload
 from wgcluster import drift, paths, wgconf
 from wgcluster.plan import HostPlan, Peer
@@ -32,6 +33,7 @@ def _preshared_keys(run: Run) -> dict[str, str]:
 
 
 @operation()
+@locked
 def config_file(run: Run) -> Commands:
     """Hold /etc/wireguard/<interface>.conf, which root alone may read at any moment."""
     part = run.part_of(host)
@@ -62,6 +64,7 @@ def config_file(run: Run) -> Commands:
 
 
 @operation()
+@locked
 def service(run: Run) -> Commands:
     """Enabled, active, and started again where a sync would not do."""
     part = run.part_of(host)
@@ -90,6 +93,7 @@ def service(run: Run) -> Commands:
 
 
 @operation()
+@locked
 def peers(run: Run) -> Commands:
     """Bring the live peers to the plan without a restart, and see that they are."""
     part = run.part_of(host)

@@ -27,6 +27,12 @@ def of_ours(interface: str) -> list[str]:
     return [SYSCTL, MODULE, FIREWALL_SCRIPT, FIREWALL_UNIT, rules(interface), GUARDED]
 
 
+def leftovers(interface: str) -> list[str]:
+    """Patterns of the temporary files that a run leaves behind when it is killed."""
+    held = [config(interface), *of_ours(interface)]
+    return [*(f"{path}.wgcluster-*" for path in held), f"/run/wgcluster-{interface}.*"]
+
+
 def of_sites(host: Host) -> list[str]:
     """The site files that nginx reads and we put lines into."""
     return list(dict.fromkeys(site.file for site in host.nginx))

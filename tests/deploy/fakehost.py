@@ -19,6 +19,7 @@ from posixpath import dirname
 from tests.deploy.fakewg import Failed, Interface, hooks, public_key, sections
 
 FILES = Path(__file__).parents[2] / "files"
+LOCK = (FILES / "lock.sh").read_text() + "\n"
 PACKAGES = {"wireguard-tools": {"wg", "wg-quick"}, "iptables": {"iptables", "ip6tables"}, "nginx": {"nginx"}}
 
 
@@ -64,6 +65,7 @@ class FakeHost:
     forward_policy: str = "ACCEPT"  # Docker makes it "DROP"
     addresses: list[str] = field(default_factory=lambda: ["198.18.0.9"])
     ssh: str = ""  # SSH_CONNECTION
+    lock: str = ""  # the run that holds it
     clock: int = 1_790_000_000  # seconds since the epoch
     nginx_error: str | None = None
     deaf_to: set[str] = field(default_factory=set)  # overlay addresses whose answers do not arrive
@@ -84,8 +86,13 @@ class FakeHost:
         if (head := without(command, "ping.sh")) is not None:
             targets = variables(head)["targets"].split()
             return True, [f"{target} {'no' if target in self.deaf_to else 'yes'}" for target in targets], []
+        if (head := without(command, "lock.sh")) is not None:
+            return True, self._lock(variables(head)), []
+        held, _, command = command.rpartition(LOCK)
         self.changes.append(command)
         try:
+            if held and variables(held)["run"] != self.lock:
+                raise Failed("this run does not hold the host")
             self._change(command, stdin)
         except Failed as failure:
             return False, [], str(failure).splitlines()
@@ -120,6 +127,15 @@ class FakeHost:
     def there(self) -> dict[str, object]:
         """All that a change would change."""
         return {name: value for name, value in vars(self).items() if name not in ("commands", "clock")}
+
+    def _lock(self, values: dict[str, str]) -> list[str]:
+        if values["verb"] == "release":
+            self.lock = ""
+            return []
+        came = {"": "taken", values["run"]: "kept"}.get(self.lock, "held")
+        if came == "taken":
+            self.lock = values["run"]
+        return [f"{came} somebody"]
 
     # What the commands do.
 
@@ -292,12 +308,12 @@ class FakeHost:
         raise Failed(" ".join(shlex.split(match["words"])))
 
 
-_TMP = r"(?P=path)\.wgcluster-new"
+_TMP = r"(?P=path)\.wgcluster-\$\$"
 _ANSWERS: list[tuple[str, Callable[[FakeHost, re.Match[str], str], None]]] = [
     (
         r"umask 077 && mkdir -p -m (?P<folder_mode>\d+) (?P<folder>\S+)"
-        r" && base64 -d > (?P<path>\S+)\.wgcluster-new"
-        r" && \[ \"\$\(sha256sum < \S+\.wgcluster-new\)\" = '(?P<digest>\w+)  -' \]"
+        r" && base64 -d > (?P<path>\S+)\.wgcluster-\$\$"
+        r" && \[ \"\$\(sha256sum < \S+\.wgcluster-\$\$\)\" = '(?P<digest>\w+)  -' \]"
         rf" && chmod (?P<mode>\d+) {_TMP} && mv -f {_TMP} (?P=path)"
         rf" \|\| \{{ rm -f {_TMP}; exit 1; \}}",
         FakeHost._upload,

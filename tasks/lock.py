@@ -1,0 +1,138 @@
+"""The lock that a run holds on a host for the time of its changes there."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import shlex
+import socket
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pyinfra import host, state
+from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.facts import FactBase, get_fact
+from pyinfra.api.host import Host
+from pyinfra.api.state import BaseStateCallback, State
+
+from wgcluster import paths
+
+if TYPE_CHECKING:
+    from tasks.controller import Run
+    from tasks.operations import Commands
+
+SCRIPT = Path(__file__).parent.parent / "files" / "lock.sh"
+PATIENCE = 30  # seconds that a run waits for another one
+# Nobody takes a lock over that was in use less than 10 s ago (lock.sh).
+SURELY_OURS = 5  # seconds
+
+Operation = TypeVar("Operation", bound=Callable[..., "Commands"])
+_run = secrets.token_hex(8)
+_used: dict[str, float] = {}  # when each host that this run holds was last known to be held, by its name
+
+
+class Lock(FactBase[tuple[str, str]]):
+    """Runs ``lock.sh``: what came of it and whose the host was before."""
+
+    def command(self, verb: str, patience: int = 0, leftovers: str = "") -> str:
+        return _script(verb, who=_who(), patience=str(patience), leftovers=leftovers)
+
+    @staticmethod
+    def default() -> tuple[str, str]:
+        return "", ""
+
+    def process(self, output: list[str]) -> tuple[str, str]:
+        came, _, owner = output[-1].partition(" ")
+        return came, "".join(filter(str.isprintable, owner))
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no name for this number
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"
+
+
+def _script(verb: str, **given: str) -> str:
+    values = {"run": _run, "verb": verb, **given}
+    head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
+    return f"{head}\n{SCRIPT.read_text()}"
+
+
+def locked(operation: Operation) -> Operation:
+    """An operation that holds its host: it takes the lock where it is about to change something.
+
+    What was seen of the host before may be what another run has changed since: the operation begins anew.
+    """
+
+    @wraps(operation)
+    def holding(run: Run, **given: Any) -> Commands:
+        commands = operation(run, **given)
+        first = next(commands, None)
+        if first is None:
+            return
+        if not state.is_executing:  # it is only predicted
+            yield first
+            return
+        if time.monotonic() - _used.get(host.name, float("-inf")) > SURELY_OURS:
+            came, owner = _take(run)
+            if came not in ("taken", "kept", "dead"):
+                words = f"{owner} is changing this host; run again when it is done"
+                if not came:
+                    words = "the lock of this host cannot be taken, nothing was changed"
+                yield StringCommand(f"echo {shlex.quote(words)} >&2; exit 1")
+                return
+            if came != "kept":
+                run.forget(host)
+                commands = operation(run, **given)
+                first = next(commands, None)
+        while first is not None:
+            yield _under_lock(first)
+            _used[host.name] = time.monotonic()
+            first = next(commands, None)
+
+    return cast(Operation, holding)
+
+
+def _take(run: Run) -> tuple[str, str]:
+    leftovers = " ".join(paths.leftovers(run.part_of(host).interface))
+    came, owner = host.get_fact(Lock, verb="take", leftovers=leftovers)
+    if came == "held":
+        run.say(host, f"waits up to {PATIENCE} s: {owner} is changing this host")
+        came, owner = host.get_fact(Lock, verb="take", patience=PATIENCE, leftovers=leftovers)
+    if came == "dead":
+        run.say(host, f"taken over from {owner}, whose run is dead")
+    if came in ("taken", "kept", "dead"):
+        _used[host.name] = time.monotonic()
+    return came, owner
+
+
+def _under_lock(command: StringCommand | FunctionCommand) -> StringCommand:
+    assert isinstance(command, StringCommand)  # the other kind changes nothing on a host
+    return StringCommand(_script("hold"), command, _separator="\n", **command.connector_arguments)
+
+
+class Releases(BaseStateCallback):
+    """Gives a host back after its last operation, or the one that failed."""
+
+    @staticmethod
+    def operation_host_success(state: State, host: Host, op_hash: str, retry_count: int = 0) -> None:
+        if op_hash == host.op_hash_order[-1]:
+            _release(host)
+
+    @staticmethod
+    def operation_host_error(
+        state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        _release(host)
+
+
+def _release(host: Host) -> None:
+    if _used.pop(host.name, None) is not None:
+        # Where that fails the next run finds the lock of a dead one.
+        get_fact(host.state, host, Lock, kwargs={"verb": "release"}, apply_failed_hosts=False)
