@@ -1,23 +1,41 @@
-# Replaces files of nginx all together or not at all. Standard input has one line a file: path, digest of the
-# text that was read ("absent": there was none), new text in base64 ("-": take the file away).
-# The old files are put back if one was changed by someone else meanwhile, if "nginx -t" refuses the new ones, or if
-# nginx goes on with what it has. Ends when nobody is answered after the old files any more, but who has asked before.
+# Replaces files of nginx, one after the other, and has nginx read them. Standard input has one line a file: path, digest
+# of the text that was read ("absent": there was none, "-": an earlier line writes it), new text in base64 ("-": take
+# the file away). The old files are put back if one was changed by someone else meanwhile, if "nginx -t" refuses the
+# new ones, or if nginx goes on with what it has. Ends when nobody is answered after the old files any more, but who has
+# asked before.
+# Killed at any moment it leaves its folder behind, which a look at the host finds. Then it is sent with undo=1, which puts
+# the old files back, and once more to do it all again. The folder goes last, when nginx has read what is there.
 set -eu
 umask 077
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 # Not beside the files: nginx would read a copy in a folder that it includes.
 work=/etc/nginx/wgcluster/.work
-# shellcheck disable=SC2174 # /etc/nginx is there
-mkdir -p -m 755 /etc/nginx/wgcluster
-mkdir -m 700 "$work" || { echo "$work is there: another run is at it, or one was cut off; look, and remove it" >&2; exit 1; }
-put_back=0
+moving=0
 reload=
+
+digest() { if [ -e "$1" ]; then sha256sum <"$1" | cut -d' ' -f1; else echo absent; fi; }
+# After a power cut there must be nothing empty under a new name.
+flush() { sync "$@" 2>/dev/null || sync; }
+# The last step is a rename even where the target is on another file system. No "*" of an include matches such a name.
+place() {
+    beside=$(dirname "$2")/.wgcluster-new
+    cp -p "$1" "$beside"
+    flush "$beside"
+    mv -f "$beside" "$2"
+}
+# Back in the other order. What is not as we left it has not been touched yet, or by someone else since.
+put_back() {
+    [ -e "$work/all" ] || return 0
+    tac "$work/all" | while read -r number path new; do
+        rm -f "$(dirname "$path")/.wgcluster-new"
+        [ "$(digest "$path")" = "$new" ] || continue
+        if [ -e "$work/$number.old" ]; then place "$work/$number.old" "$path"; else rm -f "$path"; fi
+    done
+}
 finish() {
     status=$?
-    if [ "$put_back" = 1 ]; then
-        while read -r number path; do
-            if [ -e "$work/$number.old" ]; then mv -f "$work/$number.old" "$path"; else rm -f "$path"; fi
-        done <"$work/moved"
+    if [ "$moving" = 1 ]; then
+        put_back
         if [ -n "$reload" ]; then
             # It may have been about to read the new ones.
             $reload || :
@@ -26,39 +44,51 @@ finish() {
             echo "nginx: the old files are back, nothing was reloaded" >&2
         fi
     fi
+    rm -f "$work/all" # first: without the copies it would take files away
     rm -rf "$work"
     rmdir --ignore-fail-on-non-empty /etc/nginx/wgcluster
     exit "$status"
 }
+
+if [ "$undo" = 1 ]; then
+    put_back
+    exit
+fi
+# shellcheck disable=SC2174 # /etc/nginx is there
+mkdir -p -m 755 /etc/nginx/wgcluster
+mkdir -p "$work"
+rm -f "$work/all"
+rm -rf "${work:?}"/*
 trap finish EXIT
 trap 'exit 1' INT TERM HUP
-: >"$work/moved"
 
+: >"$work/list"
 number=0
-while read -r path digest data; do
+while read -r path expected data; do
     number=$((number + 1))
-    if [ -e "$path" ]; then now=$(sha256sum <"$path" | cut -d' ' -f1); else now=absent; fi
-    if [ "$now" != "$digest" ]; then
+    if [ "$expected" != - ] && [ "$(digest "$path")" != "$expected" ]; then
         echo "$path was changed by someone else since it was read; run again" >&2
         exit 1
     fi
-    echo "$number $path" >>"$work/all"
     if [ -e "$path" ]; then cp -p "$path" "$work/$number.old"; fi
-    [ "$data" != - ] || continue
-    printf '%s' "$data" | base64 -d >"$work/$number.new"
-    chmod 644 "$work/$number.new"
-    if [ -e "$path" ]; then
-        chmod --reference="$path" "$work/$number.new"
-        chown --reference="$path" "$work/$number.new"
+    if [ "$data" != - ]; then
+        printf '%s' "$data" | base64 -d >"$work/$number.new"
+        chmod 644 "$work/$number.new"
+        if [ -e "$path" ]; then
+            chmod --reference="$path" "$work/$number.new"
+            chown --reference="$path" "$work/$number.new"
+        fi
     fi
+    echo "$number $path $(digest "$work/$number.new")" >>"$work/list"
 done
+flush "$work"/*
 
-put_back=1
-while read -r number path; do
-    echo "$number $path" >>"$work/moved"
-    if [ -e "$work/$number.new" ]; then mv -f "$work/$number.new" "$path"; else rm -f "$path"; fi
+moving=1
+mv "$work/list" "$work/all"
+while read -r number path new; do
+    if [ "$new" = absent ]; then rm -f "$path"; else place "$work/$number.new" "$path"; fi
 done <"$work/all"
-nginx -t -q
+if command -v nginx >/dev/null; then nginx -t -q; fi
 if systemctl is-active -q nginx; then
     master=$(systemctl show -p MainPID --value nginx)
     reload="systemctl reload nginx"
@@ -82,4 +112,4 @@ if [ -n "$reload" ]; then
         done
     done
 fi
-put_back=0
+moving=0

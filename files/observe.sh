@@ -210,6 +210,8 @@ for path in /etc/wgcluster /etc/nginx/wgcluster; do
 done
 section lists
 for path in $lists; do echo "$path"; done
+section replacement
+[ -d /etc/nginx/wgcluster/.work ] && echo "cut off"
 if [ "$dump" = 1 ] && command -v nginx >/dev/null; then
     # What it says of its configuration, the configuration if it is sound, its status in the last line.
     read=$({ nginx -T 2>&1; status=$?; echo; echo "$status"; } | base64 -w 0)
@@ -225,5 +227,17 @@ if [ "$dump" = 1 ] && command -v nginx >/dev/null; then
     done <<END
 $paths
 END
+    # What nginx runs: its workers begin anew whenever it reads its files. Their starts are told in ticks since the boot,
+    # beside that of the program that reads them: now. Files, and folders of nginx that files are included from, were
+    # changed (moved into place, too) at the times that stand before them.
+    master=$(systemctl show -p MainPID --value nginx 2>/dev/null)
+    case $master in '' | 0) line_of /run/nginx.pid; master=$line ;; esac
+    workers=$(pgrep -P "${master:-0}" -f '^nginx: worker process *$')
+    section "workers $(date +%s.%N)"
+    # shellcheck disable=SC2046,SC2086 # a word for each worker
+    [ -z "$workers" ] || cat /proc/self/stat $(printf '/proc/%s/stat ' $workers) 2>/dev/null
+    section changed
+    included=$(printf '%s\n' "$paths" | sed -n 's|^\(/etc/nginx/.*\)/[^/]*$|\1|p' | sort -u | grep -vx /etc/nginx/wgcluster)
+    ascii "$(printf '%s\n' "$paths" "$included" | tr '\n' '\0' | xargs -0 stat -L -c '%.9Z %n' 2>/dev/null)"
 fi
 section end

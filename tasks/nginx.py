@@ -16,8 +16,9 @@ from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, show_diff
 from wgcluster.nginx import NginxError
-from wgcluster.nginx.on_host import old_files, wanted_files
+from wgcluster.nginx.on_host import check, old_files, steps, unread, wanted_files
 from wgcluster.plan import GuardedSite
+from wgcluster.words import some
 
 REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
 
@@ -27,7 +28,15 @@ REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
 def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
     """Guard these sites and no others; fails where a site file can no longer be read, as after an edit."""
     observed = run.look(host)
+    cut_off = observed.nginx_cut_off
+    if cut_off:
+        run.say(host, "a replacement of nginx's files was cut off: undone, and done again")
+        yield StringCommand(_script(undo="1"))
+        run.forget(host)
+        observed = run.look(host)
     try:
+        if cut_off and sites:
+            check(run.part_of(host), observed)
         wanted = wanted_files(sites, observed)
     except NginxError as error:
         # Raised, it would end the run for all hosts.
@@ -35,14 +44,17 @@ def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
         return
     old = old_files(observed)
     changed = {path: text for path, text in wanted.items() if text != old.get(path, (None, None))[1]}
-    if not changed:
+    older = unread(observed)
+    if not (changed or cut_off or older):
         return
     for path, text in changed.items():
         run.say(host, f"{path}: {_why(path, text, old)}")
         show_diff(run, path, old.get(path, ("", ""))[1] or "", text or "")
+    if older and not changed:
+        run.say(host, f"nginx has not read its files again since a change of {some(older)}; it will now")
     if not observed.unit("nginx.service").active:
         run.say(host, "nginx.service is not running: it reads the new files when it starts")
-    yield StringCommand(REPLACE.read_text(), _stdin=_lines(changed, old))
+    yield StringCommand(_script(undo=""), _stdin=_lines(steps(changed, observed), old))
     run.forget(host)
 
 
@@ -52,12 +64,18 @@ def _why(path: str, text: str | None, old: Mapping[str, object]) -> str:
     return "differs in its text" if path in old else "is not there yet"
 
 
-def _lines(texts: Mapping[str, str | None], old: Mapping[str, tuple[str, str | None]]) -> str:
+def _lines(made: Sequence[tuple[str, str | None]], old: Mapping[str, tuple[str, str | None]]) -> str:
     lines = []
-    for path, text in texts.items():
+    digests = {path: digest for path, (digest, _) in old.items()}
+    for path, text in made:
         data = "-" if text is None else base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
-        lines.append(f"{path} {old[path][0] if path in old else 'absent'} {data}")
-    return "\n".join(lines) + "\n"
+        lines.append(f"{path} {digests.get(path, 'absent')} {data}\n")
+        digests[path] = "-"  # a second step finds what the first one has written
+    return "".join(lines)
+
+
+def _script(undo: str) -> str:
+    return f"undo={undo}\n{REPLACE.read_text()}"
 
 
 @deploy("nginx")

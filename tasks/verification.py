@@ -25,9 +25,11 @@ from wgcluster.checks import Check, checks, ping_targets, table
 from wgcluster.earlier import earlier, restore
 from wgcluster.nginx import audit, parse_dump
 from wgcluster.nginx.curl import answers, curl_config
+from wgcluster.nginx.on_host import unread
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.plan import HostPlan
 from wgcluster.wgconf import Shown
+from wgcluster.words import some
 
 FILES = Path(__file__).parent.parent / "files"
 
@@ -130,6 +132,10 @@ def _nginx(run: Run, host: Host) -> Check:
         for f in audit(parse_dump(observed.nginx_dump), part.nginx)
         if f.kind == "leaks"
     ]
+    if observed.nginx_cut_off:
+        faults.append("a replacement of its files was cut off, or is under way; deploy to this host again")
+    if older := unread(observed):
+        faults.append(f"it has not read its files again since a change of {some(older)}")
     for probe, answer in zip(found, got, strict=True):
         if _is_inside(part, probe):
             stranger = strangers.get((probe.port, probe.host, probe.path, probe.headers))

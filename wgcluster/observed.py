@@ -111,6 +111,9 @@ class Observed:
     guarded: tuple[str, ...] = ()  # site files that hold lines of ours
     lists: tuple[str, ...] = ()  # list files of ours
     folders: tuple[str, ...] = ()  # those of ours that are empty
+    nginx_cut_off: bool = False  # a replacement of its files is under way, or its run has died
+    nginx_started: float | None = None  # when its oldest worker did, in seconds since the epoch
+    nginx_changed: dict[str, float] = field(default_factory=dict)  # when each of its files and folders was
     nginx_error: str | None = None  # what ``nginx -t`` says, None: nothing is wrong
     nginx_dump: str = ""
     nginx_links: dict[str, str] = field(
@@ -215,6 +218,14 @@ def parse(output: Sequence[str]) -> Observed:
                 values["folders"] = tuple(lines)
             case "lists":
                 values["lists"] = tuple(lines)
+            case "replacement":
+                values["nginx_cut_off"] = bool(lines)
+            case "workers":
+                values["nginx_started"] = _oldest(words[0], lines)
+            case "changed":
+                values["nginx_changed"] = {
+                    path: float(when) for when, _, path in (line.partition(" ") for line in lines) if path
+                }
             case "nginx":
                 values["nginx_error"], values["nginx_dump"] = _nginx(_decoded(lines))
             case "nginx-links":
@@ -284,6 +295,19 @@ def _nginx(output: bytes) -> tuple[str | None, str]:
         return text.strip(), ""
     _, mark, dump = text.partition("# configuration file ")
     return None, mark + dump
+
+
+def _oldest(now: str, stats: Sequence[str]) -> float | None:
+    """When the first of some processes began, in seconds since the epoch; None: there is none.
+
+    Args:
+        now: ``date +%s.%N``, of which some systems know whole seconds alone.
+        stats: lines of proc_pid_stat(5), the first one of a process that has just begun.
+    """
+    # field 22, in ticks since the boot; the second, a name, may hold blanks; USER_HZ is 100, time(7)
+    own, *others = (int(line.rpartition(")")[2].split()[19]) for line in stats) if stats else (0,)
+    seconds = float(now) if now.replace(".", "").isdigit() else float(now.partition(".")[0]) + 1
+    return seconds - (own - min(others)) / 100 if others else None
 
 
 def _dump(lines: Sequence[str]) -> dict[str, object]:

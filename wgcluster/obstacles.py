@@ -46,10 +46,11 @@ def obstacles(part: HostPlan, observed: Observed) -> Iterator[str]:
     reason = lockout(part, observed)
     if reason is not None:
         yield reason
-    try:
-        check(part, observed)
-    except NginxError as error:
-        yield from map(str, error.faults)
+    if not observed.nginx_cut_off:  # else it is judged when the old files are back
+        try:
+            check(part, observed)
+        except NginxError as error:
+            yield from map(str, error.faults)
 
 
 def _foreign_interface(part: HostPlan, observed: Observed) -> Iterator[str]:

@@ -67,6 +67,8 @@ class FakeHost:
     ssh: str = ""  # SSH_CONNECTION
     lock: str = ""  # the run that holds it
     clock: int = 1_790_000_000  # seconds since the epoch
+    cut_off: bool = False  # a replacement of nginx's files was
+    nginx_age: int = 5  # seconds since nginx has read its files, which were changed 10 s ago
     nginx_error: str | None = None
     deaf_to: set[str] = field(default_factory=set)  # overlay addresses whose answers do not arrive
     torn: bool = False  # its answers are cut off
@@ -105,8 +107,8 @@ class FakeHost:
             raise Failed("Input/output error")
         if (head := without(command, "sync.sh")) is not None:
             return self._sync(variables(head))
-        if without(command, "nginx-replace.sh") == "":
-            return self._replace_sites(stdin)
+        if (head := without(command, "nginx-replace.sh")) is not None:
+            return None if variables(head)["undo"] else self._replace_sites(stdin)
         for pattern, act in _ANSWERS:
             if match := re.fullmatch(pattern, command, re.DOTALL):
                 return act(self, match, stdin)
@@ -281,7 +283,7 @@ class FakeHost:
         rows = [line.split(" ") for line in stdin.splitlines()]
         for path, digest, _ in rows:
             now = self.files[path].digest if path in self.files else "absent"
-            if now != digest:
+            if digest not in ("-", now):
                 raise Failed(f"{path} was changed by someone else since it was read; run again")
         self.folders.setdefault("/etc/nginx/wgcluster", "755")
         for path, _, data in rows:
@@ -290,6 +292,7 @@ class FakeHost:
                 continue
             old = self.files.get(path, Entry())
             self.files[path] = Entry(base64.b64decode(data, validate=True), old.mode, old.owner)
+        self.cut_off, self.nginx_age = False, 5
 
     def _remove_boot_unit(self, match: re.Match[str], stdin: str) -> None:
         if not any(re.fullmatch(r"/etc/wgcluster/[^/]*\.rules", path) for path in self.files):

@@ -90,6 +90,9 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
             yield path
     yield "@ lists"
     yield from lists
+    yield "@ replacement"
+    if host.cut_off:
+        yield "cut off"
     if values["dump"] == "1" and "nginx" in host.tools:
         error = _nginx_error(host)
         dump = b"" if error else _dump(host)
@@ -99,6 +102,10 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         yield "@ nginx-links"
         included = re.findall(r"^# configuration file (.*):$", dump.decode(errors="replace"), re.MULTILINE)
         yield from (f"{path} {host.real(path)}" for path in included if host.real(path) != path)
+        yield f"@ workers {host.clock}.5"
+        yield from (f"1 (nginx) S {'0 ' * 18}{ticks}" for ticks in (2000, 2000 - 100 * host.nginx_age))
+        yield "@ changed"
+        yield from (f"{host.clock - 10}.25 {path}" for path in included)
     yield "@ end"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Mapping, Sequence
 
 from .. import paths
 from ..observed import Observed
@@ -55,6 +56,40 @@ def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str,
     texts |= dict.fromkeys(observed.lists) | lists
     texts[paths.GUARDED] = "".join(f"{target}\n" for target in sorted(sites)) if sites else None
     return texts
+
+
+def unread(observed: Observed) -> list[str]:
+    """Files and folders that nginx may know as they were before: changed since its oldest worker began.
+
+    A time still to come tells of a clock that was wrong, and of no order.
+    """
+    began = observed.nginx_started
+    if began is None:
+        return []
+    return [path for path, when in observed.nginx_changed.items() if began < when <= observed.clock + 1]
+
+
+def steps(changed: Mapping[str, str | None], observed: Observed) -> list[tuple[str, str | None]]:
+    """Path and new text of each file to replace, in an order that may end anywhere.
+
+    After each step nginx would start: a list is there before a site includes it, and goes after that. No site
+    that holds lines of ours is forgotten: those that come are noted first, those that go are last.
+    """
+    texts = dict(changed)
+    first, last = [], []
+    if paths.GUARDED in texts:
+        noted = texts.pop(paths.GUARDED)
+        both = "".join(f"{path}\n" for path in sorted({*observed.guarded, *(noted or "").splitlines()}))
+        if both != observed.file(paths.GUARDED).text:
+            first = [(paths.GUARDED, both)]
+        if both != noted:
+            last = [(paths.GUARDED, noted)]
+    folder = f"{posixpath.dirname(paths.GUARDED)}/"
+    lists = [(path, text) for path, text in texts.items() if path.startswith(folder)]
+    sites = [(path, text) for path, text in texts.items() if not path.startswith(folder)]
+    written = [(path, text) for path, text in lists if text is not None]
+    gone = [(path, text) for path, text in lists if text is None]
+    return [*first, *written, *sites, *gone, *last]
 
 
 def old_files(observed: Observed) -> dict[str, tuple[str, str | None]]:
