@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.fakecluster import LAPTOP, SITE_PATH, FakeCluster, article, json_of, with_nginx
-from tests.deploy.fakehost import FILES, FakeHost, variables, without
+from tests.deploy.fakehost import FILES, LOCK, FakeHost, variables, without
 from tests.deploy.observation import answer
 
 
@@ -56,6 +56,53 @@ def test_second_run_changes_nothing_and_costs_one_command_a_host(world: FakeClus
     assert world.keystore.read_bytes() == keys
     # The look before anything is changed serves every operation.
     assert {len(host.commands) for host in world.hosts.values()} == {1}
+
+
+def test_every_change_is_made_by_the_run_that_holds_the_host(world: FakeCluster) -> None:
+    world.deploy()
+    changing = [command for host in world.hosts.values() for command in host.commands if LOCK in command]
+    # new sessions are no state of the host's, and made by hand of the operation itself
+    changes = [command for command in world.changes() if not command.startswith("(\n")]
+    assert [command.rpartition(LOCK)[2] for command in changing] == changes
+    assert len(changing) > 20
+    for host in world.hosts.values():
+        verbs = [
+            variables(head)["verb"] for c in host.commands if (head := without(c, "lock.sh")) is not None
+        ]
+        assert verbs == ["take", "release"]
+        assert host.lock == ""
+
+
+def test_a_host_that_another_run_holds_is_looked_at_and_left_alone(world: FakeCluster) -> None:
+    world.hosts["cloud"].lock = "another"
+    done = world.run("deploy.py", "-y")
+    assert done.code == 1
+    assert "waits up to 30 s: somebody is changing this host" in done.err
+    assert "somebody is changing this host; run again when it is done" in done.err
+    assert not world.hosts["cloud"].links
+    assert world.hosts["cloud"].lock == "another"
+    assert world.hosts["root"].links
+    world.hosts["cloud"].lock = ""
+    world.deploy()
+    assert world.hosts["cloud"].links
+
+
+def test_a_failed_operation_gives_the_host_back(world: FakeCluster) -> None:
+    world.hosts["cloud"].fails = "/etc/wireguard"
+    assert world.run("deploy.py", "-y").code == 1
+    assert {host.lock for host in world.hosts.values()} == {""}
+
+
+def test_what_nginx_has_not_read_is_a_difference(world: FakeCluster) -> None:
+    world.deploy()
+    for name, value in (("cut_off", True), ("nginx_age", 15)):
+        setattr(world.hosts["root"], name, value)
+        result = json_of(world.run("deploy.py", "--dry", "--json"))
+        (one,) = (one for one in result["plan"] if one["hosts_with_change"])
+        assert one["name"] == "nginx | Guard the sites that only the VPN may reach"
+        assert json_of(world.deploy("--json"))["results"]["totals"]["success"] == 1
+        assert (world.hosts["root"].cut_off, world.hosts["root"].nginx_age) == (False, 5)
+        assert json_of(world.deploy("--json"))["results"]["totals"]["success"] == 0
 
 
 def test_a_dry_run_after_it_predicts_nothing(world: FakeCluster) -> None:

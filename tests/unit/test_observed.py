@@ -196,8 +196,17 @@ eth0@if7
 /etc/wgcluster
 @ lists
 /etc/nginx/wgcluster/git.conf
+@ replacement
+cut off
 @ nginx
 NGINX
+@ workers 1700000100.5
+9 (cat) R 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 50000 9
+7 (a (b) c) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 49000 9
+8 (nginx) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 49950 9
+@ changed
+1700000090.123456789 /etc/nginx/a b
+1700000091 /etc/nginx/conf.d
 @ end
 """
 
@@ -234,6 +243,18 @@ def test_every_section() -> None:
     assert seen.ssh == Ssh("198.18.0.9", 22, "eth0")
     assert (seen.guarded, seen.folders) == (("/etc/nginx/sites-enabled/git",), ("/etc/wgcluster",))
     assert seen.lists == ("/etc/nginx/wgcluster/git.conf",)
+    assert seen.nginx_cut_off
+    assert seen.nginx_started == 1700000090.5  # that of the oldest
+    assert seen.nginx_changed == {"/etc/nginx/a b": 1700000090.123456789, "/etc/nginx/conf.d": 1700000091}
+
+
+def test_a_date_that_knows_no_fractions() -> None:
+    """busybox prints %N as it stands; then nginx may have begun up to a second later than it looks."""
+    whole = parse(ANSWER.replace("NGINX", "").replace("1700000100.5", "1700000100.%N").splitlines())
+    assert whole.nginx_started == 1700000091
+    lines = ANSWER.replace("NGINX", "").splitlines()
+    none = parse([line for line in lines if "(" not in line or "Generated" in line])
+    assert none.nginx_started is None
 
 
 def test_what_nginx_says_of_its_configuration() -> None:
