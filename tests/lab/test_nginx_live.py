@@ -169,9 +169,9 @@ def test_nginx_cannot_take_up_what_it_has_found_good(site: Web) -> None:
     assert site.outside() == "403"
 
 
-def test_someone_changes_the_file_meanwhile(site: Web) -> None:
+def test_someone_changes_the_file_before_the_host_is_held(site: Web) -> None:
     change = f"echo '# by hand' >> {FILE}"
-    # after the look at the hosts, before the operation that writes
+    # after the look at the hosts, before the operation that writes: it looks again
     deploy = (site.workspace.folder / "deploy.py").read_text()
     deploy, times = re.subn(r"^nginx\(", f"server.shell(commands=[{change!r}])\nnginx(", deploy, flags=re.M)
     assert times == 1
@@ -179,6 +179,20 @@ def test_someone_changes_the_file_meanwhile(site: Web) -> None:
     script.write_text(f"from pyinfra.operations import server\n{deploy}")
     site.want(GITLAB)
     done = site.workspace.pyinfra("inventory.py", script.name, "-y")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert site.root.read(FILE).endswith("# by hand\n")
+    assert site.outside() == "403"
+
+
+def test_someone_changes_the_file_meanwhile(site: Web) -> None:
+    script = site.workspace.folder / "files" / "nginx-replace.sh"
+    text = script.read_text()
+    script.write_text(f"echo '# by hand' >> {FILE}\n{text}")
+    site.want(GITLAB)
+    try:
+        done = site.workspace.pyinfra("inventory.py", "deploy.py", "-y")
+    finally:
+        script.write_text(text)
     assert done.returncode != 0
     said = f"{FILE} was changed by someone else since it was read; run again"
     assert said in done.stdout + done.stderr
