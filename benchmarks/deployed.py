@@ -61,7 +61,7 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     yield from _files((paths.config(host.interface), config, "600"), [one for one in files if one[1]])
     for unit in ("wg-quick", "wgcluster-firewall"):
         yield f"@ unit {unit}@{host.interface}.service enabled / active"
-    yield from (f"@ link {host.interface} {host.mtu} 0x10091", "@ routes")
+    yield from (f"@ link {host.interface} {host.mtu} 0x10091", "@ routes 4")
     yield from ("@ dump", f"{host.public_key}\t{host.port}")
     yield from (_peer(peer) for peer in host.peers)
     if digest := preshared_digest(host.peers, {}):

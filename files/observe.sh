@@ -91,7 +91,7 @@ for path in /etc/nginx/wgcluster/*.conf; do [ -f "$path" ] && lists="$lists $pat
 # shellcheck disable=SC2086 # none of them has a blank
 files "$config" $files $lists $sites $guarded
 
-# Of ufw it does not matter. is-enabled says nothing of a unit that there is none of: then each is asked alone.
+# is-enabled says nothing of a unit that there is none of: then each is asked alone.
 services="wg-quick@$interface.service wgcluster-firewall@$interface.service"
 units="$services nginx.service ufw.service firewalld.service"
 # shellcheck disable=SC2086 # a word for each unit
@@ -102,7 +102,14 @@ case $enabled in
 *"$newline"*) ;;
 *) enabled=$(for unit in $services; do printf '%s\n' "$(systemctl is-enabled "$unit" 2>/dev/null)"; done) ;;
 esac
-enabled="$enabled$newline-$newline-$newline-"
+# Of the others a link says it, which costs no program.
+wanted() {
+    for link in "/etc/systemd/system/"*".wants/$1"; do
+        if [ -L "$link" ]; then enabled=$enabled${newline}enabled; return; fi
+    done
+    enabled=$enabled$newline-
+}
+for unit in nginx.service ufw.service firewalld.service; do wanted "$unit"; done
 for unit in $units; do
     section "unit $unit ${enabled%%"$newline"*} / ${active%%"$newline"*}"
     enabled=${enabled#*"$newline"} active=${active#*"$newline"}
@@ -114,14 +121,15 @@ if [ -e "/sys/class/net/$interface" ]; then
     line_of "/sys/class/net/$interface/mtu"; mtu=$line
     line_of "/sys/class/net/$interface/flags"
     section "link $interface $mtu $line"
-    section routes
-    ip -4 route show dev "$interface"
-    ip -6 route show dev "$interface"
 elif [ -r "$config" ] && command -v wg >/dev/null; then
     # The file alone can tell whose this host is. The private key goes from one program to the next, no further.
     section config-key
     sed -n 's/^PrivateKey *= *//p' "$config" | wg pubkey 2>/dev/null
 fi
+section routes 4
+ip -o -4 route show
+section routes 6
+ip -o -6 route show 2>/dev/null
 if command -v wg >/dev/null; then
     # It holds keys; what leaves the host is cut out of it.
     dumped=$(wg show all dump)
@@ -185,6 +193,14 @@ for family in 4 6; do
     section "rules $family $other other"
     ascii "$("$other-save" 2>/dev/null)"
 done
+
+if command -v nft >/dev/null; then
+    section nft
+    # Without the elements of sets, which may be a list of attackers as long as it likes; those of a map may decide.
+    ruleset=$(nft -j -t list ruleset 2>/dev/null)
+    case $ruleset in '' | *'"data": "@'*) ruleset=$(nft -j list ruleset 2>&1) ;; esac
+    ascii "$ruleset"
+fi
 
 # sudo strips SSH_CONNECTION; a parent of this shell still has it.
 connection=$SSH_CONNECTION

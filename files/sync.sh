@@ -37,17 +37,26 @@ each "$unkept" "persistent-keepalive 0"
 add "$anew"
 each "$anew" remove
 add "$anew"
-printf '%s\n' "$missing" | while read -r network; do
-    case $network in
-    '') ;;
-    *:*) ip -6 route replace "$network" dev "$interface" ;;
-    *) ip -4 route replace "$network" dev "$interface" ;;
-    esac
-done
+# A route of another's stays as it is: "add" fails where there is an equal one, "replace" would overwrite it.
+printf '%s\n' "$missing" | {
+    refused=
+    while read -r network; do
+        case $network in
+        '') continue ;;
+        *:*) family=-6 ;;
+        *) family=-4 ;;
+        esac
+        ip "$family" route add "$network" dev "$interface" && continue
+        refused=1
+        echo "$network is not routed to $interface; there is: $(ip "$family" route show "$network")" >&2
+    done
+    [ -z "$refused" ]
+}
+# No metric but the usual one and no protocol: as wg-quick and the lines above add them.
 printf '%s\n' "$surplus" | while read -r network; do
     case $network in
     '') ;;
-    *:*) ip -6 route del "$network" dev "$interface" ;;
-    *) ip -4 route del "$network" dev "$interface" ;;
+    *:*) ip -6 route del "$network" dev "$interface" proto boot metric 1024 ;;
+    *) ip -4 route del "$network" dev "$interface" proto boot scope link ;;
     esac
 done

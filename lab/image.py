@@ -33,11 +33,12 @@ PACKAGES = [
     *("iproute2", "iptables", "iputils-ping", "curl", "ca-certificates", "openssl", "nginx-light"),
     "wireguard-go",  # wg-quick takes it where the kernel has no wireguard
     "inotify-tools",  # the tests watch /tmp with it
+    *("nftables", "ufw", "firewalld"),  # none of them runs, unless a test starts it
 ]
 # Run inside the new system. What a host of the lab runs, its HostSpec says; timers would hold apt's lock.
 _FINISH = """\
 set -eu
-systemctl disable nginx.service ssh.service
+systemctl disable nginx.service ssh.service ufw.service firewalld.service
 systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
     e2scrub_reap.service fstrim.timer getty@tty1.service systemd-pstore.service
 rm -f /etc/nginx/sites-enabled/default

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgcluster.boot import BootFiles, boot_faults
-from wgcluster.drift import SESSION
+from wgcluster.drift import SESSION, routed, routes
 from wgcluster.iptables import Packet, packet_of, verdict
 from wgcluster.observed import Observed
+from wgcluster.other_firewalls import other_firewalls
+from wgcluster.overlaps import overlaps
 from wgcluster.plan import HostPlan, Plan
 
 
@@ -25,6 +27,9 @@ class Check:
         if not self.count:
             return "-"
         return f"{self.count - min(len(self.faults), self.count)}/{self.count}" if self.faults else "ok"
+
+
+_NONE = Check("firewall", 0)
 
 
 def ping_targets(plan: Plan, host: HostPlan) -> list[str]:
@@ -54,6 +59,8 @@ def checks(
         _pings(plan, host, answered),
         _forwarding(host, observed),
         _rules(host, observed),
+        _routes(host, observed),
+        Check("firewall", 1, tuple(other_firewalls(host, observed))) if host.firewall != "off" else _NONE,
         Check("boot", 1, tuple(boot_faults(host, files))),
     ]
 
@@ -122,6 +129,14 @@ def _rules(host: HostPlan, observed: Observed) -> Check:
         for tool in _blocking(observed, source.version, "INPUT", [packet_of(words)]):
             faults.append(f"{tool}: INPUT does not let {source} reach UDP port {host.port}")
     return Check("port", len(host.listen_from), tuple(faults))
+
+
+def _routes(host: HostPlan, observed: Observed) -> Check:
+    """Does each network behind another host go to the interface, and is none needed here itself?"""
+    networks = routed(host)
+    missing = routes(host, observed.link.routes).missing if observed.link is not None else ()
+    faults = [f"{network} is not routed to {host.interface}" for network in missing]
+    return Check("route", len(host.addresses) + len(networks), (*faults, *overlaps(host, observed)))
 
 
 def _blocking(observed: Observed, family: int, chain: str, packets: Sequence[Packet]) -> Iterator[str]:

@@ -154,23 +154,40 @@ def preshared_digest(peers: Sequence[Peer], preshared_keys: Mapping[str, str]) -
     return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
 
-def routes(host: HostPlan, lines: Sequence[str]) -> Routes:
-    """Compare with ``ip route show dev``: wg-quick routes what no network of an address covers."""
+def routed(host: HostPlan) -> list[Network]:
+    """What wg-quick routes to the interface: all AllowedIPs that no network of an address covers, sorted."""
     own = [address.network for address in host.addresses]
     wanted = {
         network
         for peer in host.peers
         for network in peer.allowed_ips
-        if not any(network.version == o.version and network.subnet_of(o) for o in own)  # type: ignore[arg-type]
+        if not any(network.network_address in o and network.prefixlen >= o.prefixlen for o in own)
     }
+    return sorted(wanted, key=lambda n: (n.version, n))
+
+
+def routes(host: HostPlan, lines: Sequence[str]) -> Routes:
+    """Compare with ``ip route show dev``; what is not as wg-quick adds it is another's, and never surplus."""
+    wanted = routed(host)
     there: dict[Network, str] = {}
+    others: set[Network] = set()
     for line in lines:
-        destination = line.split()[0]
+        destination, *words = line.split()
         if "proto kernel" in line or destination in ("default", "multicast", "unreachable", "local"):
             continue
-        there[ip_network(destination, strict=False)] = destination
-    missing = sorted(wanted - there.keys(), key=lambda n: (n.version, n))
+        network = ip_network(destination, strict=False)
+        if _as_wg_quick_adds(words, network.version):
+            there[network] = destination
+        else:
+            others.add(network)
+    missing = [network for network in wanted if network not in there and network not in others]
     return Routes(tuple(missing), tuple(there[n] for n in there if n not in wanted))
+
+
+def _as_wg_quick_adds(words: Sequence[str], version: int) -> bool:
+    """Without a gateway, a protocol or a metric of its own; IPv6 shows the usual metric."""
+    metric = words[words.index("metric") + 1] if "metric" in words else None
+    return not {"proto", "via"} & set(words) and metric == (None if version == 4 else "1024")
 
 
 def in_place(host: HostPlan, observed: Observed) -> bool:

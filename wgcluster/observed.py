@@ -6,9 +6,14 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Literal
 
 from wgcluster.iptables import Tables, parse_save
+from wgcluster.kernel_routes import Route, parse_routes
+from wgcluster.nft import Table, parse_ruleset
+
+Address = IPv4Interface | IPv6Interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class Rules:
     tool: str
     primary: bool
     tables: Tables
+    closed: frozenset[str] = frozenset()  # tables that nft has made such that the tool cannot change them
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +109,14 @@ class Observed:
     config_key: str = ""  # public key of the config file, asked only where the interface is down
     interfaces: tuple[Interface, ...] = ()  # the other ones of WireGuard
     addresses: tuple[str, ...] = ()  # all of global scope, without their prefix
+    held: tuple[tuple[str, Address], ...] = ()  # every address, by interface
+    routes: tuple[Route, ...] = ()  # of the main table, both families
     clock: int = 0  # seconds since the epoch
     forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family
     sysctls: dict[str, str] = field(default_factory=dict)  # "net/ipv4/conf/all/send_redirects" -> "1"
     rules: tuple[Rules, ...] = ()
+    nft: tuple[Table, ...] = ()  # all tables that see IP packets, those of iptables-nft too
+    nft_error: str = ""  # why they are not known, where nft is installed
     ssh: Ssh | None = None
     guarded: tuple[str, ...] = ()  # site files that hold lines of ours
     lists: tuple[str, ...] = ()  # list files of ours
@@ -153,6 +163,7 @@ def parse(output: Sequence[str]) -> Observed:
     sizes: dict[str, int] = {}  # of the files whose texts follow each other, in bytes
     units: dict[str, Unit] = {}
     rules: list[Rules] = []
+    routes: list[Route] = []
     link: dict[str, object] = {}
     interface = ""
     complete = False
@@ -182,7 +193,7 @@ def parse(output: Sequence[str]) -> Observed:
                 interface = words[0]
                 link |= {"mtu": int(words[1]), "up": bool(int(words[2], 16) & 1)}
             case "routes":
-                link["routes"] = tuple(lines)
+                routes += parse_routes(lines, 4 if words[0] == "4" else 6)
             case "config-key":
                 values["config_key"] = "".join(lines)
             case "dump" if link:
@@ -197,6 +208,7 @@ def parse(output: Sequence[str]) -> Observed:
                 values["addresses"] = tuple(
                     text.partition("/")[0] for _, text, scope in found if scope == "global"
                 )
+                values["held"] = tuple((by, ip_interface(text)) for by, text, _ in found)
                 if link:
                     link["addresses"] = frozenset(text for by, text, _ in found if by == interface)
             case "clock":
@@ -207,7 +219,15 @@ def parse(output: Sequence[str]) -> Observed:
                 values["sysctls"] = dict(line.split() for line in lines)
             case "rules":
                 family: Literal[4, 6] = 4 if words[0] == "4" else 6
-                rules.append(Rules(family, words[1], words[2] == "primary", parse_save("\n".join(lines))))
+                tables, closed = parse_save("\n".join(lines)), frozenset(_closed(lines))
+                rules.append(Rules(family, words[1], words[2] == "primary", tables, closed))
+            case "nft":
+                # beside it there may be warnings
+                shown = next((line for line in lines if line.startswith("{")), None)
+                if shown is None:
+                    values["nft_error"] = " ".join(lines) or "it prints nothing"
+                else:
+                    values["nft"] = parse_ruleset(shown)
             case "ssh":
                 if len(words) == 4:
                     by = lines[0].split("@")[0] if lines else None
@@ -235,10 +255,13 @@ def parse(output: Sequence[str]) -> Observed:
                 complete = True
     if not complete:
         raise ValueError("it is cut off")
+    if link:
+        link["routes"] = tuple(one.without_device() for one in routes if one.devices == {interface})
     return Observed(
         files=files,
         units=units,
         rules=tuple(rules),
+        routes=tuple(routes),
         link=Link(**link) if link else None,  # type: ignore[arg-type]
         **values,  # type: ignore[arg-type]
     )
@@ -283,6 +306,13 @@ def _addresses(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
         if len(words) > 3 and words[2] in ("inet", "inet6"):
             scope = words[words.index("scope") + 1] if "scope" in words else ""
             yield words[1], words[3], scope
+
+
+def _closed(lines: Sequence[str]) -> Iterator[str]:
+    """The tables of which ``iptables-save`` says that it cannot show them (iptables/xtables-save.c)."""
+    for line in lines:
+        if line.startswith("# Table `") and line.endswith("' is incompatible, use 'nft' tool."):
+            yield line.removeprefix("# Table `").partition("'")[0]
 
 
 def _nginx(output: bytes) -> tuple[str | None, str]:

@@ -9,6 +9,8 @@ from wgcluster.lockout import lockout
 from wgcluster.nginx import NginxError
 from wgcluster.nginx.on_host import check
 from wgcluster.observed import Observed
+from wgcluster.other_firewalls import other_firewalls
+from wgcluster.overlaps import overlaps
 from wgcluster.packages import INSTALL, missing
 from wgcluster.plan import HostPlan
 from wgcluster.wgconf import MARK
@@ -33,16 +35,9 @@ def obstacles(part: HostPlan, observed: Observed) -> Iterator[str]:
             " boot a kernel that has it (Linux 5.6 or later), or install wireguard-go"
         )
     yield from _foreign_interface(part, observed)
+    yield from overlaps(part, observed)
     if part.firewall != "off":
-        if observed.ufw and observed.unit("ufw.service").active:
-            yield (
-                'ufw is active and would undo our rules; "ufw disable", or set firewall = "off" for this host'
-            )
-        if observed.unit("firewalld.service").active:
-            yield (
-                'firewalld is active and would undo our rules; "systemctl disable --now firewalld",'
-                ' or set firewall = "off" for this host'
-            )
+        yield from other_firewalls(part, observed)
     reason = lockout(part, observed)
     if reason is not None:
         yield reason

@@ -64,6 +64,8 @@ class FakeHost:
     tables: dict[str, dict[str, Chains]] = field(default_factory=lambda: {"iptables": {}, "ip6tables": {}})
     forward_policy: str = "ACCEPT"  # Docker makes it "DROP"
     addresses: list[str] = field(default_factory=lambda: ["198.18.0.9"])
+    routes: list[str] = field(default_factory=list)  # lines of ``ip route show``, none of WireGuard's
+    nft: str = '{"nftables": []}'  # what it says of its rules, where it is installed
     ssh: str = ""  # SSH_CONNECTION
     lock: str = ""  # the run that holds it
     clock: int = 1_790_000_000  # seconds since the epoch

@@ -61,6 +61,7 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
     if "/etc/ufw/ufw.conf" in host.files:
         yield from (line for line in host.text("/etc/ufw/ufw.conf").splitlines() if "ENABLED=" in line)
     yield from _link(host, interface)
+    yield from _routes(host)
     if "wg" in host.tools:
         yield "@ interfaces"
         others = {name: link for name, link in host.links.items() if name != interface}
@@ -79,6 +80,8 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
     keys += [f"net/ipv4/conf/{name}/send_redirects" for name in ("all", interface)]
     yield from (f"{key} {host.sysctls[key]}" for key in keys if key in host.sysctls)
     yield from _rules(host)
+    if "nft" in host.tools:
+        yield from ("@ nft", host.nft)
     yield f"@ ssh {host.ssh}"
     if host.ssh:
         yield "eth0"
@@ -144,14 +147,27 @@ def _link(host: FakeHost, interface: str) -> Iterator[str]:
             yield from map(public_key, keys)
         return
     yield f"@ link {interface} {link.mtu} {'0x10091' if link.up else '0x10090'}"
-    yield "@ routes"
-    yield from link.route_lines()
     if "wg" in host.tools:
         yield "@ dump"
         yield from link.dump()
         if digest := link.preshared_digest():
             yield "@ preshared"
             yield digest
+
+
+def _routes(host: FakeHost) -> Iterator[str]:
+    """The main table: the host's own routes, then those of its interfaces of WireGuard."""
+    lines = list(host.routes)
+    for name, link in host.links.items():
+        lines += [f"{destination} dev {name} {rest}" for destination, rest in map(_cut, link.route_lines())]
+    for family in (4, 6):
+        yield f"@ routes {family}"
+        yield from (line for line in lines if (":" in line) == (family == 6))
+
+
+def _cut(line: str) -> tuple[str, str]:
+    destination, _, rest = line.partition(" ")
+    return destination, rest
 
 
 def _rules(host: FakeHost) -> Iterator[str]:

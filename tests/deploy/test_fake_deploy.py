@@ -183,6 +183,7 @@ def test_the_model_answers_with_the_sections_of_the_script(world: FakeCluster) -
     world.deploy()
     root = world.hosts["root"]
     root.tables["iptables-legacy"] = {}
+    root.tools.add("nft")
     next(iter(root.links["wg"].peers.values())).preshared_key = "a"
     head = without(root.commands[0], "observe.sh")
     assert head

@@ -105,6 +105,8 @@ def test_as_planned_all_is_well() -> None:
         ("ping", 3, "ok"),
         ("forward", 2, "ok"),
         ("port", 2, "ok"),
+        ("route", 2, "ok"),
+        ("firewall", 1, "ok"),
         ("boot", 1, "ok"),
     ]
 

@@ -157,9 +157,16 @@ container
 @ ufw
 ENABLED=yes
 @ link wg 1420 0x91
-@ routes
-10.0.0.0/24 proto kernel scope link src 10.0.0.2
-172.16.0.0/12 scope link
+@ routes 4
+default via 198.18.0.254 dev eth0 onlink
+10.0.0.0/24 dev wg proto kernel scope link src 10.0.0.2
+172.16.0.0/12 dev wg scope link
+198.18.9.0/24 proto static metric 20 \\	nexthop via 198.18.0.8 dev eth0 \\	nexthop via 10.9.0.3 dev wg1
+unreachable 172.16.0.0/12 metric 4000000000
+@ routes 6
+2001:db8::/64 dev eth0 proto kernel metric 256 pref medium
+blackhole 2001:db8:1::/48 dev lo metric 1024 pref medium
+default via fe80::1 dev eth0 metric 1024 onlink pref medium
 @ dump
 PUBLIC=\t51820
 ONE=\tpsk\t198.18.0.2:51820\t10.0.0.3/32,172.16.0.0/12\t1700000000\t25

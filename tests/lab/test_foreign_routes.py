@@ -1,0 +1,205 @@
+"""A network that is to go to the tunnel and that a host needs itself: refused, nothing of others touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from lab.host import Host
+from lab.reach import pings
+from lab.spec import HostSpec
+from tests.lab.cluster import Cluster
+from tests.lab.servers import cluster_of, describe, docker
+
+WIDE, WIDE6 = "172.16.0.0/12", "fd77:1::/32"
+OVERLAY = ["10.0.0.0/24", "fd00::/64"]
+# A network of its own; nothing in it changes by itself.
+LAN = (
+    "ip link add lan0 type veth peer name lan1 && ip link set lan0 addrgenmode none"
+    " && ip link set lan1 addrgenmode none up && ip link set lan0 up"
+)
+# All that a deploy may touch; counters of the tables are nobody's.
+LOOK = (
+    "ip -4 route show table all; ip -6 route show table all; ip rule; ip -o addr show | sed 's/ valid_.*//';"
+    " iptables-save | grep -v '^[#:]'; ip6tables-save | grep -v '^[#:]'; sysctl net.ipv4.ip_forward;"
+    " find /etc /usr/local /run -xdev -name '*wg*' | sort; which wg; wg show wg allowed-ips | sort"
+)
+
+
+@dataclass
+class Story:
+    """far is managed over SSH, near in its container; near announces what a test says."""
+
+    cluster: Cluster
+    far: Host
+    near: Host
+
+    def announce(self, *subnets: str) -> None:
+        far = {**self.far.ssh_data(), "wg_address": ["10.0.0.2", "fd00::2"], "wg_endpoint": self.far.address}
+        name, how = docker(self.near)
+        near = {**how, "wg_address": ["10.0.0.3", "fd00::3"], "wg_endpoint": self.near.address}
+        near["wg_subnets"] = list(subnets)
+        keys = {"wg_networks": OVERLAY, "wg_keystore": "lab/.state/keys.yml"}
+        describe(self.cluster, [("far", far), (name, near)], **keys)
+
+    def refused(self) -> list[str]:
+        """The faults of a run that is refused and leaves both hosts as they are."""
+        before = [host.run(LOOK).stdout for host in (self.far, self.near)]
+        done = self.cluster.workspace.pyinfra("inventory.py", "deploy.py", "-y")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert [host.run(LOOK).stdout for host in (self.far, self.near)] == before
+        said = done.stdout + done.stderr
+        assert "on the hosts, nothing was changed:" in said, said
+        return [line.strip() for line in said.splitlines() if line.startswith(("  far: ", "  near: "))]
+
+
+@pytest.fixture(scope="module")
+def story(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    specs = [HostSpec("far", 0x0A01, ssh=True), HostSpec("near", 0x0A02, has_tools=True)]
+    with cluster_of(specs, f"{prefix}routes-", tmp_path_factory.mktemp("routes")) as cluster:
+        yield Story(cluster, cluster.lab["far"], cluster.lab["near"])
+
+
+@pytest.fixture
+def far(story: Story) -> Iterator[Host]:
+    """The server that has a network of its own in what near announces; afterwards it has none."""
+    yield story.far
+    story.far.run(
+        "ip link del lan0; ip route del 172.16.0.0/12 metric 100; ip route del blackhole 172.16.7.0/24"
+    )
+
+
+# on far; what near announces; what far is said to need
+NEEDED = [
+    (f"{LAN} && ip addr add 172.16.5.9/24 dev lan0", WIDE, "its route 172.16.5.0/24 dev lan0 proto kernel"),
+    (
+        f"{LAN} && ip addr add fd77:1:2::9/64 nodad dev lan0",
+        WIDE6,
+        "its route fd77:1:2::/64 dev lan0 proto kernel",
+    ),
+    (f"{LAN} && ip addr add 172.16.5.9/32 dev lan0", WIDE, "its address 172.16.5.9 on lan0"),
+    (
+        f"{LAN} && ip addr add fd77:1:2::9/128 nodad noprefixroute dev lan0",
+        WIDE6,
+        "its address fd77:1:2::9 on lan0",
+    ),
+    (
+        f"{LAN} && ip route add {WIDE} dev lan0 metric 100",
+        WIDE,
+        f"its route {WIDE} dev lan0 scope link metric",
+    ),
+    (f"{LAN} && ip -6 route add {WIDE6} dev lan0 metric 20", WIDE6, f"its route {WIDE6} dev lan0 metric 20"),
+    ("ip route add blackhole 172.16.7.0/24", WIDE, "its route blackhole 172.16.7.0/24"),
+    # what DHCP leaves: an address without a route of the kernel's, and one with a metric
+    (
+        f"{LAN} && ip addr add 172.16.5.9/12 noprefixroute dev lan0"
+        f" && ip route add {WIDE} dev lan0 metric 100",
+        WIDE,
+        f"its route {WIDE} dev lan0 scope link metric 100",
+    ),
+]
+
+
+@pytest.mark.parametrize(("there", "announced", "needs"), NEEDED)
+def test_what_a_host_has_itself_is_not_announced_to_it(
+    story: Story, far: Host, there: str, announced: str, needs: str
+) -> None:
+    far.run(there, check=True)
+    story.announce(announced)
+    (fault,) = story.refused()
+    assert fault.startswith(f"far: {announced} is to go to wg, but this host needs in it {needs}")
+    assert fault.endswith("; announce networks in wg_subnets that leave this out")
+
+
+def test_all_of_it_at_once(story: Story, far: Host) -> None:
+    addresses = ("172.16.5.9/24", "fd77:1:2::9/64 nodad", "10.0.0.99/32")
+    far.run(" && ".join([LAN, *(f"ip addr add {one} dev lan0" for one in addresses)]), check=True)
+    story.announce(WIDE, WIDE6)
+    faults = story.refused()
+    assert [fault.split()[1] for fault in faults] == ["10.0.0.0/24", WIDE, WIDE6]
+    assert faults[0].endswith("its address 10.0.0.99 on lan0; set wg_networks to a prefix that no host uses")
+
+
+@pytest.mark.parametrize(
+    ("network", "there"), [("10.0.0.0/24", "10.0.0.50/24"), ("fd00::/64", "fd00::50/64 nodad")]
+)
+def test_an_overlay_that_a_host_stands_in_already(story: Story, far: Host, network: str, there: str) -> None:
+    far.run(f"{LAN} && ip addr add {there} dev lan0", check=True)
+    story.announce()
+    (fault,) = story.refused()
+    assert f"{network} is to go to wg, but this host needs in it its route {network} dev lan0" in fault
+    assert fault.endswith("; set wg_networks to a prefix that no host uses")
+
+
+def test_the_default_gateway_stays_the_default_gateway(story: Story) -> None:
+    """It is the machine that the lab runs on: far is managed from it, too."""
+    gateway = str(story.cluster.lab.underlay.internet[1])
+    story.announce(f"{gateway}/32")
+    (fault,) = story.refused()
+    assert f"far: {gateway}/32 is to go to wg, but this host needs in it the gateway of its route" in fault
+    assert f"default via {gateway} dev eth0" in fault
+    assert f"the way back to {gateway}, from where this run manages it" in fault
+
+
+def test_a_host_is_not_cut_off_from_who_manages_it(story: Story) -> None:
+    gateway = str(story.cluster.lab.underlay.internet[1])
+    story.far.run(
+        "ip route show | grep ' via ' | while read -r route; do ip route del $route; done", check=True
+    )
+    try:
+        story.announce(f"{gateway}/32")
+        (fault,) = story.refused()
+        assert f"needs in it the way back to {gateway}, from where this run manages it; announce" in fault
+    finally:
+        story.far.run("systemctl restart lab-network", check=True)
+
+
+def test_a_net_below_all_routes_is_none_of_it(story: Story) -> None:
+    """The lab's own: what has no route to a private network ends there, whatever else is routed."""
+    below = "unreachable 172.16.0.0/12 metric 4000000000"
+    assert below in story.far.run("ip route show").stdout
+    story.announce(WIDE, WIDE6)
+    story.cluster.deploy()
+    routes = story.far.run("ip route show; ip -6 route show", check=True).stdout
+    assert below in routes
+    assert f"{WIDE} dev wg scope link" in routes
+    assert f"{WIDE6} dev wg" in routes
+    assert story.cluster.changes() == {}  # its own routes are no obstacle
+
+
+def test_routes_of_others_on_our_interface_stay(story: Story) -> None:
+    """One that bird or a person has marked as such; what looks like ours and is not planned goes."""
+    story.far.run(
+        "ip route add 192.168.9.0/24 dev wg proto static; ip -6 route add fd88::/64 dev wg proto bird;"
+        " ip route add 192.168.8.0/24 dev wg",
+        check=True,
+    )
+    assert story.cluster.changes() == {"WireGuard | Sync the peers": {"far"}}
+    routes = story.far.run("ip route show; ip -6 route show", check=True).stdout
+    assert "192.168.9.0/24 dev wg proto static" in routes
+    assert "fd88::/64 dev wg proto bird" in routes
+    assert "192.168.8.0/24" not in routes
+    assert story.cluster.changes() == {}
+
+
+def test_a_network_that_appears_later_is_told_of_and_stays(story: Story, far: Host) -> None:
+    story.announce()
+    story.cluster.deploy()
+    assert WIDE not in far.run("ip route show dev wg").stdout
+    far.run(f"{LAN} && ip addr add 172.16.5.9/12 dev lan0", check=True)
+    lan = far.run("ip route show dev lan0", check=True).stdout
+    story.announce(WIDE)
+    (fault,) = story.refused()
+    assert f"its route {WIDE} dev lan0 proto kernel scope link src 172.16.5.9" in fault
+    assert far.run("ip route show dev lan0").stdout == lan
+    verified = story.cluster.workspace.pyinfra("inventory.py", "verify.py", "-y")
+    assert verified.returncode == 1
+    assert (
+        f"far: route: {WIDE} is to go to wg, but this host needs in it" in verified.stdout + verified.stderr
+    )
+    far.run("ip link del lan0", check=True)
+    story.cluster.deploy()
+    assert f"{WIDE} scope link" in far.run("ip route show dev wg").stdout
+    assert pings(far, ["10.0.0.3"]) == {"10.0.0.3"}

@@ -1,0 +1,66 @@
+"""The main routing table of a host: what a network that is to go to our interface would take from others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Literal
+
+from wgcluster.prefixes import Network
+
+# ip-route(8), TYPE: a packet that takes one of these routes ends there.
+_ENDS = ("unreachable", "blackhole", "prohibit", "throw")
+_TYPES = (*_ENDS, "unicast", "local", "broadcast", "multicast", "anycast", "nat")
+# What a route gets that is added without one: in IPv6 IP6_RT_PRIO_USER (linux/ipv6_route.h).
+_METRIC = {4: 0, 6: 1024}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route as ``ip -o route show`` prints it, ip-route(8)."""
+
+    network: Network
+    devices: frozenset[str]  # several where it has several next hops, none where it leads nowhere
+    gateways: tuple[IPv4Address | IPv6Address, ...]
+    metric: int
+    ends: bool  # unreachable, blackhole …
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.words)
+
+    def is_below(self, network: Network) -> bool:
+        """Does it only catch what nobody else routes? Then ours goes before it, and it stays as it is."""
+        return self.ends and self.network == network and self.metric > _METRIC[network.version]
+
+    def without_device(self) -> str:
+        """What ``ip route show dev`` prints of a route that has one device."""
+        place = self.words.index("dev")
+        return " ".join(self.words[:place] + self.words[place + 2 :])
+
+
+def parse_routes(lines: Sequence[str], family: Literal[4, 6]) -> tuple[Route, ...]:
+    """Read ``ip -o -4 route show``, or that of ``-6``; ValueError or IndexError for what it never prints."""
+    return tuple(_route(line.replace("\\", " ").split(), family) for line in lines if line.strip())
+
+
+def _route(words: Sequence[str], family: Literal[4, 6]) -> Route:
+    kind = words[0] if words[0] in _TYPES else ""
+    destination = words[1] if kind else words[0]
+    if destination == "default":
+        destination = "0.0.0.0/0" if family == 4 else "::/0"
+    # "via inet6 fe80::1" where the next hop is of the other family
+    vias = [words[i + 1 + (words[i + 1] in ("inet", "inet6"))] for i in _places(words, "via")]
+    return Route(
+        network=ip_network(destination, strict=False),
+        devices=frozenset(words[i + 1] for i in _places(words, "dev")),
+        gateways=tuple(ip_address(via) for via in vias),
+        metric=next((int(words[i + 1]) for i in _places(words, "metric")), 0),
+        ends=kind in _ENDS,
+        words=tuple(words),
+    )
+
+
+def _places(words: Sequence[str], name: str) -> list[int]:
+    return [place for place, word in enumerate(words) if word == name]

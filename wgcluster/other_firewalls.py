@@ -1,0 +1,132 @@
+"""Firewalls beside ours, seen by what they do: ufw, firewalld, rules of native nftables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wgcluster.iptables import Packet, target
+from wgcluster.nft import Stop, stops
+from wgcluster.observed import Observed
+from wgcluster.plan import HostPlan, Network
+
+_OFF = 'or set firewall = "off" for this host'
+_BUILT_IN = ("INPUT", "FORWARD")
+_NEW, _ANSWERS = frozenset({"NEW"}), frozenset({"ESTABLISHED"})
+
+
+def other_firewalls(part: HostPlan, observed: Observed) -> Iterator[str]:
+    """What would undo our rules, or drops what they let in."""
+    if _ufw_loaded(observed) or (observed.ufw and observed.unit("ufw.service").active):
+        yield f'ufw is active and would undo our rules; "ufw disable", {_OFF}'
+    elif observed.ufw and observed.unit("ufw.service").enabled:
+        yield f'ufw is enabled and would undo our rules at the next boot; "ufw disable", {_OFF}'
+    unit = observed.unit("firewalld.service")
+    if unit.active:
+        yield f'firewalld is active and would undo our rules; "systemctl disable --now firewalld", {_OFF}'
+    elif _firewalld_loaded(observed):
+        yield f"firewalld runs without its unit and would undo our rules; end it, {_OFF}"
+    elif unit.enabled:
+        yield (
+            "firewalld is enabled and would undo our rules at the next boot;"
+            f' "systemctl disable firewalld", {_OFF}'
+        )
+    yield from _incompatible(part, observed)
+    yield from dropped_by_nft(part, observed)
+
+
+def _ufw_loaded(observed: Observed) -> bool:
+    """After "ufw disable" its chains are still called, and empty."""
+    return any(
+        target(spec).startswith(("ufw-", "ufw6-")) and target(spec) in chains and chains[target(spec)].rules
+        for saved in observed.rules
+        for chains in saved.tables.values()
+        for name in _BUILT_IN
+        if name in chains
+        for spec in chains[name].rules
+    )
+
+
+def _firewalld_loaded(observed: Observed) -> bool:
+    """By its own table, or with FirewallBackend=iptables by its chains."""
+    return any(table.name == "firewalld" and table.chains for table in observed.nft) or any(
+        "INPUT_ZONES" in chains for saved in observed.rules for chains in saved.tables.values()
+    )
+
+
+def _incompatible(part: HostPlan, observed: Observed) -> Iterator[str]:
+    needed = {"filter", "nat"} if part.masquerade else {"filter"}
+    for saved in observed.rules:
+        for table in sorted(saved.closed & needed):
+            if saved.primary:
+                family = "ip" if saved.family == 4 else "ip6"
+                yield (
+                    f"{saved.tool} cannot change its table {table}: nft has put there what it does not know;"
+                    f' move that to a table of another name ("nft list table {family} {table}"), {_OFF}'
+                )
+
+
+def dropped_by_nft(part: HostPlan, observed: Observed) -> Iterator[str]:
+    """What native nftables drops of that which WireGuard needs; what iptables shows is judged there."""
+    if observed.nft_error:
+        yield f"nft does not show its rules ({observed.nft_error}), which may drop anything; mend it, {_OFF}"
+    told: set[tuple[str, str, str]] = set()
+    for hook, family, packet in _needed(part, observed):
+        for table in observed.nft:
+            for stop in stops(table, hook, family, packet):
+                key = (table.family, table.name, stop.base)
+                if table.name != "firewalld" and key not in told and not _shown(stop, observed):
+                    told.add(key)
+                    yield _told(part, stop, hook)
+
+
+def _needed(part: HostPlan, observed: Observed) -> Iterator[tuple[str, int, Packet]]:
+    """Hook, family and class of the packets that ours let in."""
+    own = {a.network.version: a.network for a in part.addresses}
+    families = {
+        address.version
+        for interface, address in observed.held
+        if interface != part.interface and not (address.is_loopback or address.is_link_local)
+    }
+    for source in part.listen_from:
+        if source.version in families:  # else nobody can come from there
+            yield "input", source.version, Packet(source=source, protocol="udp", dport=part.port, state=_NEW)
+    for family in part.forwards:
+        wg, overlay = part.interface, own.get(family)
+        yield (
+            "forward",
+            family,
+            Packet(in_interface=wg, out_interface=wg, source=overlay, destination=overlay, state=_NEW),
+        )
+        for network in part.subnets:
+            if network.version == family:
+                yield from _behind(network, overlay, wg)
+
+
+def _behind(network: Network, overlay: Network | None, wg: str) -> Iterator[tuple[str, int, Packet]]:
+    there = Packet(in_interface=wg, source=overlay, destination=network, state=_NEW)
+    back = Packet(out_interface=wg, source=network, destination=overlay, state=_ANSWERS)
+    yield "forward", network.version, there
+    yield "forward", network.version, back
+
+
+def _shown(stop: Stop, observed: Observed) -> bool:
+    """Is it a chain that iptables shows, and that our rules go into?"""
+    family = {"ip": 4, "ip6": 6}.get(stop.table.family)
+    return any(
+        saved.family == family and stop.base in saved.tables.get(stop.table.name, {})
+        for saved in observed.rules
+        if stop.base.isupper()
+    )
+
+
+def _told(part: HostPlan, stop: Stop, hook: str) -> str:
+    if hook == "input":
+        what, matches = f"UDP to port {part.port}", [f"udp dport {part.port}"]
+    else:
+        what, matches = f"what is forwarded for {part.interface}", [f'iifname "{part.interface}"']
+        matches += [f'oifname "{part.interface}"'] if part.subnets else []
+    where = f"{stop.table.family} {stop.table.name} {stop.base}"
+    rules = " and ".join(f"'nft insert rule {where} {one} accept'" for one in matches)
+    return (
+        f"nftables: {stop} drops {what}; let it pass there ({rules}, and in the file that sets it up), {_OFF}"
+    )

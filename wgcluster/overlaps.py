@@ -1,0 +1,67 @@
+"""What a host itself needs in a network that is to go to our interface: routes, addresses, its gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from wgcluster.drift import routed
+from wgcluster.kernel_routes import Route
+from wgcluster.observed import Observed
+from wgcluster.plan import HostPlan, Network
+from wgcluster.words import some
+
+IpAddress = IPv4Address | IPv6Address
+
+
+def overlaps(part: HostPlan, observed: Observed) -> Iterator[str]:
+    """A line for each network of the overlay, or behind another host, that would take packets from others.
+
+    The longest prefix decides where a packet goes: of two equal ones one would lose, and what lies in a
+    longer one would not come through the tunnel.
+    """
+    own = {part.interface} | {one.name for one in observed.interfaces if one.public_key == part.public_key}
+    foreign = [route for route in observed.routes if not route.devices or route.devices - own]
+    held = [(interface, address.ip) for interface, address in observed.held if interface not in own]
+    overlay = tuple(address.network for address in part.addresses)
+    for network in (*overlay, *routed(part)):
+        found = [*_in_use(network, foreign, held), *_managed_from(network, own, observed)]
+        if found:
+            remedy = (
+                "set wg_networks to a prefix that no host uses"
+                if network in overlay
+                else "announce networks in wg_subnets that leave this out"
+            )
+            yield f"{network} is to go to {part.interface}, but this host needs in it {some(found)}; {remedy}"
+
+
+def _in_use(
+    network: Network, foreign: Sequence[Route], held: Sequence[tuple[str, IpAddress]]
+) -> Iterator[str]:
+    inside = [route for route in foreign if _within(route.network, network) and not route.is_below(network)]
+    for route in inside:
+        yield f"its route {route}"
+    for route in foreign:
+        if route not in inside and any(gateway in network for gateway in route.gateways):
+            yield f"the gateway of its route {route}"
+    for interface, address in held:
+        if address in network and not any(address in route.network for route in inside):
+            yield f"its address {address} on {interface}"
+
+
+def _managed_from(network: Network, own: AbstractSet[str], observed: Observed) -> Iterator[str]:
+    """Where the answers to this very run would go into the tunnel, and do not yet."""
+    ssh = observed.ssh
+    if ssh is None or ssh.interface in own:
+        return
+    source = ip_address(ssh.source.partition("%")[0])
+    live = any(
+        route.network == network and route.devices and route.devices <= own for route in observed.routes
+    )
+    if source in network and not live:
+        yield f"the way back to {source}, from where this run manages it"
+
+
+def _within(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]
