@@ -81,7 +81,7 @@ class Rules:
     tool: str
     primary: bool
     tables: Tables
-    closed: frozenset[str] = frozenset()  # tables that nft has made such that the tool cannot change them
+    closed: frozenset[str] = frozenset()  # tables that it does not show, for what nft has put there
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def _incompatible(part: HostPlan, observed: Observed) -> Iterator[str]:
             if saved.primary:
                 family = "ip" if saved.family == 4 else "ip6"
                 yield (
-                    f"{saved.tool} cannot change its table {table}: nft has put there what it does not know;"
+                    f"{saved.tool} does not show its table {table}: nft has put there what it does not know;"
                     f' move that to a table of another name ("nft list table {family} {table}"), {_OFF}'
                 )
 

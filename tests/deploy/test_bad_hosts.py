@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,20 @@ Change = Callable[[FakeHost], object]
 def ufw(host: FakeHost) -> None:
     host.write("/etc/ufw/ufw.conf", "# /etc/ufw/ufw.conf\nENABLED=yes\nLOGLEVEL=low\n")
     host.active.add("ufw.service")
+
+
+UFW_CHAINS = {"INPUT": ["-j ufw-before-input"], "ufw-before-input": ["-i lo -j ACCEPT"]}
+
+
+def nft(policy: str) -> Change:
+    chain = {"family": "inet", "table": "theirs", "name": "gate", "hook": "input", "policy": policy}
+    found = [{"table": {"family": "inet", "name": "theirs"}}, {"chain": chain}]
+
+    def change(host: FakeHost) -> None:
+        host.tools.add("nft")
+        host.nft = json.dumps({"nftables": found})
+
+    return change
 
 
 def foreign_interface(host: FakeHost) -> None:
@@ -58,6 +73,35 @@ CASES: list[tuple[str, Change, dict[str, Any], list[str]]] = [
         lambda host: host.active.add("firewalld.service"),
         {},
         ['cloud: firewalld is active and would undo our rules; "systemctl disable --now firewalld", or set'],
+    ),
+    # ufw and firewalld without their units, and nft
+    (
+        "cloud",
+        lambda host: host.tables["iptables"].update(filter=UFW_CHAINS),
+        {},
+        ['cloud: ufw is active and would undo our rules; "ufw disable", or set firewall = "off"'],
+    ),
+    (
+        "cloud",
+        nft(policy="drop"),
+        {},
+        [
+            "cloud: nftables: the policy of inet theirs gate drops UDP to port 51821; let it pass there"
+            " ('nft insert rule inet theirs gate udp dport 51821 accept', and in the file"
+        ],
+    ),
+    # what it needs itself
+    (
+        "cloud",
+        lambda host: host.routes.append("10.0.0.0/25 dev eth1 proto kernel scope link src 10.0.0.5"),
+        {},
+        ["cloud: 10.0.0.0/24 is to go to wg, but this host needs in it its route 10.0.0.0/25 dev eth1"],
+    ),
+    (
+        "cloud",
+        lambda host: setattr(host, "ssh", "10.0.0.77 50022 198.18.2.2 22"),
+        {},
+        ["cloud: 10.0.0.0/24 is to go to wg, but this host needs in it the way back to 10.0.0.77"],
     ),
     (
         "cloud",

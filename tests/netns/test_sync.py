@@ -157,3 +157,67 @@ def test_the_last_peer_goes(live: Live) -> None:
     gone = "\n".join(KEYS[name] for name in "acd")
     live.sync("dash", peers="0", gone=gone)
     assert live.peers() == {}
+
+
+def table(live: Live) -> list[str]:
+    """Both families' routes, as they stand."""
+    return [
+        line.strip()
+        for family in ("-4", "-6")
+        for line in live.namespace.run("ip", family, "route", "show").splitlines()
+        if not line.startswith("fe80::")
+    ]
+
+
+@pytest.fixture
+def routed(live: Live) -> Live:
+    """The interface is up, beside another one with a network of its own."""
+    (live.etc / f"{NAME}.conf").write_text(CONFIG.replace("10.0.0.1/24", "10.0.0.1/24, fd00::1/64"))
+    for words in (
+        f"link set {NAME} up",
+        "link add lan0 type veth peer name lan1",
+        "link set lan0 addrgenmode none up",
+        "link set lan1 addrgenmode none up",
+        "addr add 10.9.0.7/16 dev lan0",
+        "-6 route add fd99::/48 dev lan0",
+    ):
+        live.namespace.run("ip", *words.split())
+    return live
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("network", ["10.9.0.0/16", "fd99::/48"])
+def test_a_route_of_others_is_never_replaced(routed: Live, shell: str, network: str) -> None:
+    before = table(routed)
+    said = rf"{network} is not routed to {NAME}; there is: {network} dev lan0"
+    with pytest.raises(AssertionError, match=said):
+        routed.sync(shell, missing=network, surplus="10.9.0.0/16\nfd99::/48")
+    assert table(routed) == before
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_all_routes_that_can_be_are_added_and_each_that_cannot_is_named(routed: Live, shell: str) -> None:
+    before = table(routed)
+    with pytest.raises(AssertionError, match=r"10\.9\.0\.0/16 is not routed(.|\n)*fd99::/48 is not routed"):
+        routed.sync(shell, missing="10.9.0.0/16\n10.8.0.0/16\nfd99::/48\nfd98::/48")
+    added = set(table(routed)) - set(before)
+    assert added == {f"10.8.0.0/16 dev {NAME} scope link", f"fd98::/48 dev {NAME} metric 1024 pref medium"}
+    assert set(before) <= set(table(routed))
+
+
+def test_only_ours_are_taken_away(routed: Live) -> None:
+    """Of the same prefix and interface, the one that wg-quick would have added."""
+    for words in (
+        f"route add 10.8.0.0/16 dev {NAME} proto static metric 5",
+        f"-6 route add fd98::/48 dev {NAME} proto static metric 5",
+    ):
+        routed.namespace.run("ip", *words.split())
+    theirs = table(routed)
+    routed.sync("dash", missing="10.8.0.0/16\nfd98::/48")
+    assert len(table(routed)) == len(theirs) + 2
+    routed.sync("dash", surplus="10.8.0.0/16\nfd98::/48")
+    assert table(routed) == theirs
+    for network in ("10.8.0.0/16", "fd98::/48", "10.9.0.0/16", "fd99::/48"):
+        with pytest.raises(AssertionError, match="No such process"):
+            routed.sync("dash", surplus=network)
+    assert table(routed) == theirs

@@ -1,0 +1,169 @@
+"""Firewalls beside ours, by what is in force; tests/lab/test_other_firewalls.py has them for real."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from ipaddress import ip_interface
+from typing import Any
+
+import pytest
+
+from tests.unit.chains import EVERYWHERE, GATEWAY, PEERS
+from wgcluster.iptables import parse_save
+from wgcluster.nft import parse_ruleset
+from wgcluster.observed import Observed, Rules, Unit
+from wgcluster.other_firewalls import other_firewalls
+from wgcluster.plan import HostPlan
+
+PLAN = replace(GATEWAY, forwards=(4,), subnets=(), listen_from=EVERYWHERE)
+HELD = (("eth0", ip_interface("198.18.0.9/20")), ("wg", ip_interface("fd00::2/64")))
+
+
+def matching(key: str, value: Any, op: str = "==", **left: Any) -> dict[str, Any]:
+    return {"match": {"op": op, "left": left or {"meta": {"key": key}}, "right": value}}
+
+
+def ruleset(
+    hook: str,
+    *rules: list[Any],
+    family: str = "inet",
+    policy: str = "accept",
+    name: str = "theirs",
+    **more: Any,
+) -> str:
+    base = {"family": family, "table": name, "name": "gate", "hook": hook, "policy": policy, "prio": 0}
+    lines: list[dict[str, Any]] = [{"table": {"family": family, "name": name, **more}}, {"chain": base}]
+    for handle, expressions in enumerate(rules, 7):
+        rule = {"family": family, "table": name, "chain": "gate", "handle": handle, "expr": expressions}
+        lines.append({"rule": rule})
+    return json.dumps({"nftables": [{"metainfo": {"version": "1.0.6"}}, *lines]})
+
+
+def found(text: str, plan: HostPlan = PLAN, **more: Any) -> list[str]:
+    return list(other_firewalls(plan, Observed(nft=parse_ruleset(text), held=HELD, **more)))
+
+
+DROP = {"drop": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "stopped"),
+    [
+        (ruleset("forward", [matching("iifname", "docker0"), DROP]), False),
+        (ruleset("forward", [matching("oifname", "docker0"), DROP]), False),
+        (ruleset("forward", [matching("oifname", "wg"), DROP]), True),
+        (ruleset("forward", [matching("iifname", {"set": ["wg", "eth0"]}), {"accept": None}], [DROP]), False),
+        # a service that nobody is to reach, and all but one
+        (ruleset("forward", [matching("", 25, payload={"protocol": "tcp", "field": "dport"}), DROP]), False),
+        (
+            ruleset("forward", [matching("", 25, "!=", payload={"protocol": "tcp", "field": "dport"}), DROP]),
+            True,
+        ),
+        (ruleset("forward", [matching("l4proto", "udp"), DROP]), False),
+        (ruleset("forward", policy="drop"), True),
+        (ruleset("forward", policy="drop", family="ip"), True),
+        # it forwards IPv4 alone, and has no IPv6 that anyone could dial it by
+        (ruleset("forward", policy="drop", family="ip6"), False),
+        (ruleset("input", policy="drop", family="ip6"), False),
+        (ruleset("output", policy="drop"), False),
+        (ruleset("input", policy="drop", family="bridge"), False),
+        (ruleset("input", policy="drop", flags=["dormant"]), False),
+        (ruleset("input", [matching("", "@x", payload={"protocol": "ip", "field": "saddr"}), DROP]), False),
+        # what is not as documented
+        (ruleset("input", [{"match": {"op": "==", "left": {}, "right": 1}}, DROP]), True),
+        (ruleset("input", [{"match": {"op": "==", "left": {"hash": 7}, "right": 1}}, DROP]), True),
+        (ruleset("input", [{"vmap": {"key": {"meta": {"key": "iif"}}, "data": {"set": [["lo"]]}}}]), True),
+        (ruleset("input", [{"jump": {}}]), True),
+        (ruleset("input", [{"later": {"than": "this"}}, DROP]), True),
+        (ruleset("input", [{"later": {"than": "this"}}, {"accept": None}], [DROP]), True),
+        (ruleset("input", [{"jump": {"target": "gate"}}]), False),  # the kernel has no such loop
+    ],
+)
+def test_what_nft_drops(text: str, stopped: bool) -> None:
+    assert bool(found(text)) == stopped
+    assert found(text, replace(PLAN, firewall="off", forwards=(), listen_from=())) == []
+
+
+def test_the_rule_and_the_remedy_are_named() -> None:
+    text = ruleset("input", [{"counter": None}], [{"reject": {"type": "tcp reset"}}])
+    assert found(text) == [
+        "nftables: the rule 8 of inet theirs gate drops UDP to port 51820; let it pass there"
+        " ('nft insert rule inet theirs gate udp dport 51820 accept', and in the file that sets it up),"
+        ' or set firewall = "off" for this host'
+    ]
+    behind = replace(PLAN, subnets=GATEWAY.subnets)
+    assert (
+        "'nft insert rule inet theirs gate iifname \"wg\" accept' and"
+        " 'nft insert rule inet theirs gate oifname \"wg\" accept'"
+    ) in found(ruleset("forward", policy="drop"), behind)[0]
+
+
+def test_a_drop_of_the_very_peers_is_one() -> None:
+    saddr: Any = {"payload": {"protocol": "ip", "field": "saddr"}}
+    inside = {"prefix": {"addr": "198.18.4.0", "len": 23}}
+    assert found(ruleset("input", [matching("", inside, **saddr), DROP]), PEERS)
+    elsewhere = {"range": ["198.18.6.0", "198.18.9.255"]}
+    assert not found(ruleset("input", [matching("", elsewhere, **saddr), DROP]), PEERS)
+    assert found(ruleset("input", [matching("", elsewhere, "!=", **saddr), DROP]), PEERS)
+
+
+def test_what_iptables_shows_is_judged_there() -> None:
+    text = ruleset("input", family="ip", policy="drop", name="filter").replace('"gate"', '"INPUT"')
+    shown = (Rules(4, "iptables", True, parse_save("*filter\n:INPUT DROP [0:0]\nCOMMIT")),)
+    assert found(text, rules=shown) == []
+    assert found(text) != []
+    mine = text.replace('"INPUT"', '"mine"')
+    assert found(mine, rules=shown) != []
+
+
+def test_rules_that_nft_does_not_show_may_drop_anything() -> None:
+    observed = Observed(nft_error="Error: JSON support not compiled-in")
+    (fault,) = other_firewalls(PLAN, observed)
+    assert fault.startswith(
+        "nft does not show its rules (Error: JSON support not compiled-in), which may drop"
+    )
+
+
+UFW = "*filter\n:INPUT DROP [0:0]\n:{0} - [0:0]\n-A INPUT -j {0}\n-A {0} -p tcp --dport 1 -j ACCEPT\nCOMMIT"
+
+
+@pytest.mark.parametrize(
+    ("observed", "word"),
+    [
+        (
+            Observed(rules=(Rules(4, "iptables", True, parse_save(UFW.format("ufw-before-input"))),)),
+            "ufw is active",
+        ),
+        (
+            Observed(rules=(Rules(6, "ip6tables", True, parse_save(UFW.format("ufw6-after-input"))),)),
+            "ufw is active",
+        ),
+        (Observed(ufw=True, units={"ufw.service": Unit(True, True)}), "ufw is active"),
+        (Observed(ufw=True, units={"ufw.service": Unit(True, False)}), "ufw is enabled"),
+        (Observed(ufw=True), ""),
+        (Observed(units={"ufw.service": Unit(True, True)}), ""),
+        (Observed(rules=(Rules(4, "iptables", True, parse_save(UFW.format("mine"))),)), ""),
+        (
+            Observed(rules=(Rules(4, "iptables", True, parse_save(UFW.format("INPUT_ZONES"))),)),
+            "firewalld runs",
+        ),
+        (Observed(units={"firewalld.service": Unit(False, True)}), "firewalld is active"),
+        (Observed(units={"firewalld.service": Unit(True, False)}), "firewalld is enabled"),
+        (Observed(rules=(Rules(4, "iptables", True, {}, frozenset({"filter"})),)), "iptables does not show"),
+        (Observed(rules=(Rules(4, "iptables", True, {}, frozenset({"raw"})),)), ""),
+        (Observed(rules=(Rules(4, "iptables-nft", False, {}, frozenset({"filter"})),)), ""),
+    ],
+)
+def test_managers_by_what_is_in_force(observed: Observed, word: str) -> None:
+    faults = list(other_firewalls(PLAN, observed))
+    assert len(faults) == bool(word)
+    assert all(fault.startswith(word) for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"nftables": 7}', "{}", '{"nftables": [7]}', '{"nftables": [{"table": []}]}', "{"]
+)
+def test_what_nft_never_prints_is_not_read(text: str) -> None:
+    with pytest.raises(ValueError, match=r"nft list|Expecting"):
+        parse_ruleset(text)
