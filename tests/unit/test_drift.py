@@ -218,6 +218,11 @@ def test_endpoints(planned: str | None, live: str | None, age: int, changes: lis
         ((*ROUTES, "192.168.5.0/24 scope link"), [], ["192.168.5.0/24"]),
         ((*ROUTES, "10.0.0.77 scope link"), [], ["10.0.0.77"]),
         ((*ROUTES, "fd77::/64 metric 1024 pref medium"), [], ["fd77::/64"]),
+        # what others have put on the interface
+        ((*ROUTES, "192.168.5.0/24 proto static scope link", "fd77::/64 proto bird metric 1024"), [], []),
+        ((*ROUTES, "192.168.5.0/24 via 10.0.0.3", "192.168.6.0/24 scope link metric 50"), [], []),
+        ((*ROUTES, "fd77::/64 metric 20 pref medium"), [], []),
+        ((ROUTES[0], "172.16.0.0/12 proto static scope link"), [], []),
         ((*ROUTES, "default scope link", "multicast ff00::/8 table local"), [], []),
         ((), ["172.16.0.0/12"], []),
     ],
