@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 
 from wgcluster.iptables import Packet, target
-from wgcluster.nft import Stop, stops
+from wgcluster.nft import Stop, Table, stop
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Network
 
@@ -69,64 +70,52 @@ def dropped_by_nft(part: HostPlan, observed: Observed) -> Iterator[str]:
     """What native nftables drops of that which WireGuard needs; what iptables shows is judged there."""
     if observed.nft_error:
         yield f"nft does not show its rules ({observed.nft_error}), which may drop anything; mend it, {_OFF}"
-    told: set[tuple[str, str, str]] = set()
-    for hook, family, packet in _needed(part, observed):
-        for table in observed.nft:
-            for stop in stops(table, hook, family, packet):
-                key = (table.family, table.name, stop.base)
-                if table.name != "firewalld" and key not in told and not _shown(stop, observed):
-                    told.add(key)
-                    yield _told(part, stop, hook)
+    for table in observed.nft:
+        for name, chain in table.chains.items():
+            if table.name == "firewalld" or _is_shown(table, name, observed):
+                continue
+            ends = (stop(table, name, family, one) for family, one in _needed(part, observed, chain.hook))
+            if found := next(filter(None, ends), None):
+                yield _told(part, found, chain.hook)
 
 
-def _needed(part: HostPlan, observed: Observed) -> Iterator[tuple[str, int, Packet]]:
-    """Hook, family and class of the packets that ours let in."""
-    own = {a.network.version: a.network for a in part.addresses}
-    families = {
-        address.version
-        for interface, address in observed.held
-        if interface != part.interface and not (address.is_loopback or address.is_link_local)
-    }
-    for source in part.listen_from:
-        if source.version in families:  # else nobody can come from there
-            yield "input", source.version, Packet(source=source, protocol="udp", dport=part.port, state=_NEW)
-    for family in part.forwards:
-        wg, overlay = part.interface, own.get(family)
-        yield (
-            "forward",
-            family,
-            Packet(in_interface=wg, out_interface=wg, source=overlay, destination=overlay, state=_NEW),
-        )
-        for network in part.subnets:
-            if network.version == family:
-                yield from _behind(network, overlay, wg)
-
-
-def _behind(network: Network, overlay: Network | None, wg: str) -> Iterator[tuple[str, int, Packet]]:
-    there = Packet(in_interface=wg, source=overlay, destination=network, state=_NEW)
-    back = Packet(out_interface=wg, source=network, destination=overlay, state=_ANSWERS)
-    yield "forward", network.version, there
-    yield "forward", network.version, back
-
-
-def _shown(stop: Stop, observed: Observed) -> bool:
+def _is_shown(table: Table, base: str, observed: Observed) -> bool:
     """Is it a chain that iptables shows, and that our rules go into?"""
-    family = {"ip": 4, "ip6": 6}.get(stop.table.family)
-    return any(
-        saved.family == family and stop.base in saved.tables.get(stop.table.name, {})
-        for saved in observed.rules
-        if stop.base.isupper()
+    family = {"ip": 4, "ip6": 6}.get(table.family)
+    return base.isupper() and any(
+        saved.family == family and base in saved.tables.get(table.name, {}) for saved in observed.rules
     )
 
 
-def _told(part: HostPlan, stop: Stop, hook: str) -> str:
+def _needed(part: HostPlan, observed: Observed, hook: str) -> Iterator[tuple[int, Packet]]:
+    """Family and class of the packets that ours let in at a hook."""
+    if hook == "input":
+        for interface, address in observed.held:
+            if interface != part.interface and not (address.is_loopback or address.is_link_local):
+                for source in part.listen_from:
+                    if source.version == address.version:
+                        yield address.version, _dialled(part, source, ip_network(address.ip))
+    elif hook == "forward":
+        wg = part.interface
+        for family in part.forwards:
+            overlay = next((a.network for a in part.addresses if a.version == family), None)
+            yield family, Packet(wg, wg, overlay, overlay, state=_NEW)
+            for network in (one for one in part.subnets if one.version == family):
+                yield family, Packet(wg, None, overlay, network, state=_NEW)
+                yield family, Packet(None, wg, network, overlay, state=_ANSWERS)
+
+
+def _dialled(part: HostPlan, source: Network, own: Network) -> Packet:
+    return Packet(source=source, destination=own, protocol="udp", dport=part.port, state=_NEW)
+
+
+def _told(part: HostPlan, found: Stop, hook: str) -> str:
     if hook == "input":
         what, matches = f"UDP to port {part.port}", [f"udp dport {part.port}"]
     else:
         what, matches = f"what is forwarded for {part.interface}", [f'iifname "{part.interface}"']
         matches += [f'oifname "{part.interface}"'] if part.subnets else []
-    where = f"{stop.table.family} {stop.table.name} {stop.base}"
+    where = f"{found.table.family} {found.table.name} {found.base}"
     rules = " and ".join(f"'nft insert rule {where} {one} accept'" for one in matches)
-    return (
-        f"nftables: {stop} drops {what}; let it pass there ({rules}, and in the file that sets it up), {_OFF}"
-    )
+    remedy = f"let it pass there ({rules}, and in the file that sets it up), {_OFF}"
+    return f"nftables: {found} drops {what}; {remedy}"

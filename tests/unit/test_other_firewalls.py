@@ -45,6 +45,7 @@ def found(text: str, plan: HostPlan = PLAN, **more: Any) -> list[str]:
 
 
 DROP = {"drop": None}
+DADDR: Any = {"payload": {"protocol": "ip", "field": "daddr"}}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,11 @@ DROP = {"drop": None}
         (ruleset("forward", policy="drop", family="ip"), True),
         # it forwards IPv4 alone, and has no IPv6 that anyone could dial it by
         (ruleset("forward", policy="drop", family="ip6"), False),
+        # what comes to its only address is all that comes
+        (ruleset("input", [matching("", "198.18.0.9", **DADDR), DROP]), True),
+        (ruleset("input", [matching("", "198.18.0.10", **DADDR), DROP]), False),
+        (ruleset("input", [matching("", "@own", **DADDR), DROP]), True),
+        (ruleset("forward", [matching("", "10.0.0.9", **DADDR), DROP]), False),
         (ruleset("input", policy="drop", family="ip6"), False),
         (ruleset("output", policy="drop"), False),
         (ruleset("input", policy="drop", family="bridge"), False),
@@ -75,6 +81,12 @@ DROP = {"drop": None}
         (ruleset("input", [{"match": {"op": "==", "left": {"hash": 7}, "right": 1}}, DROP]), True),
         (ruleset("input", [{"vmap": {"key": {"meta": {"key": "iif"}}, "data": {"set": [["lo"]]}}}]), True),
         (ruleset("input", [{"jump": {}}]), True),
+        # some leave the chain before they are accepted
+        (
+            ruleset("forward", [matching("mark", 1), {"return": None}], [{"accept": None}], policy="drop"),
+            True,
+        ),
+        (ruleset("forward", [matching("mark", 1), {"goto": {"target": "x"}}], [{"accept": None}]), False),
         (ruleset("input", [{"later": {"than": "this"}}, DROP]), True),
         (ruleset("input", [{"later": {"than": "this"}}, {"accept": None}], [DROP]), True),
         (ruleset("input", [{"jump": {"target": "gate"}}]), False),  # the kernel has no such loop
@@ -167,3 +179,10 @@ def test_managers_by_what_is_in_force(observed: Observed, word: str) -> None:
 def test_what_nft_never_prints_is_not_read(text: str) -> None:
     with pytest.raises(ValueError, match=r"nft list|Expecting"):
         parse_ruleset(text)
+
+
+def test_names_that_would_reach_the_terminal_are_not_read() -> None:
+    with pytest.raises(ValueError, match="a name that nft does not allow"):
+        parse_ruleset(ruleset("input", policy="drop", name="\x1b[2J"))
+    with pytest.raises(ValueError, match="not as in libnftables-json"):
+        parse_ruleset('{"nftables": ' + "[" * 100_000)
