@@ -33,7 +33,7 @@ preflight(run)
 # From here on, one host's part of the plan.
 save_keys(name="Save new keys on the controller", run=run)
 packages(run=run)
+firewall(run=run)  # before the kernel forwards anything
 kernel(run=run)
-firewall(run=run)
 wireguard(run=run)
 nginx(run=run)

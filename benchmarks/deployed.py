@@ -16,15 +16,18 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from tasks.firewall import FILES
-from wgcluster import module, paths, sysctl, wgconf
+from wgcluster import before, module, paths, sysctl, wgconf
+from wgcluster.boot_rules import boot_text
 from wgcluster.commands.reading import read
 from wgcluster.drift import preshared_digest
-from wgcluster.firewall import Rule, boot_text, wanted
-from wgcluster.observed import Observed
+from wgcluster.firewall import Family, Rule, wanted
+from wgcluster.iptables import parse_save
+from wgcluster.observed import Observed, Rules
 from wgcluster.plan import HostPlan, Peer
 
 CHECKOUT = Path(__file__).parent.parent
 PARTS = ("deploy.py", "tasks", "files", "wgcluster")
+FAMILIES: dict[Family, str] = {4: "iptables", 6: "ip6tables"}
 DEGREE = 6  # links a host
 INVENTORY = """\
 import json, pathlib
@@ -50,12 +53,24 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     yield from ("@ module", "loaded", "@ directory 700 root:root")
     sysctls = sysctl.at_boot(host, Observed())
     rules = wanted(host)
+    known = {family: before.Before(False, "ACCEPT") for family in host.forwards}
+    policies = before.forward_policies(host, known)
+    saved = [
+        (family, tool, list(_saved([rule for rule in rules if rule.family == family], policies.get(family))))
+        for family, tool in FAMILIES.items()
+    ]
+    there = tuple(Rules(family, tool, True, parse_save("\n".join(lines))) for family, tool, lines in saved)
     files = [
         (paths.MODULE, module.TEXT, "644"),
         (paths.SYSCTL, sysctl.text(sysctls) or "", "644"),
         (paths.FIREWALL_SCRIPT, (FILES / "wgcluster-firewall").read_text(), "755"),
         (paths.FIREWALL_UNIT, (FILES / "wgcluster-firewall@.service").read_text(), "644"),
-        (paths.rules(host.interface), boot_text(rules, host.interface), "644"),
+        (
+            paths.rules(host.interface),
+            boot_text(rules, host.interface, Observed(rules=there), policies),
+            "644",
+        ),
+        (paths.before(host.interface), before.text(known) or "", "644"),
     ]
     config = wgconf.render(host, private_key)
     yield from _files((paths.config(host.interface), config, "600"), [one for one in files if one[1]])
@@ -73,9 +88,9 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     yield "@ forwarding " + " ".join("1" if family in host.forwards else "0" for family in (4, 6))
     yield "@ sysctls"
     yield from (f"{key} {value}" for key, value in sysctls.items() if "/" in key)
-    for family, tool in ((4, "iptables"), (6, "ip6tables")):
+    for family, tool, lines in saved:
         yield f"@ rules {family} {tool} primary"
-        yield from _saved([rule for rule in rules if rule.family == family])
+        yield from lines
     yield "@ end"
 
 
@@ -96,12 +111,12 @@ def _peer(peer: Peer) -> str:
     )
 
 
-def _saved(rules: list[Rule]) -> Iterator[str]:
+def _saved(rules: list[Rule], policy: str | None) -> Iterator[str]:
     for table in sorted({rule.table for rule in rules} | {"filter"}):
         yield f"*{table}"
         own = [rule for rule in rules if rule.table == table]
         for chain in sorted({rule.chain for rule in own}):
-            yield f":{chain} ACCEPT [0:0]"
+            yield f":{chain} {policy or 'ACCEPT' if chain == 'FORWARD' else 'ACCEPT'} [0:0]"
         yield from (f"-A {rule.chain} {' '.join(rule.spec)}" for rule in own)
 
 

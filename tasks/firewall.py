@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyinfra import host
@@ -15,7 +15,9 @@ from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, carry_out, hold_file, text_file
 from wgcluster import paths
-from wgcluster.firewall import Rule, boot_text, restore_text, wanted
+from wgcluster.before import before, forward_policies, text
+from wgcluster.boot_rules import boot_text
+from wgcluster.firewall import Family, Rule, restore_text, wanted
 from wgcluster.lockout import needed
 
 FILES = Path(__file__).parent.parent / "files"
@@ -23,10 +25,10 @@ FILES = Path(__file__).parent.parent / "files"
 
 @operation()
 @locked
-def live_rules(run: Run, rules: Sequence[Rule]) -> Commands:
+def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) -> Commands:
     """Every table of a family changes at once: there is no moment without our rules or with them twice."""
     commands = []
-    for saved, made in needed(rules, run.part_of(host).interface, run.look(host)):
+    for saved, made in needed(rules, run.part_of(host).interface, run.look(host), policies):
         for line in (line for change in made for line in change.diff):
             run.say(host, f"{saved.tool}: {line}")
         commands.append(StringCommand(f"{saved.tool}-restore -w --noflush", _stdin=restore_text(made)))
@@ -49,11 +51,23 @@ def boot_unit(run: Run) -> Commands:
     yield from carry_out(run, commands)
 
 
+@operation()
+@locked
+def boot_file(run: Run) -> Commands:
+    """What the unit puts back, placed among the rules that are there now."""
+    part, observed = run.part_of(host), run.look(host)
+    policies = forward_policies(part, before(part, observed))
+    text = boot_text(wanted(part), part.interface, observed, policies)
+    yield from carry_out(run, hold_file(run, paths.rules(part.interface), text))
+
+
 @deploy("Firewall")
 def firewall(run: Run) -> None:
     part = run.part_of(host)
-    path = paths.rules(part.interface)
-    text = boot_text(wanted(part), part.interface)
-    live_rules(name="Set the rules", run=run, rules=wanted(part))
-    text_file(name=f"Write {path}", run=run, path=path, text=text)
+    known = before(part, run.look(host))
+    path = paths.before(part.interface)
+    # in front of all that changes what it tells of
+    text_file(name=f"Remember what was forwarded: {path}", run=run, path=path, text=text(known))
+    live_rules(name="Set the rules", run=run, rules=wanted(part), policies=forward_policies(part, known))
+    boot_file(name=f"Write {paths.rules(part.interface)}", run=run)
     boot_unit(name=f"Enable wgcluster-firewall@{part.interface}.service", run=run)

@@ -13,7 +13,8 @@ from tasks.lock import locked
 from tasks.nginx import guard_sites
 from tasks.operations import Commands, carry_out, hold_file, text_file
 from tasks.wireguard import unit
-from wgcluster import paths
+from wgcluster import paths, sysctl
+from wgcluster.before import given_back
 from wgcluster.observed import Unit
 from wgcluster.packages import REMOVE
 from wgcluster.rows import remove_packages
@@ -45,6 +46,18 @@ def _state(unit: Unit) -> str:
 
 @operation()
 @locked
+def forwarding_back(run: Run) -> Commands:
+    """Forwarding that was off before the first deploy, and that nobody else uses, is off again."""
+    part, observed = run.part_of(host), run.look(host)
+    commands = []
+    for key in sysctl.forwarding_off(given_back(part, observed), observed):
+        run.say(host, f"{key} was 0 before the first deploy and will be again")
+        commands.append(StringCommand(f"sysctl -q -w {key}=0"))
+    yield from carry_out(run, commands)
+
+
+@operation()
+@locked
 def drop_boot_unit(run: Run) -> Commands:
     """The unit of this interface; the script and the template go with the last interface."""
     interface = run.part_of(host).interface
@@ -56,6 +69,7 @@ def drop_boot_unit(run: Run) -> Commands:
         run.say(host, f"{name} is {_state(seen)}, and will be neither")
         commands.append(StringCommand(f"systemctl disable -q --now {name}"))
     commands += hold_file(run, paths.rules(interface), None)
+    commands += hold_file(run, paths.before(interface), None)
     if any(observed.file(path).kind != "absent" for path in (paths.FIREWALL_UNIT, paths.FIREWALL_SCRIPT)):
         others = "ls /etc/wgcluster/*.rules >/dev/null 2>&1"
         files = f"{paths.FIREWALL_UNIT} {paths.FIREWALL_SCRIPT}"
@@ -89,9 +103,12 @@ def drop_packages(run: Run) -> Commands:
 def removal(run: Run) -> None:
     guard_sites(name="Take our lines out of nginx", run=run, sites=())
     stop_interface(name="Stop the interface and take its config away", run=run)
-    live_rules(name="Take our firewall rules out", run=run, rules=())
+    back = given_back(run.part_of(host), run.look(host))
+    policies = {family: one.policy for family, one in back.items()}
+    forwarding_back(name="Switch forwarding off, if it was off before", run=run)
+    live_rules(name="Take our firewall rules out", run=run, rules=(), policies=policies)
     drop_boot_unit(name="Take the firewall unit away", run=run)
-    # The live values stay until the next boot: others may have come to rely on them.
+    # Other live values stay until the next boot: others may have come to rely on them.
     text_file(name=f"Take {paths.SYSCTL} away", run=run, path=paths.SYSCTL, text=None)
     text_file(name=f"Take {paths.MODULE} away", run=run, path=paths.MODULE, text=None)
     drop_folders(name="Take empty folders away", run=run)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wgcluster.drift import hooks
-from wgcluster.iptables import Packet, packet_of, parse_save, verdict
+from wgcluster.iptables import Chain, Packet, Tables, packet_of, verdict
 from wgcluster.observed import File
 from wgcluster.plan import HostPlan
+from wgcluster.strangers import drops, strangers
 from wgcluster.wgconf import ParsedConfig, WgConfError, parse
 
 _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
@@ -70,27 +72,39 @@ def _config_faults(host: HostPlan, config: ParsedConfig) -> Iterator[str]:
 
 
 def _rules_faults(host: HostPlan, file: File) -> Iterator[str]:
-    """Would the rules that are put back let in what they are for, were they alone in a closed table?"""
+    """Would the rules that are put back let in what they are for, were they alone in a closed table, and
+    keep strangers out, were they alone in an open one?"""
     if file.kind != "file":
         yield "the file of our firewall rules is gone"
         return
-    for family in (4, 6):
-        begin = f"{family} filter "
-        added = [
-            f"-A {line.removeprefix(begin)}" for line in file.text.splitlines() if line.startswith(begin)
-        ]
-        closed = ("*filter", ":INPUT DROP [0:0]", ":FORWARD DROP [0:0]")
-        chains = parse_save("\n".join([*closed, *added, "COMMIT", ""]))["filter"]
+    for family, tool in ((4, "iptables"), (6, "ip6tables")):
+        tables = _tables(file.text, tool)
+        closed = {name: Chain("DROP", chain.rules) for name, chain in tables["filter"].items()}
         for source in host.listen_from:
             if source.version != family:
                 continue
             here = ("-s", str(source)) if source.prefixlen else ()
             packet = packet_of((*here, "-p", "udp", "--dport", str(host.port)))
-            if verdict(chains, "INPUT", packet) != "ACCEPT":
+            if verdict(closed, "INPUT", packet) != "ACCEPT":
                 yield f"the file of our firewall rules does not let {source} reach UDP port {host.port}"
-        through = Packet(in_interface=host.interface)
-        if family in host.forwards and verdict(chains, "FORWARD", through) != "ACCEPT":
+        through = Packet(in_interface=host.interface, out_interface=host.interface)
+        if family in host.forwards and verdict(closed, "FORWARD", through) != "ACCEPT":
             yield f"the file of our firewall rules does not let through IPv{family} from {host.interface}"
+        own = [address for address in host.addresses if address.version == family]
+        for stranger in strangers(host.interface, own, ["a wire"]):
+            if not drops(tables, stranger, host.interface):
+                yield f"the file of our firewall rules lets in {stranger.says}"
+
+
+def _tables(text: str, tool: str) -> Tables:
+    """What the lines of one program in our rules file make of tables in which there is nothing else."""
+    tables: Tables = {"raw": {"PREROUTING": Chain()}, "filter": {"INPUT": Chain(), "FORWARD": Chain()}}
+    for line in text.splitlines():
+        words = line.split(" ", 4)
+        if len(words) == 5 and (words[0], words[3]) == (tool, "rule"):
+            chain = tables.setdefault(words[1], {}).setdefault(words[2], Chain())
+            chain.rules.append(tuple(shlex.split(words[4])))
+    return tables
 
 
 def _values(file: File) -> dict[str, str]:

@@ -12,6 +12,7 @@ from wgcluster.observed import Observed
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.overlaps import overlaps
 from wgcluster.plan import HostPlan, Plan
+from wgcluster.strangers import drops, strangers
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def checks(
         _rules(host, observed),
         _routes(host, observed),
         Check("firewall", 1, tuple(other_firewalls(host, observed))) if host.firewall != "off" else _NONE,
+        _strangers(host, observed),
         Check("boot", 1, tuple(boot_faults(host, files))),
     ]
 
@@ -114,10 +116,21 @@ def _forwarding(host: HostPlan, observed: Observed) -> Check:
     for family in host.forwards:
         if observed.forwarding.get(family) != "1":
             faults.append(f"IPv{family} forwarding is off")
-        packet = Packet(in_interface=host.interface)
-        for tool in _blocking(observed, family, "FORWARD", [packet]):
-            faults.append(f"{tool}: FORWARD does not let through what comes from {host.interface}")
+        for packet in _forwarded(host, family):
+            for tool in _blocking(observed, family, "FORWARD", packet):
+                to = packet.destination or packet.out_interface
+                faults.append(
+                    f"{tool}: FORWARD does not let through what comes from {host.interface} for {to}"
+                )
     return Check("forward", len(host.forwards), tuple(faults))
+
+
+def _forwarded(host: HostPlan, family: int) -> Iterator[Packet]:
+    """What the host must let through: from the tunnel into it again, and to the networks behind it."""
+    yield Packet(in_interface=host.interface, out_interface=host.interface)
+    for network in host.subnets:
+        if network.version == family:
+            yield Packet(in_interface=host.interface, destination=network)
 
 
 def _rules(host: HostPlan, observed: Observed) -> Check:
@@ -126,7 +139,7 @@ def _rules(host: HostPlan, observed: Observed) -> Check:
     faults = []
     for source in host.listen_from:
         words = ("-s", str(source), *port) if source.prefixlen else port
-        for tool in _blocking(observed, source.version, "INPUT", [packet_of(words)]):
+        for tool in _blocking(observed, source.version, "INPUT", packet_of(words)):
             faults.append(f"{tool}: INPUT does not let {source} reach UDP port {host.port}")
     return Check("port", len(host.listen_from), tuple(faults))
 
@@ -139,11 +152,30 @@ def _routes(host: HostPlan, observed: Observed) -> Check:
     return Check("route", len(host.addresses) + len(networks), (*faults, *overlaps(host, observed)))
 
 
-def _blocking(observed: Observed, family: int, chain: str, packets: Sequence[Packet]) -> Iterator[str]:
+def _blocking(observed: Observed, family: int, chain: str, packet: Packet) -> Iterator[str]:
     for saved in observed.rules:
-        chains = saved.tables.get("filter", {})
-        if saved.family == family and any(verdict(chains, chain, packet) != "ACCEPT" for packet in packets):
+        if saved.family == family and verdict(saved.tables.get("filter", {}), chain, packet) != "ACCEPT":
             yield saved.tool
+
+
+def _strangers(host: HostPlan, observed: Observed) -> Check:
+    """Does a stranger on one of the host's wires get into the overlay through it, or at it?"""
+    if host.firewall == "off":
+        return Check(
+            "stranger", 0, notes=("the firewall is not ours: who gets in by the wire is not looked at",)
+        )
+    wires = sorted({name for name, _ in observed.held} - {host.interface, "lo"})
+    families = sorted({address.version for address in host.addresses})
+    faults = []
+    for family in families:
+        tables = [saved.tables for saved in observed.rules if saved.family == family]
+        own = [address for address in host.addresses if address.version == family]
+        for stranger in strangers(host.interface, own, wires):
+            if stranger.chain == "FORWARD" and observed.forwarding.get(family) != "1":
+                continue
+            if not any(drops(one, stranger, host.interface) for one in tables):
+                faults.append(f"lets in {stranger.says}")
+    return Check("stranger", len(wires) * len(families), tuple(faults))
 
 
 def table(rows: Mapping[str, Sequence[Check]]) -> str:

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from wgcluster.observed import Link, LivePeer, Observed
 from wgcluster.plan import HostPlan, Peer
 from wgcluster.schema import Network
-from wgcluster.wgconf import NO_REDIRECTS, WgConfError, parse
+from wgcluster.wgconf import NO_REDIRECTS, RULES_FIRST, WgConfError, parse
 
 # A session ends 180 s after its handshake (WireGuard whitepaper, 6.1, Reject-After-Time).
 SESSION = 180  # seconds
@@ -42,7 +42,7 @@ def hooks(text: str) -> list[str]:
         other = parse(text).other
     except WgConfError:
         return []
-    ours = {"PostUp": [NO_REDIRECTS.removeprefix("PostUp = ")]}
+    ours = {key: [value] for key, _, value in (line.partition(" = ") for line in (RULES_FIRST, NO_REDIRECTS))}
     return sorted(key for key, values in other.items() if ours.get(key) != values)
 
 

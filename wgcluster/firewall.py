@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Network, ip_network
 from typing import Literal
 
@@ -19,6 +19,7 @@ from wgcluster.iptables import (
     Tables,
     Verdict,
     comment,
+    first_accept,
     first_end,
     join,
     packet_of,
@@ -44,8 +45,8 @@ class Rule:
     """One rule of ours: where it belongs and its words without ``-A CHAIN``."""
 
     family: Family
-    table: Literal["filter", "nat"]
-    chain: Literal["INPUT", "FORWARD", "POSTROUTING"]
+    table: Literal["raw", "filter", "nat"]
+    chain: Literal["PREROUTING", "INPUT", "FORWARD", "POSTROUTING"]
     spec: Spec
 
     def __str__(self) -> str:
@@ -58,6 +59,7 @@ class Change:
     """What makes one chain right, as lines of one ``iptables-restore --noflush``; shown by ``diff``."""
 
     table: str
+    chain: str
     lines: tuple[str, ...]
     diff: tuple[str, ...]  # "+ …", "- …", "~ … (reason)"
 
@@ -69,38 +71,81 @@ def mark(interface: str) -> str:
 
 def wanted(host: HostPlan) -> tuple[Rule, ...]:
     """All rules of ``host``, both families, in their order within each chain."""
-    return tuple(rule for family in FAMILIES for rule in _wanted(host, family))
+    if host.firewall == "off":
+        return ()
+    return tuple(rule for family in FAMILIES for rule in (*_input(host, family), *_tunnel(host, family)))
 
 
-def _wanted(host: HostPlan, family: Family) -> Iterator[Rule]:
-    def accept(*words: str, to: str = "ACCEPT") -> Spec:
-        return (*words, "-m", "comment", "--comment", mark(host.interface), "-j", *to.split())
+def tunnel_rules(host: HostPlan) -> tuple[Rule, ...]:
+    """Those of ``wanted`` that say what enters and leaves the tunnel; not who may dial the host."""
+    if host.firewall == "off":
+        return ()
+    return tuple(rule for family in FAMILIES for rule in _tunnel(host, family))
 
-    listen = [
-        accept(*_source(source), "-p", "udp", "-m", "udp", "--dport", str(host.port))
+
+def _ours(host: HostPlan, *words: str, to: str = "ACCEPT") -> Spec:
+    return (*words, "-m", "comment", "--comment", mark(host.interface), "-j", *to.split())
+
+
+def _input(host: HostPlan, family: Family) -> Iterator[Rule]:
+    specs = [
+        _ours(host, *_source(source), "-p", "udp", "-m", "udp", "--dport", str(host.port))
         for source in _widest(host.listen_from, family)
     ]
     if host.firewall == "baseline":
         specs = [
-            accept("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"),
-            accept("-i", "lo"),
-            *(accept(*words) for words in _icmp(family)),
-            *listen,
-            *(accept(*words) for words in _allowed(host, family)),
-            accept(to=f"REJECT --reject-with {_REJECT[family]}"),
+            _ours(host, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"),
+            _ours(host, "-i", "lo"),
+            *(_ours(host, *words) for words in _icmp(family)),
+            *specs,
+            *(_ours(host, *words) for words in _allowed(host, family)),
+            _ours(host, to=f"REJECT --reject-with {_REJECT[family]}"),
         ]
-    else:
-        specs = listen if host.firewall == "peers" else []
     yield from (Rule(family, "filter", "INPUT", spec) for spec in specs)
-    if host.firewall == "off" or family not in host.forwards:
+
+
+def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
+    """Nobody gets into the overlay by the wire, whatever the host forwards and whatever its policies are.
+
+    Linux answers for each of its addresses on every interface, and where it forwards it takes a packet for
+    the overlay from anyone who sends it one. So what is for an own overlay address, or pretends to come from
+    the overlay, is dropped unless it came by the interface, as wg-quick(8) itself does for a full tunnel, or
+    from a network that this host announces; and the tunnel takes from this host only what the plan forwards,
+    and answers.
+    """
+    wg = host.interface
+    own = [address for address in host.addresses if address.version == family]
+    behind = [str(network) for network in host.subnets if network.version == family]
+    if not own:
         return
-    yield Rule(family, "filter", "FORWARD", accept("-i", host.interface))
-    for network in host.subnets:
-        if network.version == family:  # the answers of what lies behind this host
-            words = (*_source(network), "-o", host.interface)
-            yield Rule(family, "filter", "FORWARD", accept(*words))
-    if host.masquerade:
-        yield Rule(family, "nat", "POSTROUTING", accept("-o", host.interface, to="MASQUERADE"))
+    raw = [_ours(host, "-i", "lo", to="RETURN"), *(_ours(host, "-s", one, to="RETURN") for one in behind)]
+    raw += [_ours(host, "-d", str(ip_network(one.ip)), "!", "-i", wg, to="DROP") for one in own]
+    networks = dict.fromkeys(str(one.network) for one in own)
+    raw += [_ours(host, "-s", network, "!", "-i", wg, to="DROP") for network in networks]
+    yield from (Rule(family, "raw", "PREROUTING", spec) for spec in raw)
+    forward = []
+    if family in host.forwards:
+        forward.append(_ours(host, "-i", wg, "-o", wg))
+        forward += [_ours(host, "-d", network, "-i", wg) for network in behind]
+        forward += [_ours(host, "-s", network, "-o", wg) for network in behind]
+    forward.append(_ours(host, "-o", wg, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"))
+    forward.append(_ours(host, "-o", wg, to="DROP"))
+    yield from (Rule(family, "filter", "FORWARD", spec) for spec in forward)
+    if host.masquerade and family in host.forwards:
+        for source in _by_tunnel(host, family):
+            yield Rule(family, "nat", "POSTROUTING", _ours(host, "-s", source, "-o", wg, to="MASQUERADE"))
+
+
+def _by_tunnel(host: HostPlan, family: Family) -> list[str]:
+    """Networks whose packets reach ``host`` by the interface: POSTROUTING cannot ask where one came in."""
+    overlay = [address.network for address in host.addresses if address.version == family]
+    others = [
+        network
+        for peer in host.peers
+        for network in peer.allowed_ips
+        if network.version == family and not any(network.subnet_of(one) for one in overlay)  # type: ignore[arg-type]
+    ]
+    return list(dict.fromkeys(map(str, [*overlay, *others])))
 
 
 def _source(network: Network) -> tuple[str, ...]:
@@ -131,12 +176,17 @@ def _allowed(host: HostPlan, family: Family) -> Iterator[tuple[str, ...]]:
             yield (*_source(source), *port)
 
 
-def changes(tables: Tables, rules: Sequence[Rule], interface: str) -> list[Change]:
+def changes(
+    tables: Tables, rules: Sequence[Rule], interface: str, forward_policy: str | None = None
+) -> list[Change]:
     """What makes the chains of one family right; empty if they are.
 
+    ``forward_policy`` is what the policy of FORWARD becomes, "ACCEPT" or "DROP"; None: it stays.
+
     A chain is right when each rule of ours is in it exactly once, in order, and no foreign rule in front
-    surely ends the chain with another verdict for the packets that ours is for. Ours go in front of the
-    first rule that would; in FORWARD at position 2 if that is further up, counted from 1.
+    surely ends the chain with another verdict for the packets that ours is for, nor might accept what ours
+    drops. Ours go in front of the first rule that would; in FORWARD at position 2 if that is further up,
+    counted from 1.
     """
     found: list[Change] = []
     keys = dict.fromkeys((rule.table, rule.chain) for rule in rules)
@@ -149,6 +199,10 @@ def changes(tables: Tables, rules: Sequence[Rule], interface: str) -> list[Chang
         change = _change(table, tables.get(table, {}), name, ours, interface)
         if change is not None:
             found.append(change)
+    policy = tables.get("filter", {}).get("FORWARD", Chain()).policy
+    if forward_policy not in (None, policy):
+        diff = f"~ -t filter -P FORWARD {forward_policy}  (was {policy})"
+        found.append(Change("filter", "FORWARD", (f":FORWARD {forward_policy} [0:0]",), (diff,)))
     return found
 
 
@@ -182,16 +236,15 @@ def _marked(spec: Spec) -> bool:
 def _change(
     table: str, chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str
 ) -> Change | None:
-    policy, there = chains.get(name, Chain()).policy, chains.get(name, Chain()).rules
+    there = chains.get(name, Chain()).rules
     present = [spec for spec in there if is_ours(spec, interface)]
     blocked = _blocked(chains, name, interface)
     if present == list(ours) and not blocked:
         return None
-    foreign = {**chains, name: Chain(policy, [spec for spec in there if not is_ours(spec, interface)])}
-    place = _place(foreign, name, ours)
+    place = placed(chains, name, ours, interface)
     removed = [f"-D {name} {join(spec)}" for spec in present]
     added = [f"-I {name} {place + index} {join(spec)}" for index, spec in enumerate(ours)]
-    return Change(table, (*removed, *added), tuple(_diff(table, name, present, ours, blocked)))
+    return Change(table, name, (*removed, *added), tuple(_diff(table, name, present, ours, blocked)))
 
 
 def _blocked(chains: Mapping[str, Chain], name: str, interface: str) -> dict[Spec, Spec]:
@@ -206,10 +259,20 @@ def _blocked(chains: Mapping[str, Chain], name: str, interface: str) -> dict[Spe
             **chains,
             name: Chain(chain.policy, [s for s in rules[:position] if not is_ours(s, interface)]),
         }
-        end = first_end(ahead, name, packet_of(spec))
-        if end is not None and _differs(spec, end.verdict):
-            dead[spec] = ahead[name].rules[end.index]
+        if (index := _obstacle(ahead, name, spec)) is not None:
+            dead[spec] = ahead[name].rules[index]
     return dead
+
+
+def _obstacle(chains: Mapping[str, Chain], name: str, spec: Spec) -> int | None:
+    """The first foreign rule behind which ``spec`` would not do what it is for."""
+    if target(spec) == "RETURN":
+        return None
+    packet = packet_of(spec)
+    if target(spec) == "DROP":
+        return first_accept(chains, name, replace(packet, state=frozenset({"NEW"})))
+    end = first_end(chains, name, packet)
+    return None if end is None or not _differs(spec, end.verdict) else end.index
 
 
 def _differs(spec: Spec, verdict: Verdict) -> bool:
@@ -218,13 +281,19 @@ def _differs(spec: Spec, verdict: Verdict) -> bool:
     return target(spec) != "REJECT" or verdict == "ACCEPT"  # what is dropped need not be rejected
 
 
-def _place(foreign: Mapping[str, Chain], name: str, ours: Sequence[Spec]) -> int:
-    places = [len(foreign[name].rules) + 1]
+def placed(chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str) -> int:
+    """Where ``ours`` begin among the rules of others in a chain, counted from 1."""
+    chain = chains.get(name, Chain())
+    others = [spec for spec in chain.rules if not is_ours(spec, interface)]
+    foreign = {**chains, name: Chain(chain.policy, others)}
+    places = [len(others) + 1]
     if name == "FORWARD":
         places.append(2)
     for spec in ours:
-        end = first_end(foreign, name, packet_of(spec))
-        if end is not None and (name == "FORWARD" or _differs(spec, end.verdict)):
+        if (index := _obstacle(foreign, name, spec)) is not None:
+            places.append(index + 1)
+        packet = packet_of(spec)  # answers that somebody else's rule accepts need none of ours
+        if name == "FORWARD" and not packet.state and (end := first_end(foreign, name, packet)) is not None:
             places.append(end.index + 1)
     return min(places)
 
@@ -257,6 +326,9 @@ def after(tables: Tables, made: Sequence[Change]) -> Tables:
         chains = result.setdefault(change.table, {})
         for line in change.lines:
             action, name, *words = shlex.split(line)
+            if action.startswith(":"):
+                chains.setdefault(action[1:], Chain()).policy = name
+                continue
             rules = chains.setdefault(name, Chain()).rules
             if action == "-D":
                 rules.remove(tuple(words))
@@ -280,11 +352,3 @@ def restore_text(made: Sequence[Change]) -> str:
         lines += [line for change in made if change.table == table for line in change.lines]
         lines.append("COMMIT")
     return "\n".join(lines) + "\n"
-
-
-def boot_text(rules: Sequence[Rule], interface: str) -> str:
-    """The rules as the boot script reads them: ``family table chain words``, one a line."""
-    head = (
-        "# wgcluster: what wgcluster-firewall@" + interface + " puts back after a boot; written by the deploy"
-    )
-    return "\n".join([head, *(f"{r.family} {r.table} {r.chain} {join(r.spec)}" for r in rules)]) + "\n"

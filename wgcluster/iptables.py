@@ -17,6 +17,12 @@ Spec = tuple[str, ...]  # a rule without its "-A CHAIN", one word an element
 
 TERMINAL: Mapping[str, Verdict] = {"ACCEPT": "ACCEPT", "DROP": "DROP", "REJECT": "REJECT"}
 
+# Targets behind which the next rule goes on with the packet: iptables-extensions(8), "TARGET EXTENSIONS".
+_GOES_ON = frozenset(
+    {"AUDIT", "CHECKSUM", "CLASSIFY", "CONNMARK", "CONNSECMARK", "CT", "DSCP", "ECN", "HL", "LOG", "MARK"}
+    | {"NFLOG", "NOTRACK", "RATEEST", "SECMARK", "SET", "TCPMSS", "TCPOPTSTRIP", "TEE", "TOS", "TRACE", "TTL"}
+)
+
 # Extensions that select by their options alone; others, "-m socket" for one, select by being there.
 _PLAIN = frozenset({"comment", "conntrack", "icmp", "icmp6", "multiport", "state", "tcp", "udp"})
 _SAFE_WORD = re.compile(r"[\w!@%+=:,./-]+", re.ASCII)
@@ -172,6 +178,31 @@ def verdict(chains: Mapping[str, Chain], name: str, packet: Packet) -> Verdict:
     if end is not None:
         return end.verdict
     return _policy(chains[name]) if name in chains else "ACCEPT"
+
+
+def first_accept(chains: Mapping[str, Chain], name: str, packet: Packet, depth: int = 0) -> int | None:
+    """The first rule by which some packets of this class may be accepted; None: the chain surely has none.
+
+    The opposite of ``first_end``: what is not understood here may match, and may accept.
+    """
+    chain = chains.get(name, Chain())
+    for index, spec in enumerate(chain.rules):
+        matched, where = match(spec, packet), target(spec)
+        if matched is Match.NONE or not where or where in _GOES_ON:
+            continue
+        goes = any(option.name == "-g" for option in options(spec))
+        if where == "RETURN":
+            accepts = not depth and _policy(chain) == "ACCEPT"
+        elif where in chains:
+            inside = depth >= 16 or first_accept(chains, where, packet, depth + 1) is not None
+            accepts = inside or (goes and not depth and _policy(chain) == "ACCEPT")
+        else:
+            accepts = where not in ("DROP", "REJECT")
+        if accepts:
+            return index
+        if matched is Match.ALL and where in ("DROP", "REJECT", "RETURN"):
+            return None
+    return None
 
 
 def _policy(chain: Chain) -> Verdict:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
-from wgcluster.firewall import FAMILIES, Change, Rule, changes, closes, elsewhere, wanted
+from wgcluster.firewall import FAMILIES, Change, Family, Rule, changes, closes, elsewhere, wanted
 from wgcluster.observed import Observed, Rules
 from wgcluster.plan import HostPlan
 
 
-def needed(rules: Sequence[Rule], interface: str, observed: Observed) -> Iterator[tuple[Rules, list[Change]]]:
-    """What to change in each backend and family that the host has, so that it holds ``rules`` of ours."""
+def by_tool(rules: Sequence[Rule], observed: Observed) -> Iterator[tuple[Rules, list[Rule]]]:
+    """Each backend and family that the host has, with those of ``rules`` that it is to hold."""
     for saved in observed.rules:
         ours = [rule for rule in rules if rule.family == saved.family]
-        if not saved.primary:
-            ours = elsewhere(saved.tables, ours)
-        if made := changes(saved.tables, ours, interface):
+        yield saved, ours if saved.primary else elsewhere(saved.tables, ours)
+
+
+def needed(
+    rules: Sequence[Rule], interface: str, observed: Observed, policies: Mapping[Family, str] | None = None
+) -> Iterator[tuple[Rules, list[Change]]]:
+    """What to change in each backend and family that the host has, so that it holds ``rules`` of ours.
+
+    Args:
+        policies: of FORWARD, by family; those that are left out stay as they are.
+    """
+    for saved, ours in by_tool(rules, observed):
+        policy = (policies or {}).get(saved.family) if saved.primary else None
+        if made := changes(saved.tables, ours, interface, policy):
             yield saved, made
 
 
@@ -31,7 +42,12 @@ def lockout(part: HostPlan, observed: Observed) -> str | None:
         bare = tuple(Rules(family, "", True, {}) for family in FAMILIES)
         observed = replace(observed, rules=bare)
     for saved, made in needed(wanted(part), part.interface, observed):
-        if saved.family == source.version and closes(saved.tables, made, source, ssh.port, ssh.interface):
+        made = [change for change in made if change.chain == "INPUT"]
+        if (
+            made
+            and saved.family == source.version
+            and closes(saved.tables, made, source, ssh.port, ssh.interface)
+        ):
             return (
                 f"this run comes from {ssh.source} to TCP port {ssh.port}, which the baseline would close;"
                 f' add {{"port": {ssh.port}, "from": ["{source}"]}} to firewall_allow'

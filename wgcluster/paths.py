@@ -22,9 +22,13 @@ def rules(interface: str) -> str:
     return f"/etc/wgcluster/{interface}.rules"
 
 
+def before(interface: str) -> str:
+    return f"/etc/wgcluster/{interface}.before"
+
+
 def of_ours(interface: str) -> list[str]:
     """Files of ours that are read whole; the WireGuard config is read too, with its secrets cut out."""
-    return [SYSCTL, MODULE, FIREWALL_SCRIPT, FIREWALL_UNIT, rules(interface), GUARDED]
+    return [SYSCTL, MODULE, FIREWALL_SCRIPT, FIREWALL_UNIT, rules(interface), before(interface), GUARDED]
 
 
 def leftovers(interface: str) -> list[str]:

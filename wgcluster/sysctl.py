@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan
@@ -37,6 +37,11 @@ def differences(part: HostPlan, observed: Observed) -> dict[str, tuple[str, str]
     return {
         _dotted(key): (live[key], value) for key, value in wanted.items() if live.get(key, value) != value
     }
+
+
+def forwarding_off(families: Iterable[int], observed: Observed) -> list[str]:
+    """Keys, as sysctl(8) takes them, that are to be 0 where these families are no longer forwarded."""
+    return [_dotted(_FORWARDING[family]) for family in families if observed.forwarding.get(family) == "1"]
 
 
 def text(wanted: Mapping[str, str]) -> str | None:

@@ -13,6 +13,9 @@ MARK = "# wgcluster: written by the deploy, which puts back whatever is changed 
 # A relay sends packets out by the interface they came in on, for which the kernel would tell the sender of a
 # shorter way (kernel.org, networking/ip-sysctl, send_redirects). Each start makes the interface's value anew.
 NO_REDIRECTS = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"
+# The interface comes up behind the rules that guard it. Where they cannot be set the host keeps its tunnel:
+# the unit that sets them fails too, and verify says so.
+RULES_FIRST = "PreUp = /usr/local/sbin/wgcluster-firewall %i || :"
 
 _OFTEN_SHARED = 16  # networks: a peer that stands for itself alone has few
 _SECTION = "\n[Peer]\n"
@@ -112,6 +115,7 @@ def render(
         f"PrivateKey = {private_key}",
         f"ListenPort = {host.port}",
         f"MTU = {host.mtu}",
+        *([RULES_FIRST] if host.firewall != "off" else []),
         *([NO_REDIRECTS] if 4 in host.forwards else []),
     ]
     lines += shown.peers(host.peers, secrets)

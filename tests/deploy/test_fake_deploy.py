@@ -35,9 +35,16 @@ def test_first_run_brings_every_host_to_the_plan(world: FakeCluster) -> None:
         assert host.sysctls["net/ipv4/ip_forward"] == ("1" if name == "root" else "0")
     root = world.hosts["root"]
     chain = root.tables["iptables"]["filter"]["FORWARD"]
-    assert [rule.split()[-1] for rule in chain] == ["DOCKER-USER", "ACCEPT", "icmp-host-prohibited"]
+    assert [rule.split()[-1] for rule in chain] == [
+        "DOCKER-USER",
+        "ACCEPT",
+        "ACCEPT",
+        "DROP",
+        "icmp-host-prohibited",
+    ]
+    assert root.policies == {"iptables": "DROP"}
     assert root.tables["iptables"]["nat"]["POSTROUTING"] == [
-        "-o wg -m comment --comment wgcluster-wg -j MASQUERADE"
+        "-s 10.0.0.0/24 -o wg -m comment --comment wgcluster-wg -j MASQUERADE"
     ]
     site = root.text(SITE_PATH)
     assert re.search(r"location / \{\s+include /etc/nginx/wgcluster/\S+\.conf;", site)

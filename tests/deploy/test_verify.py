@@ -27,7 +27,9 @@ def test_all_is_as_planned(world: FakeCluster) -> None:
     done = world.run("verify.py", "-y")
     assert done.code == 0, done.err
     assert re.search(
-        r"^ *host +unit +handshake +ping +forward +port +route +firewall +boot +nginx$", done.err, re.M
+        r"^ *host +unit +handshake +ping +forward +port +route +firewall +stranger +boot +nginx$",
+        done.err,
+        re.M,
     )
     assert len(re.findall(r"^ *(?:root|cloud|backup) +ok +ok +ok", done.err, re.MULTILINE)) == 3
     assert world.changes() == []

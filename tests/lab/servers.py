@@ -87,5 +87,9 @@ def chain(found: Sequence[str], name: str, table: str = "filter") -> list[str]:
     return [line.removeprefix(begin) for line in found if line.startswith(begin)]
 
 
-def foreign(found: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    return {tool: [line for line in lines if "wgcluster-" not in line] for tool, lines in found.items()}
+def foreign(found: Mapping[str, Sequence[str]], without: str = "") -> dict[str, list[str]]:
+    """What is not of the deploy's making; ``without`` is a line that does not count either."""
+    return {
+        tool: [line for line in lines if "wgcluster-" not in line and line != without]
+        for tool, lines in found.items()
+    }

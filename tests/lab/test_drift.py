@@ -17,7 +17,10 @@ MODULE = "Kernel | Load it at boot: /etc/modules-load.d/wgcluster.conf"
 NGINX = "nginx | Guard the sites that only the VPN may reach"
 BOOT = "Firewall | Enable wgcluster-firewall@wg.service"
 
-OURS = "-i wg -m comment --comment wgcluster-wg -j ACCEPT"
+FILE = "Firewall | Write /etc/wgcluster/wg.rules"
+
+OURS = "-i wg -o wg -m comment --comment wgcluster-wg -j ACCEPT"
+GUARD = "-d 10.0.0.3/32 ! -i wg -m comment --comment wgcluster-wg -j DROP"
 PORT = "-p udp -m udp --dport 51820 -m comment --comment wgcluster-wg -j ACCEPT"
 ANY_PEER = "$(wg show wg peers | head -n 1)"
 SITE = "/etc/nginx/sites-available/gitlab"
@@ -25,13 +28,35 @@ SITE = "/etc/nginx/sites-available/gitlab"
 # what happened, on which host, how, whose it is, and a command that succeeds once it is right again
 DRIFT = [
     ("FORWARD rule deleted", "root", f"iptables -D FORWARD {OURS}", RULES, f"iptables -C FORWARD {OURS}"),
+    (
+        "guard of the overlay address deleted",
+        "cloud",
+        f"iptables -t raw -D PREROUTING {GUARD}",
+        RULES,
+        f"iptables -t raw -C PREROUTING {GUARD}",
+    ),
+    (
+        "somebody lets his network into the tunnel",
+        "root",
+        "iptables -I FORWARD -s 198.18.0.0/15 -j ACCEPT",
+        RULES,
+        # ours are in front of it; and away it goes again
+        "iptables -S FORWARD | sed -n 2p | grep wgcluster && iptables -D FORWARD -s 198.18.0.0/15 -j ACCEPT",
+    ),
+    (
+        "policy of FORWARD opened",
+        "root",
+        "iptables -P FORWARD ACCEPT",
+        RULES,
+        "iptables -S FORWARD | grep -qx -e '-P FORWARD DROP'",
+    ),
     ("v6 port rule deleted", "root", f"ip6tables -D INPUT {PORT}", RULES, f"ip6tables -C INPUT {PORT}"),
     (
         "rule doubled",
         "root",
         f"iptables -A FORWARD {OURS}",
         RULES,
-        'test "$(iptables -S | grep -c "i wg ")" = 1',
+        'test "$(iptables -S | grep -c "i wg -o wg ")" = 1',
     ),
     (
         "ip_forward off",
@@ -172,7 +197,9 @@ def cluster(lab: Lab, workspace: Workspace) -> Cluster:
 def test_the_next_run_puts_it_right(cluster: Cluster, host: str, damage: str, owner: str, right: str) -> None:
     target = cluster.lab[host]
     target.run(damage, check=True)
-    assert cluster.changes() == {owner: {f"@docker/{host}"}}
+    changed = cluster.changes()
+    changed.pop(FILE, None)  # where ours go at the next boot, among rules of the host that have changed
+    assert changed == {owner: {f"@docker/{host}"}}
     target.run(right, check=True)
 
 
@@ -185,17 +212,20 @@ def test_ours_go_in_front_of_a_new_reject(cluster: Cluster, tool: str, chain: st
     before = root.run(f"{tool} -S {chain}", check=True).stdout
     root.run(f"{tool} -I {chain} 1 -j REJECT", check=True)
     try:
-        assert cluster.changes() == {RULES: {"@docker/root"}}
+        assert cluster.changes() == {RULES: {"@docker/root"}, FILE: {"@docker/root"}}
         after = root.run(f"{tool} -S {chain}", check=True).stdout.splitlines()[1:]
         assert after[0] == f"-A {chain} {ours}"
-        assert after[1].startswith(f"-A {chain} -j REJECT")
+        other = next(i for i, line in enumerate(after) if "wgcluster-wg" not in line)
+        assert after[other].startswith(f"-A {chain} -j REJECT")
+        assert not [line for line in after[other:] if "wgcluster-wg" in line]
     finally:
         root.run(f"{tool} -D {chain} -j REJECT", check=True)
+    assert cluster.changes() in ({}, {FILE: {"@docker/root"}})
     assert sorted(before.split()) == sorted(root.run(f"{tool} -S {chain}").stdout.split())
 
 
 def test_nothing_is_left_to_do(cluster: Cluster) -> None:
     assert cluster.changes() == {}
-    assert len([rule for rule in forward_chain(cluster.lab["root"]) if "wgcluster" in rule]) == 1
+    assert len([rule for rule in forward_chain(cluster.lab["root"]) if "wgcluster" in rule]) == 3
     done = cluster.workspace.pyinfra("inventory.py", "verify.py", "-y")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -116,6 +116,20 @@ def test_the_laptop_reaches_every_server(story: Story, masquerade: bool) -> None
             story.deploy()
 
 
+def test_a_stranger_gets_no_further_than_the_wire(story: Story) -> None:
+    """He sets a route to the overlay through each server that stands on his network."""
+    stranger = story.lab["stranger"]
+    for via in ("root", "cloud"):
+        stranger.run(f"ip route replace 10.0.0.0/24 via {story.lab[via].address}", check=True)
+        assert pings(stranger, list(OVERLAY.values())) == set()
+        for address in OVERLAY.values():
+            connect = f"timeout 1 bash -c 'exec 3<>/dev/tcp/{address}/80'"
+            assert stranger.run(connect).returncode == 124, (via, address)  # no answer, not even a refusal
+        guarded = story.lab[via].run("cat /proc/sys/net/ipv4/ip_forward /etc/wgcluster/wg.before").stdout
+        assert ("4 off ACCEPT" in guarded) == (via == "root")
+    stranger.run("ip route del 10.0.0.0/24", check=True)
+
+
 def test_servers_reach_each_other_through_the_tunnel(story: Story) -> None:
     for name in SERVERS:
         others = {OVERLAY[other] for other in SERVERS if other != name}
@@ -154,6 +168,12 @@ def test_verify_agrees(story: Story) -> None:
         ("cloud", "wg-quick down wg", "wg-quick up wg", "there is no interface wg"),
         ("cloud", "systemctl disable -q wg-quick@wg", "systemctl enable -q wg-quick@wg", "is not enabled"),
         ("root", "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1", "forwarding is off"),
+        (
+            "root",
+            "iptables -t raw -F PREROUTING",
+            "/usr/local/sbin/wgcluster-firewall wg",
+            "lets in what comes by",
+        ),
         (
             "root",
             "iptables -I FORWARD -j DROP",
@@ -199,11 +219,13 @@ def test_verify_finds_what_is_wrong(story: Story, host: str, damage: str, mended
 
 
 def test_forward_rule_stands_second_and_once(story: Story) -> None:
-    first, ours, last = forward_chain(story.lab["root"])
+    mark = "-m comment --comment wgcluster-wg -j"
+    closed = [f"-o wg -m conntrack --ctstate RELATED,ESTABLISHED {mark} ACCEPT", f"-o wg {mark} DROP"]
+    first, *ours, last = forward_chain(story.lab["root"])
     assert "-j ACCEPT" in first
-    assert ours == "-i wg -m comment --comment wgcluster-wg -j ACCEPT"
+    assert ours == [f"-i wg -o wg {mark} ACCEPT", *closed]
     assert "-j REJECT" in last
-    assert forward_chain(story.lab["cloud"]) == []  # it carries nobody's packets
+    assert forward_chain(story.lab["cloud"]) == closed  # it carries nobody's packets
 
 
 @pytest.mark.parametrize("name", SERVERS)

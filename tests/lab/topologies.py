@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.lab.overlay import Overlay, Station, Texts, overlay
+from tests.unit.chains import DOCKER
 from wgcluster import client, firewall, wgconf
-from wgcluster.iptables import Chain, Spec, Tables
+from wgcluster.iptables import Chain, Spec, Tables, parse_save
 from wgcluster.model import Client, Row, read_cluster
 from wgcluster.plan import ClientPlan, HostPlan, Plan, make_plan
 from wgcluster.prefixes import Network
@@ -35,11 +36,16 @@ _NAT: Tables = {
 }
 # what a provider leaves: UDP closed, and one of these
 _INPUT = Chain("ACCEPT", [_ANSWERS, ("-p", "udp", "-j", "DROP")])
-_FORWARDS = (
-    Chain("ACCEPT", [("-i", "docker0", "-j", "ACCEPT"), ("-j", "REJECT")]),
-    Chain("DROP"),
-    Chain("ACCEPT"),
+# what Docker leaves: closed where it switched forwarding on itself; open after a boot of a host that forwards
+_DOCKER = parse_save(DOCKER)["filter"]
+_FORWARDS: tuple[dict[str, Chain], ...] = (
+    {"FORWARD": Chain("ACCEPT", [("-i", "docker0", "-j", "ACCEPT"), ("-j", "REJECT")])},
+    {"FORWARD": Chain("DROP")},
+    {"FORWARD": Chain("ACCEPT")},
+    _DOCKER,
+    {**_DOCKER, "FORWARD": Chain("ACCEPT", _DOCKER["FORWARD"].rules)},
 )
+STRANGER = "stranger-"  # begins the name of one who stands on the wire that follows
 
 
 @dataclass(frozen=True)
@@ -245,10 +251,35 @@ def _stations(case: Case, plan: Plan) -> dict[str, Station]:
             ends[f"net{j}"] = (switch, [f"{net[1]}/{net.prefixlen}"])
             members = [f"{member}/{net.prefixlen}" for member in _members(net)]
             stations[f"in{i}-{j}"] = Station({"eth0": (switch, members)}, [str(net[1])])
-        provider: Tables = {"filter": {"INPUT": _INPUT, "FORWARD": _FORWARDS[i % len(_FORWARDS)]}}
-        tables = {family: provider for family in firewall.FAMILIES if isinstance(one, HostPlan)}
+        chains = _FORWARDS[i % len(_FORWARDS)]
+        provider: dict[Family, Tables] = {
+            family: {"filter": {**(chains if family == 4 else _six(chains)), "INPUT": _INPUT}}
+            for family in firewall.FAMILIES
+        }
+        tables = provider if isinstance(one, HostPlan) else {}
         stations[one.name] = replace(stations[one.name], ends=ends, tables=tables)
-    return stations
+    return stations | _strangers(stations)
+
+
+def _six(chains: Mapping[str, Chain]) -> dict[str, Chain]:
+    return {
+        name: replace(one, rules=[spec for spec in one.rules if "-d" not in spec])
+        for name, one in chains.items()
+    }
+
+
+def _strangers(stations: Mapping[str, Station]) -> dict[str, Station]:
+    """One on each wire, with an address of its networks that nobody has."""
+    wires = {switch: own for one in stations.values() for switch, own in one.ends.values()}
+    return {
+        f"{STRANGER}{switch}": Station({"eth0": (switch, [*dict.fromkeys(map(_spare, own))])})
+        for switch, own in wires.items()
+    }
+
+
+def _spare(address: str) -> str:
+    network = ip_interface(address).network
+    return f"{network[0x4242 % network.num_addresses]}/{network.prefixlen}"
 
 
 def _members(network: Network) -> list[str]:
@@ -337,7 +368,7 @@ def with_first(host: str, family: Family, *rule: str) -> Edit:
 
 
 def _chain(host: str, family: Family, name: str, change: Callable[[list[Spec]], list[Spec]]) -> Edit:
-    table = "nat" if name == "POSTROUTING" else "filter"
+    table = {"POSTROUTING": "nat", "PREROUTING": "raw"}.get(name, "filter")
 
     def edit(texts: dict[str, MachineText]) -> None:
         tables = deepcopy(dict(texts[host].tables[family]))

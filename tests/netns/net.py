@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -115,7 +116,9 @@ class Filter:
 
     def load(self, tables: Tables) -> None:
         """Make the tables exactly these."""
-        self.namespace.run(f"{self.tool}-restore", text=text_of({"filter": {}, "nat": {}, **tables}))
+        self.namespace.run(
+            f"{self.tool}-restore", text=text_of({"raw": {}, "filter": {}, "nat": {}, **tables})
+        )
 
     def restore(self, text: str) -> None:
         """As the deploy does it."""
@@ -124,7 +127,8 @@ class Filter:
     def text(self) -> str:
         """All that is there, without comments, counters and dates."""
         lines = self.namespace.run(f"{self.tool}-save").splitlines()
-        return "\n".join(line.split(" [")[0] for line in lines if line[:1] in "*:-C") + "\n"
+        kept = [re.sub(r"^(:.*) \[.*", r"\1", line) for line in lines if line[:1] in "*:-C"]
+        return "\n".join(kept) + "\n"
 
     def tables(self) -> Tables:
         return parse_save(self.text())
@@ -134,7 +138,11 @@ def text_of(tables: Tables) -> str:
     """The input of a ``-restore`` that makes ``tables``."""
     lines: list[str] = []
     for table, chains in tables.items():
-        built_in = {"filter": ("INPUT", "FORWARD", "OUTPUT"), "nat": ("PREROUTING", "OUTPUT", "POSTROUTING")}
+        built_in = {
+            "raw": ("PREROUTING", "OUTPUT"),
+            "filter": ("INPUT", "FORWARD", "OUTPUT"),
+            "nat": ("PREROUTING", "OUTPUT", "POSTROUTING"),
+        }
         chains = {**{name: Chain() for name in built_in[table]}, **chains}
         lines.append(f"*{table}")
         lines += [f":{name} {chain.policy} [0:0]" for name, chain in chains.items()]

@@ -15,19 +15,22 @@ from hypothesis import strategies as st
 from tests.netns.net import BACKENDS, Filter, Namespace
 from tests.property.rulesets import drifted, ours, tables
 from tests.unit.chains import BASELINE, DOCKER, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_text, of, six
-from wgcluster.firewall import FAMILIES, Family, Rule, boot_text, changes, is_ours, restore_text, wanted
-from wgcluster.iptables import parse_save
+from wgcluster.boot_rules import boot_text
+from wgcluster.firewall import FAMILIES, Family, Rule, changes, is_ours, restore_text, wanted
+from wgcluster.iptables import Tables, parse_save
+from wgcluster.observed import Observed, Rules
 from wgcluster.plan import HostPlan
 
+TOOLS: dict[Family, str] = {4: "iptables", 6: "ip6tables"}
 SCRIPT = Path(__file__).parent.parent.parent / "files" / "wgcluster-firewall"
-AWKS = ("mawk", "gawk", "busybox")  # Debian's, Fedora's, Alpine's
+SHELLS = ("dash", "bash", "busybox")  # Debian's, Fedora's, Alpine's, each with what else the script needs
 
-INSTALLED = [awk for awk in AWKS if shutil.which(awk)]
+INSTALLED = [shell for shell in SHELLS if shutil.which(shell)]
 
 in_all = pytest.mark.parametrize(
     ("family", "backend"), [(family, backend) for family in FAMILIES for backend in BACKENDS]
 )
-with_awk = pytest.mark.parametrize("awk", INSTALLED)
+with_shell = pytest.mark.parametrize("shell", INSTALLED)
 
 
 class Boot:
@@ -38,20 +41,40 @@ class Boot:
         self.folder = folder
         self.rules = folder / "rules"
 
-    def run(self, rules: list[Rule], backend: str, awk: str, interface: str = "wg") -> None:
-        self.rules.write_text(boot_text(rules, interface))
-        tools = self.folder / f"{backend}-{awk}"
+    def run(
+        self,
+        rules: list[Rule],
+        backend: str,
+        shell: str = "dash",
+        interface: str = "wg",
+        policies: dict[Family, str] | None = None,
+    ) -> None:
+        """What the deploy decides of the tables that are there, and the script then does."""
+        there = tuple(
+            Rules(family, tool, True, Filter(self.namespace, family, backend).tables())
+            for family, tool in TOOLS.items()
+        )
+        self.rules.write_text(boot_text(rules, interface, Observed(rules=there), policies or {}))
+        self.again(backend, shell, interface)
+
+    def again(self, backend: str, shell: str = "dash", interface: str = "wg") -> None:
+        """The script alone, on whatever is there now."""
+        tools = self.folder / f"{backend}-{shell}"
         if not tools.exists():
             tools.mkdir()
-            (tools / "awk").symlink_to(shutil.which(awk) or awk)
-            for name in ("iptables", "ip6tables"):
+            if shell == "busybox":
+                for name in ("sh", "sed", "grep", "cut", "sort", "head", "tr"):
+                    (tools / name).symlink_to(shutil.which(shell) or shell)
+            else:
+                (tools / "sh").symlink_to(shutil.which(shell) or shell)
+            for name in TOOLS.values():
                 for part in ("", "-save", "-restore"):
                     program = shutil.which(f"{name}-{backend}{part}", path="/usr/sbin:/sbin:/usr/local/sbin")
                     (tools / f"{name}{part}").symlink_to(program or "/nowhere")
         file = f"/etc/wgcluster/{interface}.rules"
         inside = (
             f"exec 3<{self.rules} && mount -t tmpfs none /etc && mkdir /etc/wgcluster &&"
-            f" cat <&3 >{shlex.quote(file)} && exec sh {SCRIPT} {shlex.quote(interface)}"
+            f" cat <&3 >{shlex.quote(file)} && exec {tools}/sh {SCRIPT} {shlex.quote(interface)}"
         )
         path = f"{tools}:{os.environ['PATH']}:/usr/sbin:/sbin"
         self.namespace.run("unshare", "-m", "sh", "-c", inside, variables={"PATH": path})
@@ -87,11 +110,11 @@ LOGDROP = (
 )
 CHAINS = ":INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:LOGDROP - [0:0]\n:bans - [0:0]"
 LISTEN = "-p udp -m udp --dport 51820 -m comment --comment wgcluster-wg -j ACCEPT"
-FORWARD = "-i wg -m comment --comment wgcluster-wg -j ACCEPT"
+FORWARD = "-i wg -o wg -m comment --comment wgcluster-wg -j ACCEPT"
 TABLES = {
     "empty": filter_text(),
     "reject": filter_text(f"-A FORWARD {REJECT}"),
-    "one and reject": filter_text("-A FORWARD -i docker0 -j ACCEPT", f"-A FORWARD {REJECT}"),
+    "one and reject": filter_text("-A FORWARD -i docker0 -o eth0 -j ACCEPT", f"-A FORWARD {REJECT}"),
     "docker": DOCKER,
     "image": filter_text(*IMAGE),
     "logdrop": filter_text(*LOGDROP, heads=CHAINS),
@@ -99,29 +122,62 @@ TABLES = {
     "behind": filter_text(
         f"-A INPUT {REJECT}", f"-A INPUT {LISTEN}", f"-A FORWARD {REJECT}", f"-A FORWARD {FORWARD}"
     ),
-    "stale": filter_text(f"-A OUTPUT {FORWARD.replace('-i', '-o')}"),
+    "stale": filter_text(f"-A OUTPUT {FORWARD.replace('-i wg ', '')}"),
     "accept": filter_text("-A INPUT -j ACCEPT", "-A FORWARD -j ACCEPT"),
     "return": filter_text("-A INPUT -j RETURN", "-A FORWARD -j RETURN"),
+    "raw": '*raw\n-A PREROUTING -p tcp -m comment --comment "a \\"word\\"" -j ACCEPT\nCOMMIT\n',
 }
+
+
+def text_of(name: str, family: Family) -> str:
+    if family == 4:
+        return TABLES[name]
+    text = six(TABLES[name]).replace("-p icmp ", "-p ipv6-icmp ")
+    return text.replace("198.18.0.0/16", "2001:db8::/32").replace("198.18.0.66/32", "2001:db8::66/128")
+
+
+def without_ours(tables: Tables) -> Tables:
+    return {
+        table: {
+            name: replace(chain, rules=[spec for spec in chain.rules if not is_ours(spec, "wg")])
+            for name, chain in chains.items()
+        }
+        for table, chains in tables.items()
+    }
 
 
 @in_all
 @pytest.mark.parametrize("name", TABLES)
 def test_the_deploy_finds_nothing_to_do(boot: Boot, name: str, family: Family, backend: str) -> None:
     judge = Filter(boot.namespace, family, backend)
-    text = TABLES[name] if family == 4 else six(TABLES[name]).replace("-p icmp ", "-p ipv6-icmp ").replace(
-        "198.18.0.0/16", "2001:db8::/32").replace("198.18.0.66/32", "2001:db8::66/128")  # fmt: skip
     for turn, host in enumerate((replace(PEERS, listen_from=EVERYWHERE), GATEWAY, BASELINE)):
-        awk = INSTALLED[turn % len(INSTALLED)]
-        judge.load(parse_save(text))
+        shell = INSTALLED[turn % len(INSTALLED)]
+        judge.load(parse_save(text_of(name, family)))
         before = foreign(judge.text())
-        boot.run(list(wanted(host)), backend, awk)
+        boot.run(list(wanted(host)), backend, shell)
         once = judge.text()
         assert changes(parse_save(once), of(host, family), "wg") == []
         kept = set(before)
         assert [line for line in foreign(once) if line in kept] == before
     boot.run(list(wanted(BASELINE)), backend, INSTALLED[0])
     assert judge.text() == once
+
+
+@in_all
+@pytest.mark.parametrize("name", TABLES)
+def test_a_boot_leaves_what_the_deploy_has_left(boot: Boot, name: str, family: Family, backend: str) -> None:
+    """The same rules at the same places, once the host's own are there again."""
+    judge = Filter(boot.namespace, family, backend)
+    for turn, host in enumerate((PEERS, GATEWAY, BASELINE)):
+        judge.load(without_ours(parse_save(text_of(name, family))))
+        bare = judge.tables()
+        if made := changes(bare, of(host, family), "wg"):
+            judge.restore(restore_text(made))
+        deployed = judge.text()
+        boot.run(list(wanted(host)), backend, INSTALLED[turn % len(INSTALLED)])
+        judge.load(bare)
+        boot.again(backend, INSTALLED[turn % len(INSTALLED)])
+        assert judge.text() == deployed
 
 
 @in_all
@@ -136,29 +192,37 @@ def test_any_chain(boot: Boot, family: Family, backend: str, data: st.DataObject
     there = judge.tables()
     if rules:  # a family without rules is none of its business
         assert changes(there, rules, "wg") == []
-    for name, chain in before["filter"].items():
-        kept = [spec for spec in there["filter"][name].rules if not is_ours(spec, "wg")]
-        assert kept == [spec for spec in chain.rules if not is_ours(spec, "wg")]
+    assert without_ours(there)["filter"] == without_ours(before)["filter"]
 
 
-@with_awk
-def test_it_puts_them_where_the_deploy_would(boot: Boot, awk: str) -> None:
-    """Not merely where they are reached: in front of no more of the host's rules than it takes."""
-    judge = Filter(boot.namespace, 4, "nft")
-    for text in TABLES.values():
-        judge.load(parse_save(text))
-        judge.restore(restore_text(changes(judge.tables(), [], "wg")) or "")
-        bare = judge.tables()
-        boot.run(of(BASELINE), "nft", awk)
-        found = judge.text()
-        judge.load(bare)
-        judge.restore(restore_text(changes(judge.tables(), of(BASELINE), "wg")))
-        assert found == judge.text()
+@in_all
+def test_other_rules_than_the_deploy_has_seen(boot: Boot, family: Family, backend: str) -> None:
+    """What lets in and keeps out still does; a rule that is gone was no more than a place."""
+    judge = Filter(boot.namespace, family, backend)
+    for deployed in TABLES:
+        judge.load(without_ours(parse_save(text_of(deployed, family))))
+        boot.run(list(wanted(GATEWAY)), backend)
+        for booted in ("empty", "docker", "image"):
+            judge.load(parse_save(text_of(booted, family)))
+            boot.again(backend)
+            forward = [rule for rule in of(GATEWAY, family) if rule.chain != "INPUT"]
+            there = [one for one in changes(judge.tables(), forward, "wg") if one.chain != "INPUT"]
+            assert there == []
 
 
-@with_awk
+@in_all
+def test_the_policy_of_forward(boot: Boot, family: Family, backend: str) -> None:
+    judge = Filter(boot.namespace, family, backend)
+    judge.load(parse_save(text_of("docker", family).replace(":FORWARD DROP", ":FORWARD ACCEPT")))
+    boot.run(list(wanted(GATEWAY)), backend)
+    assert judge.tables()["filter"]["FORWARD"].policy == "ACCEPT"
+    boot.run(list(wanted(GATEWAY)), backend, policies={4: "DROP", 6: "DROP"})
+    assert judge.tables()["filter"]["FORWARD"].policy == "DROP"
+
+
+@with_shell
 @pytest.mark.parametrize("name", ["wg.1", "a=b-c", "wg+", "fifteen-letters"])
-def test_the_interface_is_no_pattern(boot: Boot, name: str, awk: str) -> None:
+def test_the_interface_is_no_pattern(boot: Boot, name: str, shell: str) -> None:
     """What belongs to an interface of a like name stays; what is ours does not come twice."""
     judge = Filter(boot.namespace, 4, "nft")
     others = [
@@ -167,8 +231,8 @@ def test_the_interface_is_no_pattern(boot: Boot, name: str, awk: str) -> None:
     ]
     judge.load(parse_save(filter_text(*others)))
     host: HostPlan = replace(GATEWAY, interface=name)
-    boot.run(of(host), "nft", awk, name)
-    boot.run(of(host), "nft", awk, name)
+    boot.run(of(host), "nft", shell, name)
+    boot.run(of(host), "nft", shell, name)
     there = judge.tables()
     assert changes(there, of(host), name) == []
     assert [spec for spec in there["filter"]["INPUT"].rules if not is_ours(spec, name)] == [

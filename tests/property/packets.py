@@ -46,9 +46,9 @@ class Machine:
         chains = self.text.tables.get(family, {}).get("filter", {})
         return family in self.text.forwards and verdict(chains, "FORWARD", packet) == "ACCEPT"
 
-    def masquerades(self, family: Family) -> bool:
+    def masquerades(self, family: Family, source: Address) -> bool:
         chain = self.text.tables.get(family, {}).get("nat", {}).get("POSTROUTING")
-        packet = Packet(out_interface=self.text.interface)
+        packet = Packet(out_interface=self.text.interface, source=ip_network(source))
         return chain is not None and any(
             target(spec) == "MASQUERADE" and match(spec, packet) is Match.ALL for spec in chain.rules
         )
@@ -140,7 +140,7 @@ class World:
             peer = at.peer_for(goal)
             if peer is None or (receiver := self.by_key.get(peer.public_key)) is None:
                 return None
-            if (came_from_tunnel or home) and state == "NEW" and at.masquerades(family):
+            if (came_from_tunnel or home) and state == "NEW" and at.masquerades(family, source):
                 own = next((a for a in at.addresses if a.version == source.version), None)
                 if own is not None:
                     at.translated[own, goal] = source

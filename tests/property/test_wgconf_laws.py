@@ -81,7 +81,7 @@ def expected(host: HostPlan, private: str, shared: dict[str, str]) -> ParsedConf
         private_key=private,
         listen_port=host.port,
         mtu=host.mtu,
-        other={},
+        other={"PreUp": ["/usr/local/sbin/wgcluster-firewall %i || :"]},
         peers=[
             ParsedPeer(
                 public_key=peer.public_key,
@@ -219,4 +219,8 @@ def test_case_blanks_and_comments_do_not_matter(
             line = f"{random.choice(['', '  '])}{name}{random.choice(['=', ' =', '=  '])}{value}"
         lines.append(line + random.choice(["", "  ", " # a note"]))
         lines += random.choice([[], [""], ["# [Peer]"]])
-    assert parse("\n".join(lines)) == expected(host, private, shared)
+    found = parse("\n".join(lines))
+    found.other = {key.lower(): value for key, value in found.other.items()}
+    planned = expected(host, private, shared)
+    planned.other = {key.lower(): value for key, value in planned.other.items()}
+    assert found == planned

@@ -9,8 +9,11 @@ import pytest
 
 from tests.unit.chains import REJECT, filter_table
 from wgcluster.boot import BootFiles
+from wgcluster.boot_rules import boot_text
 from wgcluster.checks import Check, checks, ping_targets, table
 from wgcluster.drift import SESSION
+from wgcluster.firewall import FAMILIES, Family, after, changes, tunnel_rules, wanted
+from wgcluster.iptables import Chain, Tables
 from wgcluster.observed import File, Link, LivePeer, Observed, Rules, Unit
 from wgcluster.plan import HostPlan, Peer, Plan
 
@@ -39,10 +42,21 @@ PLAN = Plan("wg", (ip_network("10.0.0.0/24"), ip_network("fd00::/64")), "mesh", 
 ANSWERED = {"10.0.0.3": True, "fd00::3": True, "10.0.0.4": True}
 LIVE = LivePeer(False, "198.18.0.9:51820", frozenset({"10.0.0.3/32"}), CLOCK - SESSION, None)
 LINK = Link(1420, public_key=OWN, port=51820, peers={CLOUD: LIVE})
-OPEN = (
-    Rules(4, "iptables", True, filter_table()),
-    Rules(6, "ip6tables", True, filter_table()),
-)
+TUNNEL: dict[Family, Tables] = {
+    family: after({}, changes({}, [rule for rule in tunnel_rules(ROOT) if rule.family == family], "wg"))
+    for family in FAMILIES
+}
+
+
+def beside(family: Family, *rules: str) -> Tables:
+    """Ours of one family, and these behind them."""
+    tables = after(TUNNEL[family], [])
+    for name, chain in filter_table(*rules)["filter"].items():
+        tables["filter"].setdefault(name, Chain()).rules.extend(chain.rules)
+    return tables
+
+
+OPEN = (Rules(4, "iptables", True, beside(4)), Rules(6, "ip6tables", True, beside(6)))
 RIGHT = Observed(
     units={
         "wg-quick@wg.service": Unit(True, True),
@@ -51,6 +65,7 @@ RIGHT = Observed(
     link=LINK,
     clock=CLOCK,
     forwarding={4: "1", 6: "1"},
+    held=(("lo", ip_interface("127.0.0.1/8")), ("eth0", ip_interface("198.18.0.2/24"))),
     rules=OPEN,
 )
 CONFIG = f"""\
@@ -71,14 +86,9 @@ AllowedIPs = 10.0.0.3/32, fd00::3/128
 PublicKey = {LAPTOP}
 AllowedIPs = 10.0.0.100/32
 """
-RULES = """\
-# wgcluster: put back after a boot
-4 filter INPUT -p udp -m udp --dport 51820 -m comment --comment wgcluster-wg -j ACCEPT
-4 filter FORWARD -i wg -m comment --comment wgcluster-wg -j ACCEPT
-4 nat POSTROUTING -o wg -m comment --comment wgcluster-wg -j MASQUERADE
-6 filter INPUT -p udp -m udp --dport 51820 -m comment --comment wgcluster-wg -j ACCEPT
-6 filter FORWARD -i wg -m comment --comment wgcluster-wg -j ACCEPT
-"""
+RULES = boot_text(
+    wanted(ROOT), "wg", Observed(rules=(Rules(4, "iptables", True, {}), Rules(6, "ip6tables", True, {}))), {}
+)
 SYSCTL = "# ours\nnet.ipv4.ip_forward = 1\nnet/ipv6/conf/all/forwarding=1\n"
 
 
@@ -107,6 +117,7 @@ def test_as_planned_all_is_well() -> None:
         ("port", 2, "ok"),
         ("route", 2, "ok"),
         ("firewall", 1, "ok"),
+        ("stranger", 2, "ok"),
         ("boot", 1, "ok"),
     ]
 
@@ -178,12 +189,38 @@ def with_rules(*rules: str, tool: str = "iptables") -> Observed:
 
 
 def test_a_forward_rule_must_be_reached_not_merely_there() -> None:
-    ours = "-A FORWARD -i wg -m comment --comment wgcluster-wg -j ACCEPT"
+    ours = "-A FORWARD -i wg -o wg -m comment --comment wgcluster-wg -j ACCEPT"
     reject = f"-A FORWARD {REJECT}"
     assert faults(with_rules(ours, reject)) == {}
     assert faults(with_rules(reject, ours, tool="iptables-legacy")) == {
-        "forward": ["iptables-legacy: FORWARD does not let through what comes from wg"]
+        "forward": ["iptables-legacy: FORWARD does not let through what comes from wg for wg"]
     }
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "rule", "says"),
+    [
+        ("raw", "PREROUTING", "-i eth0 -j ACCEPT", ["for 10.0.0.2", "as if from 10.0.0.0/24"]),
+        ("raw", "PREROUTING", "-s 198.18.0.0/16 -j friends", ["for 10.0.0.2"]),
+        ("filter", "FORWARD", "-i eth0 -p tcp -j ACCEPT", ["for wg"]),
+        ("filter", "FORWARD", "-i docker0 -j ACCEPT", []),
+    ],
+)
+def test_a_stranger_who_gets_in(table: str, name: str, rule: str, says: list[str]) -> None:
+    """By a rule of somebody else's in front of ours; only where it may take what comes by a wire."""
+    tables = beside(4)
+    tables[table][name].rules.insert(0, tuple(rule.split()))
+    seen = replace(RIGHT, rules=(Rules(4, "iptables", True, tables), OPEN[1]))
+    expected = [f"lets in what comes by eth0 {words}" for words in says]
+    assert faults(seen).get("stranger", []) == expected
+    if name == "FORWARD":  # who does not forward lets nobody through
+        assert "stranger" not in faults(replace(seen, forwarding={4: "0", 6: "0"}))
+
+
+def test_rules_of_ours_that_are_gone_let_strangers_in() -> None:
+    bare = Rules(4, "iptables", True, filter_table("-A INPUT -j ACCEPT", "-A FORWARD -j ACCEPT"))
+    assert len(faults(replace(RIGHT, rules=(bare, OPEN[1])))["stranger"]) == 3
+    assert "stranger" not in faults(replace(RIGHT, rules=()), replace(ROOT, firewall="off"))
 
 
 def test_a_port_that_is_shut_for_one_who_dials() -> None:
@@ -242,7 +279,9 @@ def edited(old: str, new: str) -> BootFiles:
             ["the file of our firewall rules does not let 0.0.0.0/0 reach UDP port 51820"],
         ),
         (
-            edited("6 filter FORWARD -i wg", "6 filter FORWARD -i eth0"),
+            edited(
+                "ip6tables filter FORWARD rule -i wg -o wg", "ip6tables filter FORWARD rule -i eth0 -o wg"
+            ),
             ["the file of our firewall rules does not let through IPv6 from wg"],
         ),
         (replace(BOOT, sysctl=File()), [f"no file of ours switches IPv{n} forwarding on" for n in (4, 6)]),

@@ -24,7 +24,6 @@ from wgcluster.firewall import (
     Family,
     Rule,
     after,
-    boot_text,
     changes,
     closes,
     elsewhere,
@@ -33,11 +32,14 @@ from wgcluster.firewall import (
     wanted,
 )
 from wgcluster.iptables import Packet, Spec, Tables, join, parse_save, verdict
-from wgcluster.plan import HostPlan
+from wgcluster.plan import HostPlan, Peer
 
 OURS = "-m comment --comment wgcluster-wg"
-FORWARD = f"-i wg {OURS} -j ACCEPT"
-FORWARDS = replace(PEERS, listen_from=(), forwards=(4, 6))  # one rule a family
+RELAY = f"-i wg -o wg {OURS} -j ACCEPT"
+ANSWERS = f"-o wg -m conntrack --ctstate RELATED,ESTABLISHED {OURS} -j ACCEPT"
+CLOSED = f"-o wg {OURS} -j DROP"
+BLOCK = [RELAY, ANSWERS, CLOSED]
+FORWARDS = replace(PEERS, listen_from=(), forwards=(4, 6))  # these in FORWARD, and those in raw
 LISTEN = f"-p udp -m udp --dport 51820 {OURS} -j ACCEPT"
 
 
@@ -58,46 +60,75 @@ def settled(tables: Tables, rules: list[Rule]) -> Tables:
 
 # What is wanted
 
+# on every host: nobody gets into the overlay by another interface, and nothing is forwarded into it
+NOBODY = [
+    f"raw PREROUTING -i lo {OURS} -j RETURN",
+    f"raw PREROUTING -d 10.0.0.3/32 ! -i wg {OURS} -j DROP",
+    f"raw PREROUTING -s 10.0.0.0/24 ! -i wg {OURS} -j DROP",
+    f"filter FORWARD {ANSWERS}",
+    f"filter FORWARD {CLOSED}",
+]
+NOBODY_6 = [line.replace("10.0.0.3/32", "fd00::3/128").replace("10.0.0.0/24", "fd00::/64") for line in NOBODY]
+
+
+def test_a_family_without_an_overlay_address_needs_no_guard() -> None:
+    host = replace(PEERS, addresses=PEERS.addresses[:1])
+    assert [rule.chain for rule in of(host, 6)] == ["INPUT"]
+
 
 def test_peers_open_the_listen_port_to_those_who_dial_it() -> None:
     assert lines(PEERS, 4) == [
         f"filter INPUT -s 198.18.0.2/32 -p udp -m udp --dport 51821 {OURS} -j ACCEPT",
         f"filter INPUT -s 198.18.4.0/24 -p udp -m udp --dport 51821 {OURS} -j ACCEPT",
+        *NOBODY,
     ]
     assert lines(PEERS, 6) == [
-        f"filter INPUT -s 2001:db8::2/128 -p udp -m udp --dport 51821 {OURS} -j ACCEPT"
+        f"filter INPUT -s 2001:db8::2/128 -p udp -m udp --dport 51821 {OURS} -j ACCEPT",
+        *NOBODY_6,
     ]
 
 
 def test_anywhere_swallows_every_narrower_source() -> None:
     host = replace(PEERS, listen_from=(*PEERS.listen_from, ip_network("0.0.0.0/0")))
-    assert lines(host, 4) == [f"filter INPUT -p udp -m udp --dport 51821 {OURS} -j ACCEPT"]
-    assert len(lines(host, 6)) == 1
+    assert lines(host, 4)[:1] == [f"filter INPUT -p udp -m udp --dport 51821 {OURS} -j ACCEPT"]
+    assert [len([one for one in lines(host, family) if "INPUT" in one]) for family in FAMILIES] == [1, 1]
 
 
 def test_a_gateway_forwards_its_networks_and_masquerades() -> None:
     assert lines(GATEWAY, 4) == [
         f"filter INPUT {LISTEN}",
-        f"filter FORWARD {FORWARD}",
+        NOBODY[0],
+        f"raw PREROUTING -s 172.16.0.0/12 {OURS} -j RETURN",
+        *NOBODY[1:3],
+        f"filter FORWARD {RELAY}",
+        f"filter FORWARD -d 172.16.0.0/12 -i wg {OURS} -j ACCEPT",
         f"filter FORWARD -s 172.16.0.0/12 -o wg {OURS} -j ACCEPT",
-        f"nat POSTROUTING -o wg {OURS} -j MASQUERADE",
+        *NOBODY[3:],
+        f"nat POSTROUTING -s 10.0.0.0/24 -o wg {OURS} -j MASQUERADE",
     ]
-    assert lines(GATEWAY, 6) == [line.replace("172.16.0.0/12", "fd01::/64") for line in lines(GATEWAY, 4)]
+    six_of_it = [line.replace("10.0.0.3/32", "fd00::3/128") for line in lines(GATEWAY, 4)]
+    for old, new in (("10.0.0.0/24", "fd00::/64"), ("172.16.0.0/12", "fd01::/64")):
+        six_of_it = [line.replace(old, new) for line in six_of_it]
+    assert lines(GATEWAY, 6) == six_of_it
 
 
-@pytest.mark.parametrize(
-    ("forwards", "counts"), [((), (0, 0)), ((4,), (3, 0)), ((6,), (0, 3)), ((4, 6), (3, 3))]
-)
-def test_a_family_that_is_not_forwarded_has_no_forward_rules(
-    forwards: tuple[Family, ...], counts: tuple[int, int]
-) -> None:
+def test_masquerade_takes_what_comes_by_the_tunnel_and_no_network_of_its_own() -> None:
+    behind = (ip_network("10.0.0.3/32"), ip_network("172.20.0.0/16"), ip_network("fd02::/64"))
+    host = replace(GATEWAY, peers=(Peer("edge", "E" * 42 + "A=", behind),))
+    nat = [line for family in FAMILIES for line in lines(host, family) if "MASQUERADE" in line]
+    assert [line.split()[3] for line in nat] == ["10.0.0.0/24", "172.20.0.0/16", "fd00::/64", "fd02::/64"]
+
+
+@pytest.mark.parametrize("forwards", [(), (4,), (6,), (4, 6)])
+def test_a_family_that_is_not_forwarded_lets_nothing_through(forwards: tuple[Family, ...]) -> None:
     host = replace(GATEWAY, forwards=forwards)
-    found = [[rule for rule in of(host, family) if rule.chain != "INPUT"] for family in FAMILIES]
-    assert tuple(map(len, found)) == counts
+    for family in FAMILIES:
+        found = [rule for rule in lines(host, family) if "FORWARD" in rule or "nat" in rule]
+        assert (found == NOBODY[3:]) == (family not in forwards)
 
 
 def test_without_masquerade_the_nat_table_is_left_alone() -> None:
-    assert {rule.table for rule in wanted(replace(GATEWAY, masquerade=False))} == {"filter"}
+    assert {rule.table for rule in wanted(replace(GATEWAY, masquerade=False))} == {"raw", "filter"}
 
 
 def test_off_is_off() -> None:
@@ -127,20 +158,20 @@ def test_the_baselines_ipv6_is_its_ipv4_with_neighbour_discovery() -> None:
         for kind in (128, 130, 131, 132, 133, 134, 135, 136, 143)
     ] + [f"filter INPUT -s fe80::/10 -p udp -m udp --dport 546 {OURS} -j ACCEPT"]
     where = four.index(ping)
-    expected = [six(line).replace("172.16.0.0/12", "fd01::/64") for line in four]
+    expected = [
+        six(line)
+        .replace("172.16.0.0/12", "fd01::/64")
+        .replace("10.0.0.3/32", "fd00::3/128")
+        .replace("10.0.0.0/24", "fd00::/64")
+        for line in four
+    ]
     assert ipv6 == [*expected[:where], *own, *expected[where + 1 :]]
 
 
 def test_a_rule_shows_as_the_command_that_adds_it() -> None:
-    assert str(wanted(FORWARDS)[0]) == f"iptables -t filter -A FORWARD {FORWARD}"
-    assert str(wanted(FORWARDS)[1]) == f"ip6tables -t filter -A FORWARD {FORWARD}"
-
-
-def test_the_boot_file() -> None:
-    assert boot_text(wanted(FORWARDS), "wg") == (
-        "# wgcluster: what wgcluster-firewall@wg puts back after a boot; written by the deploy\n"
-        f"4 filter FORWARD {FORWARD}\n6 filter FORWARD {FORWARD}\n"
-    )
+    shown = [str(rule) for rule in wanted(FORWARDS) if rule.chain == "FORWARD"]
+    assert shown[0] == f"iptables -t filter -A FORWARD {RELAY}"
+    assert shown[3] == f"ip6tables -t filter -A FORWARD {RELAY}"
 
 
 # Where it goes
@@ -149,35 +180,57 @@ def test_the_boot_file() -> None:
 @pytest.mark.parametrize(
     ("there", "expected"),
     [
-        ([], [FORWARD]),
-        ([REJECT], [FORWARD, REJECT]),
-        (["-i docker0 -j ACCEPT", REJECT], ["-i docker0 -j ACCEPT", FORWARD, REJECT]),
-        (["-i a -j DROP"], ["-i a -j DROP", FORWARD]),
-        (["-i a -j DROP", "-j LOG", "-j LOG"], ["-i a -j DROP", FORWARD, "-j LOG", "-j LOG"]),
-        (["-i wg -j DROP"], [FORWARD, "-i wg -j DROP"]),
-        (["-i w+ -j DROP"], [FORWARD, "-i w+ -j DROP"]),
-        (["! -i eth0 -j DROP"], [FORWARD, "! -i eth0 -j DROP"]),
-        (["-j ACCEPT"], [FORWARD, "-j ACCEPT"]),
-        (["-j RETURN", "-j DROP"], [FORWARD, "-j RETURN", "-j DROP"]),
-        ([FORWARD, REJECT], [FORWARD, REJECT]),
-        ([FORWARD, FORWARD, REJECT], [FORWARD, REJECT]),
-        ([FORWARD, REJECT, FORWARD], [FORWARD, REJECT]),
-        ([REJECT, FORWARD], [FORWARD, REJECT]),
-        (["-i a -j DROP", REJECT, FORWARD], ["-i a -j DROP", FORWARD, REJECT]),
+        ([], BLOCK),
+        ([REJECT], [*BLOCK, REJECT]),
+        (["-i docker0 -o eth0 -j ACCEPT", REJECT], ["-i docker0 -o eth0 -j ACCEPT", *BLOCK, REJECT]),
+        (["-i a -j DROP"], ["-i a -j DROP", *BLOCK]),
+        (["-i a -j DROP", "-j LOG", "-j LOG"], ["-i a -j DROP", *BLOCK, "-j LOG", "-j LOG"]),
+        (["-i wg -j DROP"], [*BLOCK, "-i wg -j DROP"]),
+        (["-i w+ -j DROP"], [*BLOCK, "-i w+ -j DROP"]),
+        (["! -i eth0 -j DROP"], [*BLOCK, "! -i eth0 -j DROP"]),
+        (["-j ACCEPT"], [*BLOCK, "-j ACCEPT"]),
+        (["-j RETURN", "-j DROP"], [*BLOCK, "-j RETURN", "-j DROP"]),
+        ([*BLOCK, REJECT], [*BLOCK, REJECT]),
+        ([*BLOCK, *BLOCK, REJECT], [*BLOCK, REJECT]),
+        ([*BLOCK, REJECT, RELAY], [*BLOCK, REJECT]),
+        ([REJECT, *BLOCK], [*BLOCK, REJECT]),
+        (["-i a -j DROP", REJECT, *BLOCK], ["-i a -j DROP", *BLOCK, REJECT]),
         # in the right place or further up it stays
-        ([FORWARD, "-i a -j DROP"], [FORWARD, "-i a -j DROP"]),
-        (["-i a -j DROP", "-i b -j DROP", FORWARD], ["-i a -j DROP", "-i b -j DROP", FORWARD]),
+        ([*BLOCK, "-i a -j DROP"], [*BLOCK, "-i a -j DROP"]),
+        (["-i a -j DROP", "-i b -j DROP", *BLOCK], ["-i a -j DROP", "-i b -j DROP", *BLOCK]),
         # one of ours that was made by an older plan, and one of another interface's
-        ([f"-i wg -s 10.0.0.0/24 {OURS} -j ACCEPT", REJECT], [FORWARD, REJECT]),
-        (["-i wg2 -m comment --comment wgcluster-wg2 -j ACCEPT", REJECT],
-         ["-i wg2 -m comment --comment wgcluster-wg2 -j ACCEPT", FORWARD, REJECT]),
+        ([f"-i wg {OURS} -j ACCEPT", REJECT], [*BLOCK, REJECT]),
+        (["-i wg2 -o wg2 -m comment --comment wgcluster-wg2 -j ACCEPT", REJECT],
+         ["-i wg2 -o wg2 -m comment --comment wgcluster-wg2 -j ACCEPT", *BLOCK, REJECT]),
+        # what may let a stranger into the tunnel comes behind what drops him
+        (["-s 198.18.0.0/16 -j ACCEPT"], [*BLOCK, "-s 198.18.0.0/16 -j ACCEPT"]),
+        (["-i docker0 -j ACCEPT", REJECT], [*BLOCK, "-i docker0 -j ACCEPT", REJECT]),
+        (["-j theirs"], [*BLOCK, "-j theirs"]),
+        (["-j NFQUEUE --queue-num 0"], [*BLOCK, "-j NFQUEUE --queue-num 0"]),
+        (["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"],
+         ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", *BLOCK]),
+        (["-j MARK --set-xmark 0x1/0x1", REJECT], ["-j MARK --set-xmark 0x1/0x1", *BLOCK, REJECT]),
+        (["-p tcp -j DROP"], ["-p tcp -j DROP", *BLOCK]),
     ],
 )  # fmt: skip
 def test_forward(there: list[str], expected: list[str]) -> None:
-    tables = filter_table(*(f"-A FORWARD {rule}" for rule in there))
+    nested = "-A theirs -p tcp -m tcp --dport 443 -j ACCEPT"
+    tables = filter_table(*(f"-A FORWARD {rule}" for rule in there), nested)
     result = settled(tables, of(FORWARDS))
     assert chain(result, "FORWARD") == expected
-    assert (changes(tables, of(FORWARDS), "wg") == []) == (there == expected)
+    found = [change for change in changes(tables, of(FORWARDS), "wg") if change.chain == "FORWARD"]
+    assert (found == []) == (there == expected)
+
+
+def test_the_policy_of_forward_is_set_where_it_is_asked_for() -> None:
+    tables = settled(filter_table("-A FORWARD -i a -o b -j ACCEPT"), of(FORWARDS))
+    assert changes(tables, of(FORWARDS), "wg", "ACCEPT") == []
+    made = changes(tables, of(FORWARDS), "wg", "DROP")
+    assert shown(made) == ["~ -t filter -P FORWARD DROP  (was ACCEPT)"]
+    assert restore_text(made) == "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"
+    result = after(tables, made)
+    assert result["filter"]["FORWARD"] == replace(tables["filter"]["FORWARD"], policy="DROP")
+    assert changes(result, of(FORWARDS), "wg", "DROP") == []
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -186,20 +239,19 @@ def test_beside_docker(family: Family) -> None:
     text = DOCKER if family == 4 else six(DOCKER)
     tables = parse_save(text)
     result = settled(tables, of(GATEWAY, family))
-    assert chain(result, "FORWARD")[:3] == [
-        "-j DOCKER-USER",
-        *(join(rule.spec) for rule in of(GATEWAY, family) if rule.chain == "FORWARD"),
-    ]
+    ours = [join(rule.spec) for rule in of(GATEWAY, family) if rule.chain == "FORWARD"]
+    assert chain(result, "FORWARD")[: len(ours) + 1] == ["-j DOCKER-USER", *ours]
     for table, chains in tables.items():
         for name, one in chains.items():
             foreign = [spec for spec in result[table][name].rules if not is_ours(spec, "wg")]
             assert (result[table][name].policy, foreign) == (one.policy, one.rules)
-    assert verdict(result["filter"], "FORWARD", Packet(in_interface="wg")) == "ACCEPT"
+    assert verdict(result["filter"], "FORWARD", Packet("wg", "wg")) == "ACCEPT"
+    assert verdict(result["filter"], "FORWARD", Packet("docker0", "wg")) == "DROP"
 
 
 def test_what_docker_user_drops_is_no_longer_dropped_for_the_tunnel() -> None:
     tables = parse_save(DOCKER.replace("-A DOCKER-USER -j RETURN", "-A DOCKER-USER ! -i eth0 -j DROP"))
-    assert chain(settled(tables, of(FORWARDS)), "FORWARD")[:2] == [FORWARD, "-j DOCKER-USER"]
+    assert chain(settled(tables, of(FORWARDS)), "FORWARD")[:4] == [*BLOCK, "-j DOCKER-USER"]
 
 
 LOGDROP = (
@@ -239,7 +291,7 @@ def test_the_baseline_goes_in_front_of_what_ends_the_chain() -> None:
         "-A f2b -s 198.18.0.66/32 -j DROP",
         "-A f2b -j RETURN",
     )
-    rules = of(replace(BASELINE, forwards=()))
+    rules = [rule for rule in of(BASELINE) if rule.chain == "INPUT"]
     result = chain(settled(tables, rules), "INPUT")
     assert result[:2] == ["-p tcp -m tcp --dport 22 -j f2b", "-p tcp -m tcp --dport 25 -j ACCEPT"]
     assert result[2:-1] == [join(rule.spec) for rule in rules]
@@ -256,7 +308,7 @@ def test_a_baseline_behind_accept_all_is_no_firewall() -> None:
 def test_masquerade_goes_in_front_of_what_ends_the_chain(end: str) -> None:
     tables = parse_save(f"*nat\n:POSTROUTING ACCEPT\n-A POSTROUTING {end}\nCOMMIT\n")
     result = settled(tables, of(GATEWAY))
-    assert chain(result, "POSTROUTING", "nat") == [f"-o wg {OURS} -j MASQUERADE", end]
+    assert chain(result, "POSTROUTING", "nat") == [f"-s 10.0.0.0/24 -o wg {OURS} -j MASQUERADE", end]
 
 
 # What is put right
@@ -266,8 +318,9 @@ def shown(made: list[Change]) -> list[str]:
     return [line for change in made for line in change.diff]
 
 
-RIGHT = [f"-A INPUT {LISTEN}", f"-A FORWARD {FORWARD}"]
+RIGHT = [f"-A INPUT {LISTEN}", f"-A FORWARD {RELAY}", f"-A FORWARD {ANSWERS}", f"-A FORWARD {CLOSED}"]
 PLAIN = replace(FORWARDS, port=51820, listen_from=EVERYWHERE)
+PLAIN_RULES = [rule for rule in of(PLAIN) if rule.table == "filter"]
 
 
 @pytest.mark.parametrize(
@@ -275,30 +328,32 @@ PLAIN = replace(FORWARDS, port=51820, listen_from=EVERYWHERE)
     [
         (RIGHT, []),
         ([*RIGHT, f"-A INPUT {REJECT}", f"-A FORWARD {REJECT}"], []),
-        (RIGHT[:1], [f"+ -t filter -A FORWARD {FORWARD}"]),
+        ([RIGHT[0], *RIGHT[2:]], [f"+ -t filter -A FORWARD {RELAY}"]),
         ([*RIGHT, RIGHT[0]], [f"- -t filter -A INPUT {LISTEN}  (1 of 2 copies)"]),
-        ([*RIGHT, *RIGHT, *RIGHT], [f"- -t filter -A INPUT {LISTEN}  (2 of 3 copies)",
-                                    f"- -t filter -A FORWARD {FORWARD}  (2 of 3 copies)"]),
+        ([*RIGHT, RIGHT[0], RIGHT[1], *RIGHT[:2]], [f"- -t filter -A INPUT {LISTEN}  (2 of 3 copies)",
+                                                   f"- -t filter -A FORWARD {RELAY}  (2 of 3 copies)"]),
         ([f"-A INPUT {REJECT}", *RIGHT], [f"~ -t filter -A INPUT {LISTEN}  (stood behind: {REJECT})"]),
         ([*RIGHT[:1], "-A FORWARD -i w+ -j DROP", *RIGHT[1:]],
-         [f"~ -t filter -A FORWARD {FORWARD}  (stood behind: -i w+ -j DROP)"]),
+         [f"~ -t filter -A FORWARD {RELAY}  (stood behind: -i w+ -j DROP)"]),
+        ([*RIGHT[:1], "-A FORWARD -i eth0 -j ACCEPT", *RIGHT[1:]],
+         [f"~ -t filter -A FORWARD {CLOSED}  (stood behind: -i eth0 -j ACCEPT)"]),
         ([*RIGHT, f"-A INPUT -p tcp {OURS} -j ACCEPT"], [f"- -t filter -A INPUT -p tcp {OURS} -j ACCEPT"]),
         # a chain in which nothing of ours is wanted
         ([*RIGHT, f"-A OUTPUT ! -o a {OURS} -j ACCEPT"], [f"- -t filter -A OUTPUT ! -o a {OURS} -j ACCEPT"]),
         # edited by hand into what is no single port
-        ([f"-A INPUT -p udp -m udp --dport 1:2 {OURS} -j ACCEPT", RIGHT[1]],
+        ([f"-A INPUT -p udp -m udp --dport 1:2 {OURS} -j ACCEPT", *RIGHT[1:]],
          [f"- -t filter -A INPUT -p udp -m udp --dport 1:2 {OURS} -j ACCEPT",
           f"+ -t filter -A INPUT {LISTEN}"]),
     ],
 )  # fmt: skip
 def test_drift(there: list[str], diff: list[str]) -> None:
     tables = filter_table(*there)
-    assert shown(changes(tables, of(PLAIN), "wg")) == diff
-    settled(tables, of(PLAIN))
+    assert shown(changes(tables, PLAIN_RULES, "wg")) == diff
+    settled(tables, PLAIN_RULES)
 
 
 def test_another_order_is_put_back() -> None:
-    rules = of(PEERS)
+    rules = [rule for rule in of(PEERS) if rule.chain == "INPUT"]
     tables = filter_table(*(f"-A INPUT {join(rule.spec)}" for rule in reversed(rules)))
     assert shown(changes(tables, rules, "wg")) == ["~ -t filter -A INPUT: our rules put back in order"]
     assert settled(tables, rules)["filter"]["INPUT"].rules == [rule.spec for rule in rules]
@@ -315,15 +370,16 @@ def test_teardown_leaves_the_host_as_it_was(text: str) -> None:
     assert {name: one for name, one in bare["filter"].items() if one.rules} == {
         name: one for name, one in tables["filter"].items() if one.rules
     }
+    assert not bare["raw"]["PREROUTING"].rules
     assert changes(bare, [], "wg") == []
 
 
 def test_restore_text() -> None:
-    tables = parse_save(f"*filter\n:FORWARD ACCEPT\n-A FORWARD {REJECT}\n-A FORWARD {FORWARD}\nCOMMIT\n")
-    rules = of(replace(GATEWAY, listen_from=(), subnets=()))
+    tables = parse_save(f"*filter\n:FORWARD ACCEPT\n-A FORWARD {REJECT}\n-A FORWARD {RELAY}\nCOMMIT\n")
+    rules = [rule for rule in of(replace(GATEWAY, listen_from=(), subnets=())) if rule.table != "raw"]
     assert restore_text(changes(tables, rules, "wg")) == (
-        f"*filter\n-D FORWARD {FORWARD}\n-I FORWARD 1 {FORWARD}\nCOMMIT\n"
-        f"*nat\n-I POSTROUTING 1 -o wg {OURS} -j MASQUERADE\nCOMMIT\n"
+        f"*filter\n-D FORWARD {RELAY}\n-I FORWARD 1 {RELAY}\n-I FORWARD 2 {ANSWERS}\n-I FORWARD 3 {CLOSED}\n"
+        f"COMMIT\n*nat\n-I POSTROUTING 1 -s 10.0.0.0/24 -o wg {OURS} -j MASQUERADE\nCOMMIT\n"
     )
 
 
@@ -343,13 +399,13 @@ def test_is_ours() -> None:
 @pytest.mark.parametrize(
     ("there", "expected"),
     [
-        ([], ["INPUT", "INPUT", "FORWARD"]),
-        ([f"-A INPUT {REJECT}"], ["INPUT", "INPUT", "FORWARD"]),
-        (["-A INPUT -j ACCEPT"], ["FORWARD"]),
+        ([], ["INPUT", "INPUT", "FORWARD", "FORWARD"]),
+        ([f"-A INPUT {REJECT}"], ["INPUT", "INPUT", "FORWARD", "FORWARD"]),
+        (["-A INPUT -j ACCEPT"], ["FORWARD", "FORWARD"]),
         (["-A INPUT -j ACCEPT", "-A FORWARD -j ACCEPT"], []),
-        (["-A INPUT -s 198.18.0.0/30 -p udp -j ACCEPT"], ["INPUT", "FORWARD"]),
+        (["-A INPUT -s 198.18.0.0/30 -p udp -j ACCEPT"], ["INPUT", "FORWARD", "FORWARD"]),
         # ours already there do not count as the host's own
-        ([f"-A FORWARD {FORWARD}", "-A INPUT -j ACCEPT"], ["FORWARD"]),
+        ([f"-A FORWARD {RELAY}", "-A INPUT -j ACCEPT"], ["FORWARD", "FORWARD"]),
     ],
 )
 def test_the_other_backend_gets_what_it_would_stop(there: list[str], expected: list[str]) -> None:

@@ -74,10 +74,8 @@ def test_a_host_without_iptables_is_about_to_get_it() -> None:
 
 def test_once_in_place_it_changes_nothing() -> None:
     """Who was let in by what stands there is not asked again."""
-    rules = [
-        f"-A INPUT {' '.join(rule.spec)}" for rule in of(replace(BASELINE, forwards=(), masquerade=False))
-    ]
-    assert lockout(replace(BASELINE, forwards=()), seen(SSH, filter_table(*rules))) is None
+    rules = [f"-A INPUT {' '.join(rule.spec)}" for rule in of(BASELINE) if rule.chain == "INPUT"]
+    assert lockout(BASELINE, seen(SSH, filter_table(*rules))) is None
 
 
 def test_each_backend_gets_what_it_needs() -> None:

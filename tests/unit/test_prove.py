@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_network
 from itertools import product
@@ -11,7 +12,7 @@ import pytest
 
 from tests.property.packets import World
 from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
-from wgcluster.iptables import Chain, Tables, parse_save
+from wgcluster.iptables import Chain, Spec, Tables, parse_save
 from wgcluster.model import Cluster, Endpoint
 from wgcluster.prove import MachineText, Proof, prove, prove_texts, texts_of
 from wgcluster.prove.texts import Family
@@ -251,12 +252,50 @@ def test_a_network_whose_host_does_not_forward() -> None:
     found = texts(replace(of, hosts=(*of.hosts[:2], root)))
     assert prove_texts(found.values()).ok
     rules = found["root"].tables[4]["filter"]["FORWARD"].rules
-    inward = [spec for spec in rules if "-s" not in spec]  # the answers cannot leave the network again
-    chains = {"filter": {"FORWARD": Chain("DROP", inward)}}
-    proof = prove_texts((found | {"root": replace(found["root"], tables={4: chains})}).values())
-    assert ("cloud", "172.16.0.0/12") in broken(proof)
-    assert "what goes from the tunnel to 172.16.0.0, or not the answers" in messages(proof)
-    assert "what goes from the network behind it into the tunnel, or not the answers" in messages(proof)
+    lost = {}
+    for missing in ("-d", "-s"):
+        left = [spec for spec in rules if missing not in spec]
+        chains = {**found["root"].tables[4], "filter": {"FORWARD": Chain("DROP", left)}}
+        proof = prove_texts((found | {"root": replace(found["root"], tables={4: chains})}).values())
+        lost[missing] = {pair for pair in broken(proof) if "cloud" in pair}, messages(proof)
+    assert lost["-d"][0] == {("cloud", "172.16.0.0/12"), ("172.16.0.0/12", "cloud")}
+    assert "what goes from the tunnel to 172.16.0.0, or not the answers" in lost["-d"][1]
+    assert lost["-s"][0] == {("172.16.0.0/12", "cloud")}
+    assert "what goes from the network behind it into the tunnel, or not the answers" in lost["-s"][1]
+
+
+@pytest.mark.parametrize("masquerade", [False, True])
+@pytest.mark.parametrize(
+    ("table", "name", "plant", "says"),
+    [
+        ("raw", "PREROUTING", lambda rules: rules[:1] + rules[2:], "what comes by a wire for 10.0.0.2"),
+        ("raw", "PREROUTING", lambda rules: rules[:-1], "what comes by a wire as if from 10.0.0.0/24"),
+        ("raw", "PREROUTING", lambda rules: [("-j", "ACCEPT"), *rules], "what comes by a wire for 10.0.0.2"),
+        ("filter", "FORWARD", lambda rules: rules[:-1], "what comes by a wire for wg"),
+        ("filter", "FORWARD", lambda rules: [("-s", "198.51.100.0/24", "-j", "ACCEPT"), *rules],
+         "what comes by a wire for wg"),
+    ],
+)  # fmt: skip
+def test_a_stranger_who_gets_in(
+    masquerade: bool, table: str, name: str, plant: Callable[[list[Spec]], list[Spec]], says: str
+) -> None:
+    found = texts(article(masquerade=masquerade))
+    tables = found["root"].tables[4]
+    chain = replace(tables[table][name], rules=plant(tables[table][name].rules))
+    root = replace(found["root"], tables={4: {**tables, table: {name: chain}}})
+    proof = prove_texts((found | {"root": root}).values())
+    faults = [fault for fault in proof.faults if fault.rule == "stranger"]
+    assert f"root lets in {says}" in [fault.message for fault in faults]
+    assert {fault.at for fault in faults} == {"root"}
+
+
+def test_a_gateway_hides_road_warriors_but_no_network_of_its_own() -> None:
+    of = article(masquerade=True)
+    root = replace(of.hosts[2], subnets=(ip_network("172.16.0.0/12"),))
+    proof = prove(planned(replace(of, hosts=(*of.hosts[:2], root))))
+    assert proof.ok
+    assert proof.verdict("cloud", "laptop") == "hidden"
+    assert proof.verdict("cloud", "172.16.0.0/12") == proof.verdict("172.16.0.0/12", "cloud") == "reached"
 
 
 def test_half_a_network_is_not_the_network() -> None:

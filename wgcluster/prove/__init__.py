@@ -17,6 +17,7 @@ from wgcluster.prove.causes import Finding, causes, explain
 from wgcluster.prove.ground import Ground
 from wgcluster.prove.loss import losses
 from wgcluster.prove.read import NONE, Flags, read
+from wgcluster.prove.strangers import let_in
 from wgcluster.prove.texts import MachineText, texts_of
 from wgcluster.prove.walk import Walk, walk
 
@@ -126,6 +127,7 @@ def prove_texts(texts: Iterable[MachineText], expect: Sequence[str] = ()) -> Pro
     followed = walk(ground)
     required = followed.together & ~_hidden(ground)
     wrong = [Finding(message) for message in (*unread, *ground.faults)]
+    wrong += let_in(ground.reading)
     wrong += _endpoints_twice(ground)
     wrong += _expected(ground, followed, required, expect)
     wrong += causes(ground, followed.broken, required)

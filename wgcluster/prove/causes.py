@@ -20,7 +20,7 @@ class Finding:
     source: str | None = None
     destination: str | None = None
     at: str | None = None  # the machine where it breaks
-    rule: str | None = None  # "no-route", "link", "source", "relay", "inward", "outward", "hops"
+    rule: str | None = None  # "no-route", "link", "source", "relay", "inward", "outward", "hops", "stranger"
     pairs: int = 0  # how many pairs break there for this reason
 
 

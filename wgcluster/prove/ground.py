@@ -9,13 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster.iptables import Match, Packet, match, target, verdict
+from wgcluster.iptables import Chain, Match, Packet, match, packet_of, target, verdict
 from wgcluster.prefixes import Network
 from wgcluster.prove.read import NONE, Flags, Indices, Ints, Reading
 from wgcluster.prove.texts import Family, MachineText
@@ -50,7 +50,8 @@ class Gates:
     relay: Flags  # [machine, family]: from the tunnel into the tunnel
     inward: Flags  # [atom]: from the tunnel into the network behind its owner
     outward: Flags  # [atom]: from that network into the tunnel
-    masquerade: Flags  # [machine, family]: what it forwards into the tunnel gets its own address
+    masquerade: Flags  # [machine, family]: some of what it forwards into the tunnel gets its own address
+    masked: Flags  # [machine, atom]: what it forwards from there does
 
 
 class Ground:
@@ -260,13 +261,16 @@ class Ground:
         count = len(self.machines)
         kernel = np.zeros((count, 2), np.bool_)
         relay, masquerade = kernel.copy(), kernel.copy()
+        masked = np.zeros((count, len(self.atoms)), np.bool_)
         for i, machine in enumerate(self.machines):
             tunnel = machine.interface
             for f, family in enumerate(FAMILIES):
                 kernel[i, f] = family in machine.forwards
                 through = Packet(tunnel, tunnel)
                 relay[i, f] = kernel[i, f] and _passes(machine, family, through, through)
-                masquerade[i, f] = _masquerades(machine, family)
+                for network in _masquerades(machine, family):
+                    masquerade[i, f] = True
+                    masked[i, self._within(network)] = True
         inward = np.zeros(len(self.atoms), np.bool_)
         outward = inward.copy()
         for a in np.flatnonzero(self.behind):
@@ -279,7 +283,18 @@ class Ground:
             out = Packet(out_interface=tunnel, source=subnet)
             inward[a] = on and _passes(machine, atom.family, into, out)
             outward[a] = on and _passes(machine, atom.family, out, into)
-        return Gates(kernel, relay, inward, outward, masquerade)
+        return Gates(kernel, relay, inward, outward, masquerade, masked)
+
+    def _within(self, network: Network) -> slice:
+        """The atoms that lie in a network."""
+        low = bisect_left(self.atoms, (network.version, int(network.network_address)), key=_begin)
+        return slice(
+            low, bisect_right(self.atoms, (network.version, int(network.broadcast_address)), key=_begin)
+        )
+
+
+def _begin(atom: Atom) -> tuple[Family, int]:
+    return atom.family, atom.first
 
 
 def _passes(machine: MachineText, family: Family, first: Packet, answer: Packet) -> bool:
@@ -291,9 +306,10 @@ def _passes(machine: MachineText, family: Family, first: Packet, answer: Packet)
     )
 
 
-def _masquerades(machine: MachineText, family: Family) -> bool:
-    chain = machine.tables.get(family, {}).get("nat", {}).get("POSTROUTING")
-    packet = Packet(out_interface=machine.interface)
-    return chain is not None and any(
-        target(spec) == "MASQUERADE" and match(spec, packet) is Match.ALL for spec in chain.rules
-    )
+def _masquerades(machine: MachineText, family: Family) -> Iterator[Network]:
+    """The sources whose packets get the machine's own address when they leave by the tunnel."""
+    chain = machine.tables.get(family, {}).get("nat", {}).get("POSTROUTING", Chain())
+    for spec in chain.rules:
+        packet = replace(packet_of(spec), out_interface=machine.interface)
+        if target(spec) == "MASQUERADE" and match(spec, packet) is Match.ALL:
+            yield packet.source or ip_network("0.0.0.0/0" if family == 4 else "::/0")

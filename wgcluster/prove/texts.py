@@ -58,11 +58,11 @@ def texts_of(plan: Plan) -> Iterator[MachineText]:
 
 def _tables(host: HostPlan) -> dict[Family, Tables]:
     """The rules of a host in chains that drop all else: they must do without any foreign rule's help."""
-    if host.firewall == "off" or not host.forwards:
+    if host.firewall == "off":
         return {}
     tables: dict[Family, Tables] = {
         family: {"filter": {"FORWARD": Chain("DROP")}, "nat": {"POSTROUTING": Chain()}} for family in (4, 6)
     }
-    for rule in firewall.wanted(host):
-        tables[rule.family][rule.table].setdefault(rule.chain, Chain()).rules.append(rule.spec)
+    for rule in firewall.tunnel_rules(host):
+        tables[rule.family].setdefault(rule.table, {}).setdefault(rule.chain, Chain()).rules.append(rule.spec)
     return tables

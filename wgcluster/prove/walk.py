@@ -157,7 +157,8 @@ def _follow(steps: _Steps, source: Column, destination: Column) -> tuple[NDArray
 
     def rewrite(which: Column) -> None:
         own = steps.masked[at[which]]
-        seen[which[own != NONE]] = own[own != NONE] * count
+        hidden = (own != NONE) & ground.gates.masked[at[which], seen[which] // count]
+        seen[which[hidden]] = own[hidden] * count
 
     if ground.behind.any():
         leaving = ground.behind[source[going]]

@@ -205,8 +205,8 @@ def test_render_writes_every_config_and_its_rules_without_secrets(cluster: Clust
     config = parse(files["hosts/root/wg.conf"])
     assert config.private_key == "(hidden)"
     assert {peer.preshared_key for peer in config.peers} == {"(hidden)"}
-    assert "iptables -t filter -A FORWARD -i wg" in files["hosts/root/firewall.rules"]
-    assert "FORWARD" not in files["hosts/cloud/firewall.rules"]
+    assert "iptables -t filter -A FORWARD -i wg -o wg" in files["hosts/root/firewall.rules"]
+    assert "FORWARD -i wg" not in files["hosts/cloud/firewall.rules"]
 
 
 def test_render_twice_is_the_same_and_names_what_is_left_over(cluster: Cluster) -> None:

@@ -1,0 +1,83 @@
+"""What forwarding was before us, whatever has happened since."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.chains import DOCKER, GATEWAY, PEERS, REJECT, filter_text
+from wgcluster import paths
+from wgcluster.before import Before, before, forward_policies, given_back, text
+from wgcluster.iptables import parse_save
+from wgcluster.observed import File, Observed, Rules
+
+BARE = filter_text()
+PATH = paths.before("wg")
+OURS = "-A FORWARD -i wg -o wg -m comment --comment wgcluster-wg -j ACCEPT"
+
+
+def seen(forwarding: str, table: str, **files: str) -> Observed:
+    there = {path: File("file", data=words.encode()) for path, words in files.items()}
+    rules = (Rules(4, "iptables", True, parse_save(table)), Rules(6, "ip6tables", True, parse_save(table)))
+    return Observed(forwarding={4: forwarding, 6: forwarding}, rules=rules, files=there)
+
+
+@pytest.mark.parametrize(
+    ("forwarding", "table", "closed"),
+    [
+        ("0", BARE, True),
+        ("0", DOCKER, True),
+        ("1", BARE, False),  # somebody's router: it stays one
+        ("1", DOCKER, True),  # Docker has switched it on, and closed it
+    ],
+)
+def test_what_a_first_deploy_finds(forwarding: str, table: str, closed: bool) -> None:
+    known = before(GATEWAY, seen(forwarding, table))
+    assert forward_policies(GATEWAY, known) == ({4: "DROP", 6: "DROP"} if closed else {})
+    assert forward_policies(replace(GATEWAY, firewall="off"), known) == {}
+
+
+def test_what_is_remembered_counts_and_not_what_is_there_now() -> None:
+    known = before(GATEWAY, seen("0", BARE))
+    words = text(known)
+    assert words is not None
+    later = seen("1", DOCKER.replace("FORWARD DROP", "FORWARD ACCEPT"), **{PATH: words})
+    assert before(GATEWAY, later) == known == dict.fromkeys((4, 6), Before(False, "ACCEPT"))
+    assert text(before(GATEWAY, later)) == words
+
+
+def test_a_deploy_that_remembered_nothing_has_switched_it_on() -> None:
+    known = before(GATEWAY, seen("1", BARE, **{paths.SYSCTL: "net.ipv4.ip_forward = 1\n"}))
+    assert known[4].closed
+
+
+def test_a_host_that_forwards_for_nobody_has_nothing_to_remember() -> None:
+    assert text(before(PEERS, seen("0", BARE))) is None
+
+
+def test_a_file_that_somebody_has_written_over_remembers_nothing() -> None:
+    assert before(PEERS, seen("0", BARE, **{PATH: "4 perhaps ACCEPT\n5 off ACCEPT\n4 off\n"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("rules", "ends"),
+    [
+        ((OURS,), True),
+        ((OURS, f"-A FORWARD {REJECT}"), True),
+        (
+            ("-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", OURS, f"-A FORWARD {REJECT}"),
+            True,
+        ),
+        ((OURS, "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT"), False),
+        ((OURS, "-A FORWARD -i wg2 -m comment --comment wgcluster-wg2 -j ACCEPT"), False),
+    ],
+)
+def test_forwarding_ends_with_us_unless_somebody_uses_it(rules: tuple[str, ...], ends: bool) -> None:
+    remembered = "4 off ACCEPT\n6 off ACCEPT\n"
+    observed = seen("1", filter_text(*rules), **{PATH: remembered})
+    assert set(given_back(GATEWAY, observed)) == ({4, 6} if ends else set())
+
+
+def test_who_forwarded_before_us_goes_on() -> None:
+    assert given_back(GATEWAY, seen("1", BARE, **{PATH: "4 on ACCEPT\n6 on DROP\n"})) == {}

@@ -1,0 +1,45 @@
+"""The file from which ``files/wgcluster-firewall`` puts our rules back: where each goes is decided here.
+
+A line is ``TOOL TABLE CHAIN WORD TEXT``. ``policy`` sets the policy of the chain. ``first``, ``end``,
+``behind`` and ``before`` say where the ``rule`` lines that follow begin: at one end of the chain, or beside a
+rule of the host's own. Where that rule is gone, ``behind`` means first and ``before`` means at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from wgcluster.firewall import Family, Rule, is_ours, placed
+from wgcluster.iptables import Chain, Spec, Tables, join
+from wgcluster.lockout import by_tool
+from wgcluster.observed import Observed
+
+
+def boot_text(
+    rules: Sequence[Rule], interface: str, observed: Observed, policies: Mapping[Family, str]
+) -> str:
+    """What the host is to have after a boot, placed among the rules that it has now."""
+    head = f"# wgcluster: what wgcluster-firewall@{interface} puts back after a boot; written by the deploy"
+    lines = [head]
+    for saved, ours in by_tool(rules, observed):
+        if saved.primary and saved.family in policies:
+            lines.append(f"{saved.tool} filter FORWARD policy {policies[saved.family]}")
+        lines += (f"{saved.tool} {line}" for line in _chains(ours, saved.tables, interface))
+    return "\n".join(lines) + "\n"
+
+
+def _chains(ours: Sequence[Rule], tables: Tables, interface: str) -> Iterator[str]:
+    for table, name in dict.fromkeys((rule.table, rule.chain) for rule in ours):
+        specs = [rule.spec for rule in ours if (rule.table, rule.chain) == (table, name)]
+        yield f"{table} {name} {_place(tables.get(table, {}), name, specs, interface)}"
+        yield from (f"{table} {name} rule {join(spec)}" for spec in specs)
+
+
+def _place(chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str) -> str:
+    others = [spec for spec in chains.get(name, Chain()).rules if not is_ours(spec, interface)]
+    place = placed(chains, name, ours, interface)
+    if place == 1 and (others or name == "FORWARD"):
+        return "first"
+    if name == "FORWARD":
+        return f"behind {join(others[place - 2])}"
+    return f"before {join(others[place - 1])}" if place <= len(others) else "end"

@@ -1,0 +1,42 @@
+"""Strangers on every wire: who must not get in, followed through the same texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Interface, IPv6Interface
+
+from wgcluster.iptables import Tables
+from wgcluster.prove.causes import Finding
+from wgcluster.prove.read import Reading
+from wgcluster.prove.texts import MachineText
+from wgcluster.strangers import drops, strangers
+
+_WIRES = ("a wire",)  # the name of none of the interfaces that rules of ours speak of
+
+
+def let_in(reading: Reading) -> Iterator[Finding]:
+    """A finding for each way by which a machine lets strangers in, whatever the policies of its chains are.
+
+    A machine without tables sets none of our rules: there the operator keeps strangers out himself.
+    """
+    for machine, addresses in zip(reading.machines, reading.addresses, strict=True):
+        for family, tables in machine.tables.items():
+            own = [address for address in addresses if address.version == family]
+            yield from _at(machine, _open(tables), own)
+
+
+def _open(tables: Tables) -> Tables:
+    return {
+        table: {
+            name: replace(chain, policy="ACCEPT") if chain.policy != "-" else chain
+            for name, chain in chains.items()
+        }
+        for table, chains in tables.items()
+    }
+
+
+def _at(machine: MachineText, tables: Tables, own: list[IPv4Interface | IPv6Interface]) -> Iterator[Finding]:
+    for stranger in strangers(machine.interface, own, _WIRES):
+        if not drops(tables, stranger, machine.interface):
+            yield Finding(f"{machine.name} lets in {stranger.says}", at=machine.name, rule="stranger")

@@ -1,0 +1,62 @@
+"""Packets by which a stranger on a wire would get into the overlay, and whether a host drops them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_network
+from typing import Literal
+
+from wgcluster.firewall import is_ours
+from wgcluster.iptables import Chain, Packet, Tables, first_accept, options, target, verdict
+
+_NEW = frozenset({"NEW"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """One class of packets, the chain that has to drop it, and what it tries."""
+
+    table: Literal["raw", "filter"]
+    chain: Literal["PREROUTING", "FORWARD"]
+    packet: Packet
+    says: str  # "what comes by eth0 for 10.0.0.2"
+
+
+def strangers(
+    interface: str, addresses: Sequence[IPv4Interface | IPv6Interface], wires: Sequence[str]
+) -> Iterator[Stranger]:
+    """All that strangers may try at one host.
+
+    Args:
+        interface: of the tunnel.
+        addresses: the host's own in the overlay, of one family; without any there is nothing to get into.
+        wires: its other interfaces, but for the loopback.
+    """
+    for wire in wires:
+        for own in addresses:
+            packet = Packet(in_interface=wire, destination=ip_network(own.ip), state=_NEW)
+            yield Stranger("raw", "PREROUTING", packet, f"what comes by {wire} for {own.ip}")
+        for network in dict.fromkeys(own.network for own in addresses):
+            packet = Packet(in_interface=wire, source=network, state=_NEW)
+            yield Stranger("raw", "PREROUTING", packet, f"what comes by {wire} as if from {network}")
+        if addresses:
+            through = Packet(in_interface=wire, out_interface=interface, state=_NEW)
+            yield Stranger("filter", "FORWARD", through, f"what comes by {wire} for {interface}")
+
+
+def drops(tables: Tables, stranger: Stranger, interface: str) -> bool:
+    """Is nothing of it accepted, whatever it is in detail? Networks announced behind the host are none."""
+    chains: Mapping[str, Chain] = tables.get(stranger.table, {})
+    chain = chains.get(stranger.chain, Chain())
+    rules = [spec for spec in chain.rules if not _announced(spec, interface)]
+    chains = {**chains, stranger.chain: Chain(chain.policy, rules)}
+    if first_accept(chains, stranger.chain, stranger.packet) is not None:
+        return False
+    return verdict(chains, stranger.chain, stranger.packet) != "ACCEPT"
+
+
+def _announced(spec: tuple[str, ...], interface: str) -> bool:
+    """Ours, for what a network behind the host sends."""
+    lets_by = target(spec) in ("ACCEPT", "RETURN")
+    return lets_by and is_ours(spec, interface) and any(one.name == "-s" for one in options(spec))
