@@ -49,7 +49,7 @@ SETTINGS = f'wg_networks = ["10.0.0.0/16"]\nwg_topology = "partial"\nwg_degree =
 
 def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     """The lines of files/observe.sh on a host that is as planned."""
-    yield from ("@ tools", "apt-get", "systemctl", "wg", "wg-quick", "iptables", "ip6tables")
+    yield from ("@ user 0", "@ tools", "apt-get", "systemctl", "wg", "wg-quick", "iptables", "ip6tables")
     yield from ("@ module", "loaded", "@ directory 700 root:root")
     sysctls = sysctl.at_boot(host, Observed())
     rules = wanted(host)
@@ -76,9 +76,13 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     yield from _files((paths.config(host.interface), config, "600"), [one for one in files if one[1]])
     for unit in ("wg-quick", "wgcluster-firewall"):
         yield f"@ unit {unit}@{host.interface}.service enabled / active"
-    yield from (f"@ link {host.interface} {host.mtu} 0x10091", "@ routes 4")
+    for unit in ("nginx", "ufw", "firewalld"):
+        yield f"@ unit {unit}.service - / inactive"
+    yield "@ ufw"
+    yield from (f"@ link {host.interface} {host.mtu} 0x10091", "@ routes 4", "@ routes 6")
     yield from ("@ dump", f"{host.public_key}\t{host.port}")
     yield from (_peer(peer) for peer in host.peers)
+    yield "@ interfaces"
     if digest := preshared_digest(host.peers, {}):
         yield from ("@ preshared", digest)
     yield "@ addresses"
@@ -91,16 +95,19 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     for family, tool, lines in saved:
         yield f"@ rules {family} {tool} primary"
         yield from lines
-    yield "@ end"
+        yield f"@ rules {family} {tool}-legacy none"
+    yield from ("@ nft absent", "@ ssh", "@ guarded", "@ folders", "@ lists", "@ replacement", "@ end")
 
 
 def _files(config: tuple[str, str, str], others: list[tuple[str, str, str]]) -> Iterator[str]:
     """Path, text and mode of each; the secrets of ``config`` are not shown, and its text comes last."""
+    for path in {*paths.of_ours(Path(config[0]).stem)} - {path for path, _, _ in others}:
+        yield f"@ file {path} absent"
     for path, text, mode in (config, *others):
         digest = hashlib.sha256(text.encode()).hexdigest()
         yield f"@ file {path} file {mode} root:root {len(text.encode())} {digest} {path}"
     yield f"@ texts {config[0]}"
-    texts = "".join(text for _, text, _ in others) + wgconf.mask(config[1])
+    texts = "".join(text for _, text, _ in others) + wgconf.mask(config[1]) + "."
     yield base64.b64encode(texts.encode()).decode()
 
 
@@ -118,6 +125,7 @@ def _saved(rules: list[Rule], policy: str | None) -> Iterator[str]:
         for chain in sorted({rule.chain for rule in own}):
             yield f":{chain} {policy or 'ACCEPT' if chain == 'FORWARD' else 'ACCEPT'} [0:0]"
         yield from (f"-A {rule.chain} {' '.join(rule.spec)}" for rule in own)
+        yield "COMMIT"
 
 
 def make(folder: Path, count: int) -> None:

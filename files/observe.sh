@@ -1,7 +1,8 @@
 # Everything the deploy has to know of a host, read in one go and changing nothing.
 # Sent as one command with these set: interface, files (of ours), sites (of nginx), dump (1: nginx -T as well).
-# Each section starts with "@ name", as no line does that a program prints here. No secret leaves the host: values
-# of PrivateKey and PresharedKey lines are cut out here, a digest tells whether they are the right ones.
+# Each section starts with "@ name", as no line does that a program prints here. What there is none of is said, too:
+# a section that is missing is a fault (observed.py), and so is an empty line. No secret leaves the host: values of
+# PrivateKey and PresharedKey lines are cut out here, a digest tells whether they are the right ones.
 #
 # A program costs more than all that the shell does by itself: one looks at all files, units and peers at once, and
 # what it prints is taken apart on the controller.
@@ -17,6 +18,7 @@ section() { printf '@ %s\n' "$*"; }
 # line, too, and look like a section of ours.
 ascii() {
     case $1 in
+    '') ;;
     *[!\ -~"$newline$tab"]* | *"$newline@ "*) printf '%s\n' "$1" | tr '\200-\377' '?' | sed 's/^@/?/' ;;
     *) printf '%s\n' "$1" ;;
     esac
@@ -30,7 +32,7 @@ masked() {
            else print }' "$1"
 }
 # Of each path: what it is, mode, owner, size, digest, the path behind its links; then the texts of all, one after
-# the other, the config last, for what is cut out of it changes its size.
+# the other, the config last, for what is cut out of it changes its size, and a dot as the end.
 files() {
     there=
     others=
@@ -56,7 +58,7 @@ files() {
     done
     section "texts $config"
     # shellcheck disable=SC2086 # none of them has a blank
-    { [ -z "$others" ] || cat $others; [ ! -f "$config" ] || masked "$config"; } | base64 -w 0
+    { [ -z "$others" ] || cat $others; [ ! -f "$config" ] || masked "$config"; printf .; } | base64 -w 0
     echo
 }
 is_empty() {
@@ -121,10 +123,13 @@ if [ -e "/sys/class/net/$interface" ]; then
     line_of "/sys/class/net/$interface/mtu"; mtu=$line
     line_of "/sys/class/net/$interface/flags"
     section "link $interface $mtu $line"
-elif [ -r "$config" ] && command -v wg >/dev/null; then
-    # The file alone can tell whose this host is. The private key goes from one program to the next, no further.
-    section config-key
-    sed -n 's/^PrivateKey *= *//p' "$config" | wg pubkey 2>/dev/null
+else
+    section "link $interface absent"
+    if [ -f "$config" ] && command -v wg >/dev/null; then
+        # The file alone can tell whose this host is. The private key goes from one program to the next, no further.
+        section config-key
+        sed -n 's/^PrivateKey *= *//p' "$config" | wg pubkey 2>/dev/null
+    fi
 fi
 section routes 4
 ip -o -4 route show
@@ -133,13 +138,13 @@ ip -o -6 route show 2>/dev/null
 if command -v wg >/dev/null; then
     # It holds keys; what leaves the host is cut out of it.
     dumped=$(wg show all dump)
-    # public key, port; then each peer: public key, PSK or not, endpoint, allowed IPs, handshake, keepalive;
+    # of what is no interface of WireGuard: nothing; public key, port; then each peer: public key, PSK or not, endpoint, allowed IPs, handshake, keepalive;
     # of other interfaces: name, public key, port
     shown=$(printf '%s\n' "$dumped" | awk -F'\t' -v OFS='\t' -v own="$interface" '
-        $1 "" == own "" && NF == 5 { print "@ dump"; print $3, $4 }
+        $1 "" == own "" && NF == 5 { print "@ dump"; print $3, $4; there = 1 }
         $1 "" == own "" && NF > 5 { print $2, ($3 == "(none)" ? "-" : "psk"), $4, $5, $6, $9 }
         $1 "" != own "" && NF == 5 { others = others "\n" $1 " " $3 " " $4 }
-        END { print "@ interfaces" others }')
+        END { if (!there) print "@ dump"; print "@ interfaces" others }')
     printf '%s\n' "$shown"
     case $shown in *"${tab}psk$tab"*)
         section preshared
@@ -169,7 +174,7 @@ for key in $(printf 'net/ipv6/conf/%s/accept_ra ' $advertised) \
     [ -n "$line" ] && echo "$key $line"
 done
 
-# The backend that "iptables" stands for, then the other one where it holds a table.
+# The backend that "iptables" stands for, then the other one where it holds a table; "none": nothing can be read.
 # Its -save says so too, with what it was built into since 1.8.8: other versions are asked.
 backend() {
     case $comment in *"(nf_tables)"*) echo nft; return ;; esac
@@ -178,20 +183,27 @@ backend() {
 for family in 4 6; do
     if [ "$family" = 4 ]; then name=iptables; loaded=/proc/net/ip_tables_names
     else name=ip6tables; loaded=/proc/net/ip6_tables_names; fi
-    command -v "$name-save" >/dev/null || continue
-    saved=$("$name-save" 2>/dev/null) || continue
+    if ! command -v "$name-save" >/dev/null || ! saved=$("$name-save" 2>/dev/null); then
+        section "rules $family $name none"
+        section "rules $family - none"
+        continue
+    fi
     comment=${saved%%"$newline"*}
     first=$(backend "$name")
     section "rules $family $name primary"
     ascii "$saved"
+    there=1
     if [ "$first" = nft ]; then
         other="$name-legacy"
         line_of "$loaded" # files in /proc have no size
-        [ -n "$line" ] || continue
+        [ -n "$line" ] || there=
     else other="$name-nft"; fi
-    command -v "$other-save" >/dev/null || continue
-    section "rules $family $other other"
-    ascii "$("$other-save" 2>/dev/null)"
+    if [ -n "$there" ] && command -v "$other-save" >/dev/null; then
+        section "rules $family $other other"
+        ascii "$("$other-save" 2>/dev/null)"
+    else
+        section "rules $family $other none"
+    fi
 done
 
 if command -v nft >/dev/null; then
@@ -200,6 +212,8 @@ if command -v nft >/dev/null; then
     ruleset=$(nft -j -t list ruleset 2>/dev/null)
     case $ruleset in '' | *'"data": "@'*) ruleset=$(nft -j list ruleset 2>&1) ;; esac
     ascii "$ruleset"
+else
+    section nft absent
 fi
 
 # sudo strips SSH_CONNECTION; a parent of this shell still has it.

@@ -5,6 +5,8 @@ import gc
 import os
 import sys
 
+from tasks.output import read_safely
+
 # pyinfra switches the writing of bytecode off (pyinfra_cli.main), and Python would compile all of ours anew
 # at every run: 0.4 s. What the operator himself has set stays.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
@@ -17,3 +19,5 @@ gc.set_threshold(100_000, 50, 50)
 # What numpy multiplies matrices with starts a thread for each core, which spins at first. Nothing is
 # multiplied here; the key and the hosts can use the core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+read_safely()

@@ -20,6 +20,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.declaration import declaration, unlock
+from tasks.facts import HostFailed
 from tasks.key import Key
 from tasks.lock import Releases
 from tasks.looks import Looks, looks
@@ -33,6 +34,7 @@ from wgcluster.prove import prove
 from wgcluster.rows import cluster_name
 from wgcluster.secret import Secret
 from wgcluster.sessions import Touched, dialled
+from wgcluster.words import printable
 
 if TYPE_CHECKING:
     from wgcluster.checks import Check
@@ -110,8 +112,15 @@ class Run:
         return hosts | {client.public_key: client.name for client in self.plan.clients}
 
     def look(self, host: Host) -> Observed:
-        """The host as it is."""
+        """The host as it is. In operations only: its HostFailed would end the run for all out of a deploy."""
         return self.looks.at(host)
+
+    def seen(self, host: Host) -> Observed:
+        """The same for a deploy: of a host that fails an empty one, for nothing is done there any more."""
+        try:
+            return self.look(host)
+        except HostFailed:
+            return Observed()
 
     def forget(self, host: Host) -> None:
         """Something on the host was changed: what was seen of it no longer counts."""
@@ -121,7 +130,7 @@ class Run:
         """Log a text about a host, once: operations are gone through twice, to predict and to do."""
         if (host.name, text) not in self.said:
             self.said.add((host.name, text))
-            for line in text.splitlines():
+            for line in printable(text).split("\n"):
                 host.log(line)
 
 

@@ -1,52 +1,109 @@
-"""What is on a host, read by one remote command."""
+"""What is on a host, read by one remote command; and how a host's answers are asked for."""
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Sequence
+from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from pyinfra.api.exceptions import FactProcessError
+from pyinfra import logger
 from pyinfra.api.facts import FactBase
+from pyinfra.api.host import Host
 
-from wgcluster.observed import Observed, parse
+from wgcluster.observed import Look, Observed, parse
+from wgcluster.words import printable
 
-SCRIPT = Path(__file__).parent.parent / "files" / "observe.sh"
+FILES = Path(__file__).parent.parent / "files"
+SCRIPT = FILES / "observe.sh"
+
+_ORDINARY = re.compile(r"@ user [1-9][0-9]*")
+
+T = TypeVar("T")
 
 
-class HostState(FactBase[Observed]):
-    """One host, all that the deploy has to know of it.
+class HostFailed(Exception):  # noqa: N818 - what it stands for was told
+    """This host takes no further part in the run; why was told where it happened."""
 
-    Args:
-        interface: name of the WireGuard interface.
-        files: paths of ours, read whole.
-        sites: paths of nginx, read whole, links followed.
-        dump: read the effective nginx configuration too.
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why what a host answered is no answer."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A script or its input as the argument of a fact, of which pyinfra logs the arguments."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text.count(chr(10)) + 1} lines"
+
+
+class Reading(FactBase[T | Unreadable], Generic[T]):
+    """A fact whose output is believed only as far as it can be read."""
+
+    @abstractmethod
+    def read(self, output: list[str]) -> T | Unreadable:
+        """ValueError for what the command never prints."""
+
+    @staticmethod
+    def default() -> T | Unreadable:  # also where the command prints nothing
+        return _odd("it is empty")
+
+    def process(self, output: list[str]) -> T | Unreadable:
+        try:
+            return self.read(output)
+        except ValueError as error:
+            return _odd(str(error))
+        except Exception as error:  # one host's matter, whatever it is
+            return _odd(f"{type(error).__name__}: {error}")
+
+
+def _odd(what: str) -> Unreadable:
+    return Unreadable(
+        f"its answer cannot be read: {what}; run again, and if it stays so, look at what it prints: -vvv"
+    )
+
+
+def ask(host: Host, fact: type[Reading[T]], **arguments: Any) -> T:
+    """What the host answers.
+
+    Raises:
+        HostFailed: it has failed, now or before; the run goes on without it.
     """
+    answer = host.get_fact(fact, **arguments)
+    if host in host.state.failed_hosts:
+        raise HostFailed
+    if isinstance(answer, Unreadable):
+        host.log_styled(printable(answer.reason), fg="red", log_func=logger.error)
+        # Not ``host``: that may be pyinfra's stand-in for whichever host it is at, and this one is kept.
+        host.state.fail_hosts({host.state.inventory.get_host(host.name)})  # type: ignore[no-untyped-call]
+        raise HostFailed
+    return answer
 
-    def command(self, interface: str, files: Sequence[str], sites: Sequence[str], dump: bool) -> str:
+
+class HostState(Reading[Observed]):
+    """One host, all that the deploy has to know of it."""
+
+    def command(self, look: Look) -> str:
         values = {
-            "interface": interface,
-            "files": " ".join(files),
-            "sites": " ".join(sites),
-            "dump": str(int(dump)),
+            "interface": look.interface,
+            "files": " ".join(look.files),
+            "sites": " ".join(look.sites),
+            "dump": str(int(look.dump)),
         }
+        self._look = look
         head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
         return f"{head}\n{SCRIPT.read_text()}"
 
-    @staticmethod
-    def default() -> Observed:
-        return Observed()
-
-    def process(self, output: list[str]) -> Observed:
-        try:
-            observed = parse(output)
-        except (ValueError, IndexError) as error:
-            # pyinfra prints the cause instead, if there is one
-            raise FactProcessError(f"the host's answer to observe.sh cannot be read: {error}") from None
-        if observed.user:
-            # Half of it would be missing, and look as if it were not there.
-            raise FactProcessError(
-                'only root can look; set "_sudo": True for this host, or "ssh_user": "root"'
-            )
-        return observed
+    def read(self, output: list[str]) -> Observed | Unreadable:
+        if any(_ORDINARY.fullmatch(line) for line in output):
+            # Half of it is missing, and would look as if it were not there.
+            return Unreadable('only root can look; set "_sudo": True for this host, or "ssh_user": "root"')
+        return parse(output, self._look)

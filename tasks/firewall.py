@@ -9,11 +9,10 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
 
 from tasks.controller import Run
 from tasks.lock import locked
-from tasks.operations import Commands, carry_out, hold_file, text_file
+from tasks.operations import Commands, carry_out, hold_file, host_operation, text_file
 from wgcluster import paths
 from wgcluster.before import before, forward_policies, text
 from wgcluster.boot_rules import boot_text
@@ -23,7 +22,7 @@ from wgcluster.lockout import needed
 FILES = Path(__file__).parent.parent / "files"
 
 
-@operation()
+@host_operation
 @locked
 def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) -> Commands:
     """Every table of a family changes at once: there is no moment without our rules or with them twice."""
@@ -35,7 +34,7 @@ def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) 
     yield from carry_out(run, commands)
 
 
-@operation()
+@host_operation
 @locked
 def boot_unit(run: Run) -> Commands:
     """The script and the unit that put our rules back after a boot, and nothing else."""
@@ -51,7 +50,7 @@ def boot_unit(run: Run) -> Commands:
     yield from carry_out(run, commands)
 
 
-@operation()
+@host_operation
 @locked
 def boot_file(run: Run) -> Commands:
     """What the unit puts back, placed among the rules that are there now."""
@@ -64,7 +63,7 @@ def boot_file(run: Run) -> Commands:
 @deploy("Firewall")
 def firewall(run: Run) -> None:
     part = run.part_of(host)
-    known = before(part, run.look(host))
+    known = before(part, run.seen(host))
     path = paths.before(part.interface)
     # in front of all that changes what it tells of
     text_file(name=f"Remember what was forwarded: {path}", run=run, path=path, text=text(known))

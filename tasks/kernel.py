@@ -5,15 +5,14 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
 
 from tasks.controller import Run
 from tasks.lock import locked
-from tasks.operations import Commands, carry_out, hold_file, text_file
+from tasks.operations import Commands, carry_out, hold_file, host_operation
 from wgcluster import module, paths, sysctl
 
 
-@operation()
+@host_operation
 @locked
 def load_module(run: Run) -> Commands:
     observed = run.look(host)
@@ -25,7 +24,14 @@ def load_module(run: Run) -> Commands:
         run.say(host, "the kernel has no WireGuard module; wg-quick will run wireguard-go, in user space")
 
 
-@operation()
+@host_operation
+@locked
+def module_file(run: Run) -> Commands:
+    """The file that loads it at boot, where there is to be one."""
+    yield from carry_out(run, hold_file(run, paths.MODULE, module.boot_text(run.look(host))))
+
+
+@host_operation
 @locked
 def forwarding(run: Run) -> Commands:
     part, observed = run.part_of(host), run.look(host)
@@ -40,6 +46,5 @@ def forwarding(run: Run) -> Commands:
 @deploy("Kernel")
 def kernel(run: Run) -> None:
     load_module(name="Load the WireGuard module", run=run)
-    text = module.boot_text(run.look(host))
-    text_file(name=f"Load it at boot: {paths.MODULE}", run=run, path=paths.MODULE, text=text)
+    module_file(name=f"Load it at boot: {paths.MODULE}", run=run)
     forwarding(name=f"Forwarding, now and at boot: {paths.SYSCTL}", run=run)

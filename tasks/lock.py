@@ -112,8 +112,9 @@ def _take(run: Run) -> tuple[str, str]:
     return came, owner
 
 
-def _under_lock(command: StringCommand | FunctionCommand) -> StringCommand:
-    assert isinstance(command, StringCommand)  # the other kind changes nothing on a host
+def _under_lock(command: StringCommand | FunctionCommand) -> StringCommand | FunctionCommand:
+    if isinstance(command, FunctionCommand):
+        return command  # that kind changes nothing on a host
     return StringCommand(_script("hold"), command, _separator="\n", **command.connector_arguments)
 
 

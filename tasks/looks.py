@@ -7,14 +7,15 @@ from typing import Generic, TypeVar
 
 import gevent
 from gevent import Greenlet
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
-from tasks.facts import HostState
+from tasks.facts import HostFailed, HostState, ask
 from wgcluster import paths
 from wgcluster.cluster import Cluster
-from wgcluster.observed import Observed
+from wgcluster.observed import Look, Observed
 from wgcluster.rows import cluster_name
 
 Answer = TypeVar("Answer")
@@ -23,22 +24,39 @@ Answer = TypeVar("Answer")
 class Asked(Generic[Answer]):
     """A question put to every host of a run at the same time; the answers come meanwhile."""
 
-    def __init__(self, state: State, ask: Callable[[Host], Answer]) -> None:
-        def put(host: Host) -> Answer:
+    def __init__(self, state: State, question: Callable[[Host], Answer]) -> None:
+        self._end: PyinfraError | None = None
+
+        def put(host: Host) -> Answer | None:
             with ctx_host.use(host):
-                return ask(host)
+                try:
+                    return question(host)
+                except HostFailed:
+                    return None
+                except PyinfraError as error:  # it ends the run, and is raised there
+                    self._end = error
+                except EOFError:  # pyinfra asks, without -y
+                    self._end = PyinfraError("a host has failed; with -y the run goes on without it")
+                return None
 
         self._state = state
         active = sorted(state.inventory.get_active_hosts(), key=lambda host: host.name)
-        self._greenlets: dict[Host, Greenlet[..., Answer]] = {
+        self._greenlets: dict[Host, Greenlet[..., Answer | None]] = {
             host: gevent.spawn(put, host) for host in active
         }
 
     def answers(self) -> dict[Host, Answer]:
-        """Of every host, once all have answered; those that fail are left out."""
+        """Of every host, once all have answered; those that fail are left out.
+
+        Raises:
+            PyinfraError: too many have failed for the run to go on.
+        """
         gevent.joinall(list(self._greenlets.values()))
+        if self._end is not None:
+            raise self._end
         failed = self._state.failed_hosts
-        return {host: one.get() for host, one in self._greenlets.items() if host not in failed}
+        found = {host: one.get() for host, one in self._greenlets.items() if host not in failed}
+        return {host: answer for host, answer in found.items() if answer is not None}
 
 
 class Looks:
@@ -46,8 +64,11 @@ class Looks:
 
     def __init__(self, state: State, cluster: Cluster) -> None:
         self._state = state
-        self._interface = cluster.interface
-        self._sites = {host.name: paths.of_sites(host) for host in cluster.hosts}
+        ours = tuple(paths.of_ours(cluster.interface))
+        self._looks = {
+            host.name: Look(cluster.interface, ours, sites := tuple(paths.of_sites(host)), bool(sites))
+            for host in cluster.hosts
+        }
         self._seen: dict[tuple[str, object], Observed] = {}  # by host and stage
         self._first: Asked[Observed] | None = None
 
@@ -65,17 +86,14 @@ class Looks:
         return self._first.answers()
 
     def at(self, host: Host) -> Observed:
-        """The host as it is; read once a stage, and again after a change of ours (``forget``)."""
+        """The host as it is; read once a stage, and again after a change of ours (``forget``).
+
+        Raises:
+            HostFailed: it cannot be read.
+        """
         key = (host.name, _stage(host))
         if key not in self._seen:
-            sites = self._sites[cluster_name(host)]
-            self._seen[key] = host.get_fact(
-                HostState,
-                interface=self._interface,
-                files=paths.of_ours(self._interface),
-                sites=sites,
-                dump=bool(sites),
-            )
+            self._seen[key] = ask(host, HostState, look=self._looks[cluster_name(host)])
         return self._seen[key]
 
     def forget(self, host: Host) -> None:

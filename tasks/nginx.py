@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
 
 from tasks.controller import Run
 from tasks.lock import locked
-from tasks.operations import Commands, show_diff
+from tasks.operations import Commands, failure, host_operation, show_diff
 from wgcluster.nginx import NginxError
 from wgcluster.nginx.on_host import check, old_files, steps, unread, wanted_files
 from wgcluster.plan import GuardedSite
@@ -23,7 +21,7 @@ from wgcluster.words import some
 REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
 
 
-@operation()
+@host_operation
 @locked
 def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
     """Guard these sites and no others; fails where a site file can no longer be read, as after an edit."""
@@ -40,7 +38,7 @@ def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
         wanted = wanted_files(sites, observed)
     except NginxError as error:
         # Raised, it would end the run for all hosts.
-        yield StringCommand(f"printf '%s\\n' {shlex.quote(str(error))} >&2; exit 1")
+        yield failure(str(error))
         return
     old = old_files(observed)
     changed = {path: text for path, text in wanted.items() if text != old.get(path, (None, None))[1]}

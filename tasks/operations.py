@@ -6,21 +6,76 @@ import base64
 import difflib
 import hashlib
 import shlex
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
+from functools import wraps
 from posixpath import dirname
+from typing import ParamSpec
 
 from pyinfra import host, logger, state
+from pyinfra.api.arguments import ConnectorArguments
+from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
+from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from tasks.controller import Run
+from tasks.facts import HostFailed
 from tasks.lock import locked
 from wgcluster.faults import KeystoreError
 from wgcluster.observed import File
+from wgcluster.words import last_words, printable
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
+P = ParamSpec("P")
+
+
+def host_operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
+    """An operation of pyinfra whose failure is its own host's matter, and told in a few words."""
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Commands:
+        if host in state.failed_hosts:
+            return
+        try:
+            for command in function(*args, **kwargs):
+                yield Told(command) if isinstance(command, StringCommand) else command
+        except HostFailed:  # raised on, it would end the run for all hosts
+            yield failure("")
+
+    return operation()(guarded)
+
+
+class Told(StringCommand):
+    """A command that, where it fails, tells what has failed and the last words of its programs."""
+
+    def __init__(self, command: StringCommand) -> None:
+        super().__init__(command, **command.connector_arguments)
+
+    def execute(
+        self, state: State, host: Host, connector_arguments: ConnectorArguments
+    ) -> tuple[bool, CommandOutput]:
+        done, output = super().execute(state, host, connector_arguments)
+        if done:
+            return done, output
+        names = state.get_op_meta(str(host.executing_op_hash)).names
+        host.log_styled(f"{', '.join(names)}: failed", fg="red", log_func=logger.error)
+        # pyinfra prints what it is given
+        words = last_words(output.stderr_lines) or last_words(output.stdout_lines)
+        return done, CommandOutput([OutputLine("stderr", line) for line in words])
+
+
+def failure(text: str) -> FunctionCommand:
+    """Ends the operation, and the run for this host, with ``text``."""
+    return FunctionCommand(_fail, (text,), {})
+
+
+def _fail(state: State, host: Host, text: str) -> bool:
+    # pyinfra takes what is returned as success only from a function of just these two names
+    for line in printable(text).split("\n") if text else ():
+        host.log_styled(line, fg="red", log_func=logger.error)
+    return False
 
 
 def show_diff(run: Run, path: str, old: str, new: str) -> None:
@@ -29,7 +84,7 @@ def show_diff(run: Run, path: str, old: str, new: str) -> None:
         return
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), path, path, n=2, lineterm="")
     text = "\n".join(f"    {line}" for line in lines)
-    run.say(host, text.encode("utf-8", "backslashreplace").decode())
+    run.say(host, text)
 
 
 def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") -> StringCommand:
@@ -100,14 +155,14 @@ def carry_out(run: Run, commands: Iterable[StringCommand]) -> Commands:
         run.forget(host)
 
 
-@operation()
+@host_operation
 @locked
 def text_file(run: Run, path: str, text: str | None, mode: str = "644") -> Commands:
     """Hold a file of ours at ``text``; None: it is not there."""
     yield from carry_out(run, hold_file(run, path, text, mode))
 
 
-@operation()
+@host_operation
 def save_keys(run: Run) -> Commands:
     """Write the registry before any host is changed."""
     if run.registry.dirty:

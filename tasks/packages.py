@@ -5,15 +5,14 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
 
 from tasks.controller import Run
 from tasks.lock import locked
-from tasks.operations import Commands
+from tasks.operations import Commands, host_operation
 from wgcluster.packages import INSTALL, missing
 
 
-@operation()
+@host_operation
 @locked
 def install(run: Run) -> Commands:
     tools = run.look(host).tools

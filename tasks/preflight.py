@@ -11,6 +11,7 @@ from wgcluster.faults import KeystoreError
 from wgcluster.obstacles import obstacles
 from wgcluster.rows import new_keys
 from wgcluster.wgconf import Shown
+from wgcluster.words import printable
 
 
 def preflight(run: Run) -> None:
@@ -30,7 +31,15 @@ def preflight(run: Run) -> None:
 
 def _refusal(run: Run) -> str:
     """Why no host is touched; "" if there is no reason."""
-    seen = run.looks.first()
+    lines = []
+    try:
+        run.unlock()
+    except KeystoreError as error:
+        lines.append(str(error))
+    try:
+        seen = run.looks.first()
+    except PyinfraError as error:  # none is left to look at
+        return "\n".join(["", *lines, str(error)])
     shown = Shown()
     found = {host: earlier(run.part_of(host), observed, shown) for host, observed in seen.items()}
     faults = [
@@ -38,18 +47,13 @@ def _refusal(run: Run) -> str:
         for host, observed in seen.items()
         for fault in obstacles(run.part_of(host), observed)
     ]
-    lines = []
-    try:
-        run.unlock()
-    except KeystoreError as error:
-        lines.append(str(error))
     unknown = {host: words for host, one in found.items() if (words := run.unknown_keys(one))}
     refused = {host: words for host, words in unknown.items() if not new_keys(host)}
     faults += [(run.part_of(host).name, words) for host, words in refused.items()]
     if faults:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
         lines.append(f"{count} on the hosts, nothing was changed:")
-        lines += [f"  {name}: {fault}" for name, fault in faults]
+        lines += [f"  {name}: {printable(fault)}" for name, fault in faults]
     if refused:
         lines.append(restore(run.registry.path.name))
     if lines:
@@ -58,5 +62,5 @@ def _refusal(run: Run) -> str:
     for host, words in unknown.items():
         logger.warning(f"--> {run.part_of(host).name}: {words}: replaced or let go, as new_keys says")
     for change in announced(run.plan, found.values(), run.moved):
-        logger.warning(f"--> {change}")
+        logger.warning(f"--> {printable(change)}")
     return ""

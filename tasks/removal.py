@@ -5,13 +5,12 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
 
 from tasks.controller import Run
 from tasks.firewall import live_rules
 from tasks.lock import locked
 from tasks.nginx import guard_sites
-from tasks.operations import Commands, carry_out, hold_file, text_file
+from tasks.operations import Commands, carry_out, hold_file, host_operation, text_file
 from tasks.wireguard import unit
 from wgcluster import paths, sysctl
 from wgcluster.before import given_back
@@ -21,7 +20,7 @@ from wgcluster.rows import remove_packages
 from wgcluster.wgconf import MARK
 
 
-@operation()
+@host_operation
 @locked
 def stop_interface(run: Run) -> Commands:
     """Stop and disable the unit and take the config away, if it is ours."""
@@ -44,7 +43,7 @@ def _state(unit: Unit) -> str:
     return " and ".join(word for word in ("enabled", "active") if getattr(unit, word))
 
 
-@operation()
+@host_operation
 @locked
 def forwarding_back(run: Run) -> Commands:
     """Forwarding that was off before the first deploy, and that nobody else uses, is off again."""
@@ -56,7 +55,7 @@ def forwarding_back(run: Run) -> Commands:
     yield from carry_out(run, commands)
 
 
-@operation()
+@host_operation
 @locked
 def drop_boot_unit(run: Run) -> Commands:
     """The unit of this interface; the script and the template go with the last interface."""
@@ -78,7 +77,7 @@ def drop_boot_unit(run: Run) -> Commands:
     yield from carry_out(run, commands)
 
 
-@operation()
+@host_operation
 @locked
 def drop_folders(run: Run) -> Commands:
     """Folders of ours that nothing is left in."""
@@ -88,7 +87,7 @@ def drop_folders(run: Run) -> Commands:
         run.forget(host)
 
 
-@operation()
+@host_operation
 @locked
 def drop_packages(run: Run) -> Commands:
     tools = run.look(host).tools
@@ -103,7 +102,7 @@ def drop_packages(run: Run) -> Commands:
 def removal(run: Run) -> None:
     guard_sites(name="Take our lines out of nginx", run=run, sites=())
     stop_interface(name="Stop the interface and take its config away", run=run)
-    back = given_back(run.part_of(host), run.look(host))
+    back = given_back(run.part_of(host), run.seen(host))
     policies = {family: one.policy for family, one in back.items()}
     forwarding_back(name="Switch forwarding off, if it was off before", run=run)
     live_rules(name="Take our firewall rules out", run=run, rules=(), policies=policies)

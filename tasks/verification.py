@@ -6,60 +6,47 @@ import base64
 import shlex
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
-from pathlib import Path
 
 from pyinfra import host as current
 from pyinfra import logger
-from pyinfra.api.command import StringCommand
-from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
-from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from tasks.controller import Run
+from tasks.facts import FILES, Reading, Sent, ask
 from tasks.looks import Asked
-from tasks.operations import Commands
+from tasks.operations import Commands, failure, host_operation
 from wgcluster import paths
 from wgcluster.boot import BootFiles
-from wgcluster.checks import Check, checks, ping_targets, table
+from wgcluster.checks import Check, checks, ping_targets, pings, table
 from wgcluster.earlier import earlier, restore
-from wgcluster.nginx import audit, parse_dump
+from wgcluster.nginx import NginxError, audit, parse_dump
 from wgcluster.nginx.curl import answers, curl_config
 from wgcluster.nginx.on_host import unread
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.plan import HostPlan
 from wgcluster.wgconf import Shown
-from wgcluster.words import some
-
-FILES = Path(__file__).parent.parent / "files"
+from wgcluster.words import printable, some
 
 
-class Pings(FactBase[dict[str, bool]]):
+class Pings(Reading[dict[str, bool]]):
     """Which of the addresses answer the host."""
 
     def command(self, targets: Sequence[str]) -> str:
         return f"targets={shlex.quote(' '.join(targets))}\n{(FILES / 'ping.sh').read_text()}"
 
-    @staticmethod
-    def default() -> dict[str, bool]:
-        return {}
-
-    def process(self, output: list[str]) -> dict[str, bool]:
-        return {target: word == "yes" for target, word in (line.split() for line in output)}
+    def read(self, output: list[str]) -> dict[str, bool]:
+        return pings(output)
 
 
-class Answers(FactBase[list[Answer]]):
+class Answers(Reading[list[Answer]]):
     """What the host gets for each request of a curl config."""
 
-    def command(self, config: str) -> str:
-        data = base64.b64encode(config.encode("utf-8", "surrogateescape")).decode()
+    def command(self, config: Sent) -> str:
+        data = base64.b64encode(config.text.encode("utf-8", "surrogateescape")).decode()
         return f"echo {data} | base64 -d | {{ {(FILES / 'request.sh').read_text()} }}"
 
-    @staticmethod
-    def default() -> list[Answer]:
-        return []
-
-    def process(self, output: list[str]) -> list[Answer]:
+    def read(self, output: list[str]) -> list[Answer]:
         return answers("\n".join(output))
 
 
@@ -73,7 +60,7 @@ def verify(state: State, run: Run) -> None:
         run.verified = {host.name: checked for host, checked in found.items()}
         rows = {run.part_of(host).name: checked for host, checked in found.items()}
         logger.info("")
-        for line in table(rows).splitlines():
+        for line in printable(table(rows)).split("\n"):
             logger.info(line)
         logger.info("")
         _tell_unknown(run, found)
@@ -88,14 +75,14 @@ def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
         if (unknown := run.unknown_keys(earlier(part, observed, Shown())))
     ]
     for line in [*lines, restore(run.registry.path.name)] if lines else ():
-        logger.warning(f"--> {line}")
+        logger.warning(f"--> {printable(line)}")
 
 
 def _checks(run: Run, host: Host) -> list[Check]:
     part = run.part_of(host)
     targets = ping_targets(run.plan, part)
     # The pings first: they make the handshakes that are looked at next.
-    answered = host.get_fact(Pings, targets=targets) if targets else {}
+    answered = ask(host, Pings, targets=targets) if targets else {}
     observed = run.look(host)
     files = BootFiles(
         config=observed.file(paths.config(part.interface)),
@@ -117,7 +104,12 @@ def _nginx(run: Run, host: Host) -> Check:
     if observed.nginx_error is not None or not observed.unit("nginx.service").active:
         return Check("nginx", 1, (observed.nginx_error or "nginx is not running",))
     addresses = [ip_address(address) for address in observed.addresses]
-    found, unprobed = probes(parse_dump(observed.nginx_dump), part.nginx, addresses)
+    dump = parse_dump(observed.nginx_dump)
+    try:
+        found, unprobed = probes(dump, part.nginx, addresses)
+        leaks = [leak for leak in audit(dump, part.nginx) if leak.kind == "leaks"]
+    except NginxError as error:
+        return Check("nginx", 1, (str(error),))
     got = _ask(host, found)
     if len(got) != len(found):
         return Check("nginx", len(found), (f"{len(got)} answers to {len(found)} requests",))
@@ -129,8 +121,7 @@ def _nginx(run: Run, host: Host) -> Check:
     # nginx may still answer by what it read before someone changed the files
     faults = [
         f"{f.file}:{f.line}: {f.location} leaks, at the latest when nginx reads its files again: {f.reason}"
-        for f in audit(parse_dump(observed.nginx_dump), part.nginx)
-        if f.kind == "leaks"
+        for f in leaks
     ]
     if observed.nginx_cut_off:
         faults.append("a replacement of its files was cut off, or is under way; deploy to this host again")
@@ -158,15 +149,14 @@ def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]
     # One argument of a command may have 128 KiB (execve(2), MAX_ARG_STRLEN).
     got: list[Answer] = []
     for start in range(0, len(found), at_once):
-        config = curl_config(found[start : start + at_once])
-        got += host.get_fact(Answers, config=config)  # type: ignore[arg-type]
+        part: list[Answer] = ask(host, Answers, config=Sent(curl_config(found[start : start + at_once])))
+        got += part
     return got
 
 
-@operation()
+@host_operation
 def hold(run: Run) -> Commands:
     """Fails where a check of this host failed; the faults stand below the table."""
     found = (run.verified or {}).get(current.name, [])
     if count := sum(len(check.faults) for check in found):
-        words = shlex.quote(f"{count} fault{'s' if count > 1 else ''}, told below the table")
-        yield StringCommand(f"echo {words} >&2; exit 1")
+        yield failure(f"{count} fault{'s' if count > 1 else ''}, told below the table")

@@ -10,15 +10,15 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
-from pyinfra.api.facts import FactBase
-from pyinfra.api.operation import operation
 
 from tasks.controller import Run
+from tasks.facts import Reading, Sent, ask
 from tasks.lock import locked
-from tasks.operations import Commands, carry_out, reasons, show_diff, upload
+from tasks.operations import Commands, carry_out, failure, host_operation, reasons, show_diff, upload
 from wgcluster import drift, paths, wgconf
 from wgcluster.plan import HostPlan, Peer
 from wgcluster.sessions import begun_by, without_session
+from wgcluster.words import last_words
 
 SYNC = Path(__file__).parent.parent / "files" / "sync.sh"
 
@@ -32,7 +32,7 @@ def _preshared_keys(run: Run) -> dict[str, str]:
     return {name: secret.reveal() for name, secret in run.preshared_keys(run.part_of(host)).items()}
 
 
-@operation()
+@host_operation
 @locked
 def config_file(run: Run) -> Commands:
     """Hold /etc/wireguard/<interface>.conf, which root alone may read at any moment."""
@@ -63,7 +63,7 @@ def config_file(run: Run) -> Commands:
     yield from carry_out(run, commands)
 
 
-@operation()
+@host_operation
 @locked
 def service(run: Run) -> Commands:
     """Enabled, active, and started again where a sync would not do."""
@@ -80,10 +80,10 @@ def service(run: Run) -> Commands:
         # A link without its unit was brought up by hand; the unit could not start beside it.
         stale = f"wg-quick down {part.interface}; " if observed.link is not None else ""
         run.say(host, f"start: {name} is not active")
-        start = f"{stale}systemctl restart {name}"
+        start = f"{stale}{_restart(name)}"
     elif why := list(drift.restart_reasons(part, observed.link)):
         run.say(host, f"restart: {'; '.join(why)}")
-        start = f"systemctl restart {name}"
+        start = _restart(name)
     if start:
         commands.append(StringCommand(start))
     yield from carry_out(run, commands)
@@ -92,7 +92,16 @@ def service(run: Run) -> Commands:
         run.sync_wanted.discard(host.name)
 
 
-@operation()
+def _restart(unit: str) -> str:
+    """systemctl(1) only says where to look for the reason: what the unit itself said, without what it did."""
+    said = (
+        f"journalctl --sync; journalctl -q -o cat -n 50 _SYSTEMD_INVOCATION_ID="
+        f"$(systemctl show -p InvocationID --value {unit}) | grep -v '^\\[#\\] ' >&2"
+    )
+    return f"systemctl restart {unit} || {{ {said}; exit 1; }}"
+
+
+@host_operation
 @locked
 def peers(run: Run) -> Commands:
     """Bring the live peers to the plan without a restart, and see that they are."""
@@ -107,8 +116,7 @@ def peers(run: Run) -> Commands:
     run.sync_wanted.discard(host.name)
     run.forget(host)
     if left := _changes(run):
-        words = shlex.quote(f"{part.interface} still differs from the plan: {'; '.join(left)}")
-        yield StringCommand(f"echo {words} >&2; exit 1")
+        yield failure(f"{part.interface} still differs from the plan: {'; '.join(left)}")
 
 
 def _changes(run: Run) -> list[str]:
@@ -125,25 +133,25 @@ def _changes(run: Run) -> list[str]:
     return found
 
 
-class NewSessions(FactBase[str]):
+class NewSessions(Reading[str]):
     """Runs a script that makes new sessions, and gives what it complains of.
 
     They are no state of the host's, so making them is no change; nor is a run to stop over them: WireGuard
     makes them by itself some seconds later.
     """
 
-    def command(self, script: str) -> str:
-        return f"(\n{script}\n) 2>&1 >/dev/null; true"
+    def command(self, script: Sent) -> str:
+        return f"(\n{script.text}\n) 2>&1 >/dev/null; true"
 
     @staticmethod
     def default() -> str:
         return ""
 
-    def process(self, output: list[str]) -> str:
-        return "\n".join(output)
+    def read(self, output: list[str]) -> str:
+        return "; ".join(last_words(output))
 
 
-@operation()
+@host_operation
 def reach_again(run: Run) -> Commands:
     """New sessions over the links that this run has made or cut, at once and from one side."""
     part = run.part_of(host)
@@ -157,11 +165,12 @@ def reach_again(run: Run) -> Commands:
 def _begin(run: Run, silent: Sequence[Peer]) -> None:
     part = run.part_of(host)
     script = _script(part, anew="\n".join(peer.public_key for peer in silent))
-    if wrong := host.get_fact(NewSessions, script=script):
+    if wrong := ask(host, NewSessions, script=Sent(script)):
         names = ", ".join(peer.name for peer in silent)
         run.say(host, f"no new session with {names}, it may take some seconds: {wrong}")
     targets = " ".join(str(run.plan.host(peer.name).addresses[0].ip) for peer in silent)
-    host.get_fact(NewSessions, script=f"printf '%s\\n' {targets} | xargs -n 1 -P 32 ping -n -q -c 1 -W 1")
+    pings = Sent(f"printf '%s\\n' {targets} | xargs -n 1 -P 32 ping -n -q -c 1 -W 1")
+    ask(host, NewSessions, script=pings)
 
 
 def _sync(run: Run) -> tuple[StringCommand, frozenset[str]]:

@@ -110,6 +110,28 @@ def test_no_task_decides_about_the_cluster(name: str) -> None:
         assert not {one for one in imported(name) if core(one) in ("model", "topology", "links", "routes")}
 
 
+def decorated(name: str, decorator: str) -> list[ast.FunctionDef]:
+    return [
+        node
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.FunctionDef)
+        and any(decorator in ast.unparse(one).split("(")[0] for one in node.decorator_list)
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith("tasks.")))
+def test_what_fails_on_one_host_ends_that_one_alone(name: str) -> None:
+    """An operation of ours stops its own host; a look out of a deploy would end the run for all."""
+    assert name == "tasks.operations" or "pyinfra.api.operation.operation" not in imported(name)
+    looks = [
+        node.lineno
+        for function in decorated(name, "deploy")
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and node.attr in ("look", "get_fact")
+    ]
+    assert not looks
+
+
 def test_verify_holds_hosts_against_the_plan_not_against_text() -> None:
     assert not {one for one in imported("wgcluster.checks") if core(one) in RENDERERS}
 

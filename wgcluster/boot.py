@@ -78,7 +78,11 @@ def _rules_faults(host: HostPlan, file: File) -> Iterator[str]:
         yield "the file of our firewall rules is gone"
         return
     for family, tool in ((4, "iptables"), (6, "ip6tables")):
-        tables = _tables(file.text, tool)
+        try:
+            tables = _tables(file.text, tool)
+        except ValueError as error:
+            yield f"the file of our firewall rules cannot be read: {error}"
+            return
         closed = {name: Chain("DROP", chain.rules) for name, chain in tables["filter"].items()}
         for source in host.listen_from:
             if source.version != family:
@@ -99,7 +103,7 @@ def _rules_faults(host: HostPlan, file: File) -> Iterator[str]:
 def _tables(text: str, tool: str) -> Tables:
     """What the lines of one program in our rules file make of tables in which there is nothing else."""
     tables: Tables = {"raw": {"PREROUTING": Chain()}, "filter": {"INPUT": Chain(), "FORWARD": Chain()}}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         words = line.split(" ", 4)
         if len(words) == 5 and (words[0], words[3]) == (tool, "rule"):
             chain = tables.setdefault(words[1], {}).setdefault(words[2], Chain())

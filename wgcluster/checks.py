@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from wgcluster import answer
 from wgcluster.boot import BootFiles, boot_faults
 from wgcluster.drift import SESSION, routed, routes
 from wgcluster.iptables import Packet, packet_of, verdict
@@ -43,6 +44,15 @@ def ping_targets(plan: Plan, host: HostPlan) -> list[str]:
         for address in other.addresses
         if address.version in families
     ]
+
+
+def pings(lines: Sequence[str]) -> dict[str, bool]:
+    """What ``ping.sh`` prints: does each address answer? ValueError for a line that it never prints."""
+    found = {}
+    for line in lines:
+        target, _, word = line.partition(" ")
+        found[answer.address(target)] = answer.one_of(("yes", "no"), word, "answer of ping.sh") == "yes"
+    return found
 
 
 def checks(

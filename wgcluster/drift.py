@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from wgcluster.kernel_routes import TYPES
 from wgcluster.observed import Link, LivePeer, Observed
 from wgcluster.plan import HostPlan, Peer
 from wgcluster.schema import Network
@@ -173,7 +174,7 @@ def routes(host: HostPlan, lines: Sequence[str]) -> Routes:
     others: set[Network] = set()
     for line in lines:
         destination, *words = line.split()
-        if "proto kernel" in line or destination in ("default", "multicast", "unreachable", "local"):
+        if "proto kernel" in line or destination in ("default", *TYPES):
             continue
         network = ip_network(destination, strict=False)
         if _as_wg_quick_adds(words, network.version):

@@ -15,6 +15,7 @@ from wgcluster.schema import Network
 Verdict = Literal["ACCEPT", "DROP", "REJECT"]
 Spec = tuple[str, ...]  # a rule without its "-A CHAIN", one word an element
 
+_POLICIES = ("ACCEPT", "DROP", "QUEUE", "-")
 TERMINAL: Mapping[str, Verdict] = {"ACCEPT": "ACCEPT", "DROP": "DROP", "REJECT": "REJECT"}
 
 # Targets behind which the next rule goes on with the packet: iptables-extensions(8), "TARGET EXTENSIONS".
@@ -78,27 +79,58 @@ class Option(NamedTuple):
     negated: bool
 
 
+_COMMENT = 256  # bytes, iptables-extensions(8): a rule with one has no more lines than that
+_LONGEST = 2**14  # characters
+
+
 def parse_save(text: str) -> Tables:
-    """Read the output of ``iptables-save`` or ``ip6tables-save``; counters and comments are left out."""
+    """Read the output of ``iptables-save`` or ``ip6tables-save``; counters and comments are left out.
+
+    Raises:
+        ValueError: a line is none that it prints, or a table has no end or is there twice.
+    """
     tables: Tables = {}
-    chains: dict[str, Chain] = {}
-    for line in text.splitlines():
-        if line.startswith("*"):
-            chains = tables.setdefault(line[1:].strip(), {})
-        elif line.startswith(":"):
-            name, policy, *_ = line[1:].split()
+    chains: dict[str, Chain] | None = None
+    lines = iter(text.split("\n"))  # not at what str.splitlines takes for an end, too
+    for line in lines:
+        if line.startswith("*") and chains is None and line[1:].strip() not in tables:
+            chains = tables[line[1:].strip()] = {}
+        elif chains is not None and line == "COMMIT":
+            chains = None
+        elif chains is not None and line.startswith(":"):
+            name, policy = _chain(line)
             chains[name] = Chain(policy)
-        elif line.startswith("-A "):
-            _, name, *spec = _words(line)
+        elif chains is not None and line.startswith("-A "):
+            _, name, *spec = _rule(line, lines)
             chains.setdefault(name, Chain("-")).rules.append(tuple(spec))
+        elif not line.startswith("#") and (line or chains is not None):
+            raise ValueError(f"{line[:60]!a} is no line of iptables-save")
+    if chains is not None:
+        raise ValueError("a table of rules has no end")
     return tables
 
 
-def _words(line: str) -> list[str]:
-    try:
-        words = shlex.split(line)
-    except ValueError:  # a line break inside a comment
-        words = line.replace('"', "").split()
+def _chain(line: str) -> tuple[str, str]:
+    words = line[1:].split()
+    if len(words) < 2 or words[1] not in _POLICIES:
+        raise ValueError(f"{line[:60]!a} is no chain")
+    return words[0], words[1]
+
+
+def _rule(line: str, more: Iterator[str]) -> list[str]:
+    """The words of a rule; the next lines belong to it while a quote is open: a comment may break them."""
+    for _ in range(_COMMENT):
+        if len(line) > _LONGEST:
+            raise ValueError(f"{line[:60]!a} is too long for a rule")
+        try:
+            words = shlex.split(line)
+            break
+        except ValueError:
+            line += "\n" + next(more, "")
+    else:
+        raise ValueError(f"{line[:60]!a} has no end")
+    if len(words) < 2:
+        raise ValueError(f"{line[:60]!a} is no rule")
     # iptables knows both names and prints that of /etc/protocols, if there is one
     return [
         "ipv6-icmp" if word == "icmpv6" and words[i - 1] == "-p" else word for i, word in enumerate(words)

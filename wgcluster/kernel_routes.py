@@ -11,7 +11,7 @@ from wgcluster.prefixes import Network
 
 # ip-route(8), TYPE: a packet that takes one of these routes ends there.
 _ENDS = ("unreachable", "blackhole", "prohibit", "throw")
-_TYPES = (*_ENDS, "unicast", "local", "broadcast", "multicast", "anycast", "nat")
+TYPES = (*_ENDS, "unicast", "local", "broadcast", "multicast", "anycast", "nat")
 # What a route gets that is added without one: in IPv6 IP6_RT_PRIO_USER (linux/ipv6_route.h).
 _METRIC = {4: 0, 6: 1024}
 
@@ -46,7 +46,7 @@ def parse_routes(lines: Sequence[str], family: Literal[4, 6]) -> tuple[Route, ..
 
 
 def _route(words: Sequence[str], family: Literal[4, 6]) -> Route:
-    kind = words[0] if words[0] in _TYPES else ""
+    kind = words[0] if words[0] in TYPES else ""
     destination = words[1] if kind else words[0]
     if destination == "default":
         destination = "0.0.0.0/0" if family == 4 else "::/0"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Literal
 
+from wgcluster import answer
 from wgcluster.iptables import Tables, parse_save
 from wgcluster.kernel_routes import Route, parse_routes
 from wgcluster.nft import Table, parse_ruleset
@@ -137,72 +138,109 @@ class Observed:
         return self.units.get(name, Unit())
 
 
-def _sections(output: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
-    """Each section's words after "@" and its lines."""
-    words: list[str] = []
-    lines: list[str] = []
-    for line in output:
-        if line.startswith("@ "):
-            if words:
-                yield words, lines
-            words, lines = line[2:].split(), []
-        else:
-            lines.append(line)
-    if words:
-        yield words, lines
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What ``observe.sh`` is asked for, and what its answer must therefore hold."""
+
+    interface: str
+    files: tuple[str, ...] = ()  # paths of ours, read whole
+    sites: tuple[str, ...] = ()  # paths of nginx, read whole, links followed
+    dump: bool = False  # the effective nginx configuration, too
+
+    def __str__(self) -> str:  # pyinfra logs it
+        return f"{self.interface} and what goes with it"
 
 
-def _decoded(lines: Sequence[str]) -> bytes:
-    return base64.b64decode("".join(lines))
+_UNITS = (
+    "wg-quick@{}.service",
+    "wgcluster-firewall@{}.service",
+    "nginx.service",
+    "ufw.service",
+    "firewalld.service",
+)
+_SECONDS = re.compile(r"[0-9]{1,12}\.\S*")  # some know no nanoseconds, and print what stands for them
+_TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+_TOOL = re.compile(r"[a-z0-9-]+")
+_RULES = (("4", "primary"), ("4", "other"), ("6", "primary"), ("6", "other"))  # each of them, or "none"
 
 
-def parse(output: Sequence[str]) -> Observed:
-    """Read what ``observe.sh`` prints; ValueError or IndexError for what it never does."""
+def parse(output: Sequence[str], look: Look | None = None) -> Observed:
+    """Read what ``observe.sh`` prints.
+
+    Args:
+        look: what it was asked for; None: only what every answer has must be there.
+
+    Raises:
+        ValueError: it is not what the script prints: what is odd, in words that may be shown.
+    """
     values: dict[str, object] = {}
     files: dict[str, File] = {}
     sizes: dict[str, int] = {}  # of the files whose texts follow each other, in bytes
     units: dict[str, Unit] = {}
     rules: list[Rules] = []
     routes: list[Route] = []
+    routed: list[str] = []
+    backends: list[tuple[str, str]] = []
     link: dict[str, object] = {}
-    interface = ""
-    complete = False
-    for (name, *words), lines in _sections(output):
+    peers: dict[str, LivePeer] = {}
+    interface = config = ""
+    seen: set[str] = set()
+    for (name, *words), lines in answer.sections(output):
+        seen.add(name)
         match name:
             case "user":
-                values["user"] = int(words[0])
+                values["user"] = answer.number(words[0], "user")
             case "tools":
-                values["tools"] = frozenset(lines)
+                values["tools"] = frozenset(answer.matching(_TOOL, line, "tool") for line in lines)
             case "module":
-                values["module"] = lines[0]
-                values["container"] = "container" in lines
+                states = ("loaded", "available", "missing")
+                values["module"] = answer.one_of(states, lines[0] if lines else "", "state of the module")
+                values["container"] = lines[1:] == ["container"]
+                if lines[1:] and lines != ["missing", "container"]:
+                    raise ValueError(f"module has {answer.shown(lines[1])}")
             case "directory":
-                values["directory"] = (words[0], words[1]) if words else ("", "")
+                values["directory"] = _owned(words) if words else ("", "")
             case "file":
-                files[words[0]] = _file(words[1:])
-                if files[words[0]].kind == "file":
-                    sizes[words[0]] = int(words[4])
+                path = answer.matching(answer.PATH, words[0], "path")
+                if path in files:
+                    raise ValueError(f"{answer.shown(path)} is there twice")
+                files[path] = _file(words[1:])
+                if files[path].kind == "file":
+                    sizes[path] = answer.number(words[4], "size", high=2**40)
             case "texts":
-                files |= dict(_with_texts(files, sizes, _decoded(lines), words[0]))
+                config = words[0]
+                files |= dict(_with_texts(files, sizes, answer.data(lines), config))
             case "unit":
-                enabled, _, active = " ".join(words[1:]).partition("/")
-                units[words[0]] = Unit(enabled.strip() == "enabled", active.strip() == "active")
+                if words[0] in units:
+                    raise ValueError(f"the unit {answer.shown(words[0])} is there twice")
+                units[words[0]] = _unit(words)
             case "ufw":
                 values["ufw"] = any(line.lower() == "enabled=yes" for line in lines)
             case "link":
-                interface = words[0]
-                link |= {"mtu": int(words[1]), "up": bool(int(words[2], 16) & 1)}
+                interface = answer.interface(words[0])
+                if look is not None and interface != look.interface:
+                    raise ValueError(f"it is about {answer.shown(interface)}")
+                if words[1:] != ["absent"]:
+                    flags = answer.matching(
+                        answer.HEX, words[2] if words[2:] else "", "flags of an interface"
+                    )
+                    mtu = answer.number(words[1], "MTU", 1)
+                    link |= {"mtu": mtu, "up": bool(int(flags, 16) & 1)}
+            case "config-key" if lines:
+                values["config_key"] = answer.matching(answer.KEY, lines[0], "key")
             case "routes":
-                routes += parse_routes(lines, 4 if words[0] == "4" else 6)
-            case "config-key":
-                values["config_key"] = "".join(lines)
-            case "dump" if link:
-                link |= _dump(lines)
-            case "preshared" if link:
-                link["preshared_digest"] = lines[0]
+                routed.append(words[0])
+                routes += _routes(lines, words[0])
+            case "dump" if lines:  # of wireguard-go in another network namespace, too
+                own_key, own_port, peers = _dump(lines)
+                if link:
+                    link |= {"public_key": own_key, "port": own_port, "peers": peers}
+            case "preshared":
+                digest = answer.matching(answer.DIGEST, "".join(lines), "digest")
+                if link:
+                    link["preshared_digest"] = digest
             case "interfaces":
-                rows = (line.split() for line in lines)
-                values["interfaces"] = tuple(Interface(name, key, int(port)) for name, key, port in rows)
+                values["interfaces"] = tuple(_interface(line) for line in lines)
             case "addresses":
                 found = list(_addresses(lines))
                 values["addresses"] = tuple(
@@ -212,16 +250,19 @@ def parse(output: Sequence[str]) -> Observed:
                 if link:
                     link["addresses"] = frozenset(text for by, text, _ in found if by == interface)
             case "clock":
-                values["clock"] = int(words[0])
+                values["clock"] = answer.number(words[0], "time", 1, 2**40)
             case "forwarding":
-                values["forwarding"] = {4: words[0], 6: words[1]}
+                four, six = (answer.matching(answer.VALUE, word, "value") for word in words)
+                values["forwarding"] = {4: four, 6: six}
             case "sysctls":
-                values["sysctls"] = dict(line.split() for line in lines)
+                values["sysctls"] = dict(_sysctl(line) for line in lines)
             case "rules":
-                family: Literal[4, 6] = 4 if words[0] == "4" else 6
-                tables, closed = parse_save("\n".join(lines)), frozenset(_closed(lines))
-                rules.append(Rules(family, words[1], words[2] == "primary", tables, closed))
-            case "nft":
+                backends.append((words[0], words[2]))
+                if words[2] != "none":
+                    rules.append(_rules(words, lines))
+                elif lines:
+                    raise ValueError(f"rules has {answer.shown(lines[0])} where there are none")
+            case "nft" if words != ["absent"]:
                 # beside it there may be warnings
                 shown = next((line for line in lines if line.startswith("{")), None)
                 if shown is None:
@@ -229,35 +270,25 @@ def parse(output: Sequence[str]) -> Observed:
                 else:
                     values["nft"] = parse_ruleset(shown)
             case "ssh":
-                if len(words) == 4:
-                    by = lines[0].split("@")[0] if lines else None
-                    values["ssh"] = Ssh(words[0], int(words[3]), by)
-            case "guarded":
-                values["guarded"] = tuple(lines)
-            case "folders":
-                values["folders"] = tuple(lines)
-            case "lists":
-                values["lists"] = tuple(lines)
+                values["ssh"] = _ssh(words, lines)
+            case "guarded" | "folders" | "lists":
+                values[name] = tuple(answer.matching(answer.PATH, line, "path") for line in lines)
             case "replacement":
                 values["nginx_cut_off"] = bool(lines)
             case "workers":
-                values["nginx_started"] = _oldest(words[0], lines)
+                values["nginx_started"] = _oldest(answer.matching(_SECONDS, words[0], "time"), lines)
             case "changed":
-                values["nginx_changed"] = {
-                    path: float(when) for when, _, path in (line.partition(" ") for line in lines) if path
-                }
+                values["nginx_changed"] = dict(_changed(line) for line in lines)
             case "nginx":
-                values["nginx_error"], values["nginx_dump"] = _nginx(_decoded(lines))
+                values["nginx_error"], values["nginx_dump"] = _nginx(answer.data(lines))
             case "nginx-links":
                 # what has a blank in its path is no file of ours (schema.py)
                 values["nginx_links"] = dict(pair for line in lines if len(pair := line.split(" ")) == 2)
-            case "end":
-                complete = True
-    if not complete:
-        raise ValueError("it is cut off")
     if link:
         link["routes"] = tuple(one.without_device() for one in routes if one.devices == {interface})
-    return Observed(
+    if routed != ["4", "6"]:
+        raise ValueError("it has not the routes of each family once")
+    observed = Observed(
         files=files,
         units=units,
         rules=tuple(rules),
@@ -265,18 +296,125 @@ def parse(output: Sequence[str]) -> Observed:
         link=Link(**link) if link else None,  # type: ignore[arg-type]
         **values,  # type: ignore[arg-type]
     )
+    _hold_together(observed, config, seen, backends, any(peer.preshared_key for peer in peers.values()))
+    if look is not None:
+        _hold_all_asked(observed, seen, look)
+    return observed
+
+
+def _hold_together(
+    observed: Observed,
+    config: str,
+    seen: set[str],
+    backends: Sequence[tuple[str, str]],
+    shared: bool,
+) -> None:
+    """Sections that are there because of others, and only then."""
+    lone = observed.link is None and observed.file(config).kind == "file"
+    for name, due in (
+        ("texts", any(file.kind == "file" for file in observed.files.values())),
+        ("config-key", lone and "wg" in observed.tools),
+        ("dump", "wg" in observed.tools),
+        ("interfaces", "wg" in observed.tools),
+        ("preshared", shared),
+        ("nginx-links", "nginx" in seen),
+        ("workers", "nginx" in seen),
+        ("changed", "nginx" in seen),
+    ):
+        if due != (name in seen):
+            raise ValueError(f"it {'lacks the' if due else 'has a'} section {name}")
+    if len(backends) != len(_RULES) or any(
+        one[0] != wanted[0] or one[1] not in (wanted[1], "none")
+        for one, wanted in zip(backends, _RULES, strict=True)
+    ):
+        raise ValueError("it has not the rules of each family once")
+
+
+def _hold_all_asked(observed: Observed, seen: set[str], look: Look) -> None:
+    wanted = (f"/etc/wireguard/{look.interface}.conf", *look.files, *look.sites)
+    for path in (*wanted, *observed.guarded, *observed.lists):
+        if path not in observed.files:
+            raise ValueError(f"it lacks the file {answer.shown(path)}")
+    for name in (unit.format(look.interface) for unit in _UNITS):
+        if name not in observed.units:
+            raise ValueError(f"it lacks the unit {name}")
+    if (look.dump and "nginx" in observed.tools) != ("nginx" in seen):
+        raise ValueError("it lacks what nginx says, or has it unasked")
+
+
+def _owned(words: Sequence[str]) -> tuple[str, str]:
+    """Mode and owner."""
+    mode = answer.matching(answer.MODE, words[0], "mode")
+    return mode, answer.matching(answer.OWNER, words[1] if words[1:] else "", "owner")
 
 
 def _file(words: Sequence[str]) -> File:
-    match words[0]:
-        case "file":
-            return File("file", words[1], words[2], words[4], " ".join(words[5:]))
-        case "dangling":
-            return File("dangling")
-        case "other":
-            return File("other")
+    match words:
+        case ["file", mode, owner, _, digest, *target] if target:
+            path = answer.matching(answer.PATH, " ".join(target), "path")
+            return File(
+                "file", *_owned((mode, owner)), answer.matching(answer.DIGEST, digest, "digest"), path
+            )
+        case ["absent" | "dangling" | "other" as kind]:
+            return File(kind)
         case _:
-            return File()
+            raise ValueError(f"a file is {answer.shown(' '.join(words))}")
+
+
+def _unit(words: Sequence[str]) -> Unit:
+    enabled, slash, active = " ".join(words[1:]).partition("/")
+    if not slash:
+        raise ValueError(f"the unit {answer.shown(words[0])} has no states")
+    for state in (enabled, active):
+        answer.matching(answer.STATE, state.strip(), "state of a unit")
+    return Unit(enabled.strip() == "enabled", active.strip() == "active")
+
+
+def _routes(lines: Sequence[str], family: str) -> Iterator[Route]:
+    for line in lines:
+        try:
+            yield from parse_routes([line], 4 if family == "4" else 6)
+        except (ValueError, IndexError):
+            raise ValueError(f"{answer.shown(line)} is no route") from None
+
+
+def _interface(line: str) -> Interface:
+    name, key, port = _fields(line, " ", 3)
+    answer.matching(answer.KEY, key, "key")
+    return Interface(answer.interface(name), key, answer.port(port))
+
+
+def _sysctl(line: str) -> tuple[str, str]:
+    key, value = _fields(line, " ", 2)
+    return answer.matching(answer.SYSCTL, key, "sysctl"), answer.matching(answer.VALUE, value, "value")
+
+
+def _fields(line: str, separator: str, count: int) -> list[str]:
+    fields = line.split(separator)
+    if len(fields) != count:
+        raise ValueError(f"{answer.shown(line)} has not {count} fields")
+    return fields
+
+
+def _rules(words: Sequence[str], lines: Sequence[str]) -> Rules:
+    family: Literal[4, 6] = 4 if words[0] == "4" else 6
+    return Rules(
+        family,
+        answer.matching(_TOOL, words[1], "tool"),
+        words[2] == "primary",
+        parse_save("\n".join(lines)),
+        frozenset(_closed(lines)),
+    )
+
+
+def _ssh(words: Sequence[str], lines: Sequence[str]) -> Ssh | None:
+    names = [answer.interface(line) for line in lines]
+    if not words and not names:
+        return None
+    source, source_port, own, port = _fields(" ".join(words), " ", 4)
+    answer.port(source_port)
+    answer.address(own)
+    return Ssh(answer.address(source), answer.port(port), names[0] if names else None)
 
 
 def _with_texts(
@@ -293,19 +431,26 @@ def _with_texts(
             data = texts[begin : begin + size]
             begin += size
             if sha256(data).hexdigest() != files[path].digest:
-                raise ValueError(f"{path} was changed meanwhile; run this again")
+                raise ValueError(f"{answer.shown(path)} was changed meanwhile; run this again")
             yield path, replace(files[path], data=data)
+    if not texts.endswith(b".") or begin >= len(texts) or (masked not in sizes and begin + 1 != len(texts)):
+        raise ValueError("the texts of files are cut off")
     if masked in sizes:
-        yield masked, replace(files[masked], data=texts[begin:])
+        yield masked, replace(files[masked], data=texts[begin:-1])
 
 
 def _addresses(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Interface, address with its prefix, and scope of each line of ``ip -o addr show``, ip-address(8)."""
     for line in lines:
         words = line.split()
-        if len(words) > 3 and words[2] in ("inet", "inet6"):
-            scope = words[words.index("scope") + 1] if "scope" in words else ""
-            yield words[1], words[3], scope
+        if len(words) < 4 or "scope" not in words[4:-1]:
+            raise ValueError(f"{answer.shown(line)} is no line of an address")
+        if words[2] in ("inet", "inet6"):
+            yield (
+                answer.interface(words[1]),
+                answer.with_prefix(words[3]),
+                words[words.index("scope", 4) + 1],
+            )
 
 
 def _closed(lines: Sequence[str]) -> Iterator[str]:
@@ -321,7 +466,7 @@ def _nginx(output: bytes) -> tuple[str | None, str]:
     It says what it has to say, and then dumps if nothing is wrong (src/core/nginx.c, main).
     """
     text, _, status = output.decode("utf-8", "surrogateescape").removesuffix("\n").rpartition("\n")
-    if status != "0":
+    if answer.number(status, "exit status", high=255):
         return text.strip(), ""
     _, mark, dump = text.partition("# configuration file ")
     return None, mark + dump
@@ -335,21 +480,38 @@ def _oldest(now: str, stats: Sequence[str]) -> float | None:
         stats: lines of proc_pid_stat(5), the first one of a process that has just begun.
     """
     # field 22, in ticks since the boot; the second, a name, may hold blanks; USER_HZ is 100, time(7)
-    own, *others = (int(line.rpartition(")")[2].split()[19]) for line in stats) if stats else (0,)
+    own, *others = (_ticks(line) for line in stats) if stats else (0,)
     seconds = float(now) if now.replace(".", "").isdigit() else float(now.partition(".")[0]) + 1
     return seconds - (own - min(others)) / 100 if others else None
 
 
-def _dump(lines: Sequence[str]) -> dict[str, object]:
-    public_key, port = lines[0].split("\t")
+def _ticks(line: str) -> int:
+    words = line.rpartition(")")[2].split()
+    if len(words) < 20:
+        raise ValueError(f"{answer.shown(line)} is no line of a process")
+    return answer.number(words[19], "time in ticks", high=10**14)
+
+
+def _changed(line: str) -> tuple[str, float]:
+    when, _, path = line.partition(" ")
+    return answer.matching(answer.PATH, path, "path"), float(answer.matching(_TIME, when, "time"))
+
+
+def _dump(lines: Sequence[str]) -> tuple[str, int, dict[str, LivePeer]]:
+    """The interface's public key and port, and its peers."""
+    public_key, port = _fields(lines[0], "\t", 2)
     peers: dict[str, LivePeer] = {}
     for line in lines[1:]:
-        key, preshared, endpoint, allowed, handshake, keepalive = line.split("\t")
+        key, preshared, endpoint, allowed, handshake, keepalive = _fields(line, "\t", 6)
+        if answer.matching(answer.KEY, key, "key") in peers:
+            raise ValueError(f"the peer {answer.shown(key)} is there twice")
         peers[key] = LivePeer(
-            preshared_key=preshared == "psk",
-            endpoint=None if endpoint == "(none)" else endpoint,
-            allowed_ips=frozenset() if allowed == "(none)" else frozenset(allowed.split(",")),
-            handshake=int(handshake),
-            keepalive=None if keepalive == "off" else int(keepalive),
+            preshared_key=answer.one_of(("psk", "-"), preshared, "word for a preshared key") == "psk",
+            endpoint=None if endpoint == "(none)" else answer.endpoint(endpoint),
+            allowed_ips=frozenset()
+            if allowed == "(none)"
+            else frozenset(map(answer.network, allowed.split(","))),
+            handshake=answer.number(handshake, "time", high=2**40),
+            keepalive=None if keepalive == "off" else answer.number(keepalive, "keepalive", 1, 65535),
         )
-    return {"public_key": public_key, "port": int(port), "peers": peers}
+    return answer.matching(answer.KEY, public_key, "key"), answer.port(port), peers

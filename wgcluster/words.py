@@ -1,11 +1,44 @@
-"""How lists are told to people."""
+"""How lists are told to people, and how the words of a host are."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+LAST = 5  # lines of what a program that failed has said
+# A key in base64, whole or nearly so; and what wg(8) repeats of a line, or of a key, that it cannot read.
+_SECRET = re.compile(
+    r"()[A-Za-z0-9+/]{40,}={0,2}"
+    r"|(Key is not the correct length or format: ).*"
+    r"|((?:PrivateKey|PresharedKey|Line unrecognized: `[^=]*)\s*=).*",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def some(names: Iterable[str]) -> str:
     """The first ten names, and how many more there are."""
     listed = list(names)
     return ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal takes for an order: each such character as its escape, ``\\x1b``.
+
+    Lines and tabs stay. Bytes that are no UTF-8, as "surrogateescape" keeps them, are shown as ``\\xff``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(character)[1:-1]
+
+
+def last_words(lines: Iterable[str]) -> list[str]:
+    """The last lines that a program said before it failed, fit to be shown: no key, and nothing but text."""
+    said = [printable(line.strip()) for text in lines for line in text.split("\n") if line.strip()]
+    return [
+        _SECRET.sub(lambda found: f"{found[found.lastindex or 1]}(hidden)", line) for line in said[-LAST:]
+    ]

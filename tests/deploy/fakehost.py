@@ -74,7 +74,7 @@ class FakeHost:
     nginx_age: int = 5  # seconds since nginx has read its files, which were changed 10 s ago
     nginx_error: str | None = None
     deaf_to: set[str] = field(default_factory=set)  # overlay addresses whose answers do not arrive
-    torn: bool = False  # its answers are cut off
+    odd: Callable[[list[str]], list[str]] | None = None  # what becomes of its answer to observe.sh
     fails: str = ""  # commands that hold this text fail
     commands: list[str] = field(default_factory=list)  # all that reached it, in order
     changes: list[str] = field(default_factory=list)  # those that are not the observation
@@ -87,7 +87,7 @@ class FakeHost:
         self.commands.append(command)
         if (head := without(command, "observe.sh")) is not None:
             lines = answer(self, variables(head))
-            return True, lines[: len(lines) // 2] if self.torn else lines, []
+            return True, self.odd(lines) if self.odd is not None else lines, []
         if (head := without(command, "ping.sh")) is not None:
             targets = variables(head)["targets"].split()
             return True, [f"{target} {'no' if target in self.deaf_to else 'yes'}" for target in targets], []
@@ -127,7 +127,7 @@ class FakeHost:
         return self.real(entry.link) if entry is not None and entry.link is not None else path
 
     def text(self, path: str) -> str:
-        return self.files[self.real(path)].data.decode()
+        return self.files[self.real(path)].data.decode("utf-8", "surrogateescape")
 
     def there(self) -> dict[str, object]:
         """All that a change would change."""
@@ -341,7 +341,7 @@ _ANSWERS: list[tuple[str, Callable[[FakeHost, re.Match[str], str], None]]] = [
     (r"systemctl daemon-reload", FakeHost._daemon_reload),
     (
         r"(?:wg-quick down (?P<stale>\S+); )?systemctl (?P<verb>enable -q|disable -q --now|stop|restart)"
-        r" (?P<unit>[\w-]+@(?P<interface>\S+)\.service)",
+        r" (?P<unit>[\w-]+@(?P<interface>\S+)\.service)(?: \|\| \{ journalctl .*; exit 1; \})?",
         FakeHost._unit,
     ),
     (

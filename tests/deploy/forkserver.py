@@ -10,6 +10,7 @@ Standard input: pickled Requests; standard output: a pickled Answer for each.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pickle
 import sys
@@ -106,8 +107,9 @@ def _answer_with(request: Request, connected: list[str]) -> None:
     from pyinfra.api.command import StringCommand
     from pyinfra.api.exceptions import ConnectError
     from pyinfra.api.output import echo
+    from pyinfra.connectors import util
     from pyinfra.connectors.fake import FakeConnector
-    from pyinfra.connectors.util import CommandOutput, OutputLine
+    from pyinfra.connectors.util import CommandOutput
 
     def name(connector: FakeConnector) -> str:
         return connector.host.name.removeprefix("@fake/")
@@ -129,11 +131,12 @@ def _answer_with(request: Request, connected: list[str]) -> None:
             echo(f"{self.host.print_prefix}>>> {command}", err=True)
         gevent.sleep(0)  # as a real connection would: let the other hosts go on
         done, out, err = request.hosts[name(self)].run(text, arguments.get("_stdin") or "")
-        lines = [OutputLine("stdout", line) for line in out] + [OutputLine("stderr", line) for line in err]
-        if print_output:
-            for line in lines:
-                echo(f"{self.host.print_prefix}{line}", err=True)
-        return done, CommandOutput(lines)
+        # read as from a real host, a lone surrogate being a byte that is no UTF-8
+        printed, said = (
+            io.BytesIO("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+            for lines in (out, err)
+        )
+        return done, util.read_output_buffers(printed, said, None, print_output, self.host.print_prefix)
 
     for method in (connect, run_shell_command):
         setattr(FakeConnector, method.__name__, method)

@@ -82,6 +82,8 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
     yield from _rules(host)
     if "nft" in host.tools:
         yield from ("@ nft", host.nft)
+    else:
+        yield "@ nft absent"
     yield f"@ ssh {host.ssh}"
     if host.ssh:
         yield "eth0"
@@ -133,18 +135,22 @@ def _files(host: FakeHost, config: str, named: Iterable[str]) -> Iterator[str]:
                 cut = re.sub(secret, rb"\1 (hidden)", entry.data)
             else:
                 texts += entry.data
-    yield f"@ texts {config}"
-    yield from _encoded(texts + cut)
+    if any(host.real(path) in host.files for path in (config, *named)):
+        yield f"@ texts {config}"
+        yield from _encoded(texts + cut + b".")
 
 
 def _link(host: FakeHost, interface: str) -> Iterator[str]:
     link = host.links.get(interface)
     if link is None:
         config = f"/etc/wireguard/{interface}.conf"
+        yield f"@ link {interface} absent"
         if "wg" in host.tools and host.real(config) in host.files:
             yield "@ config-key"
             keys = re.findall(r"^PrivateKey = (\S+)$", host.text(config), re.MULTILINE)
             yield from map(public_key, keys)
+        if "wg" in host.tools:
+            yield "@ dump"
         return
     yield f"@ link {interface} {link.mtu} {'0x10091' if link.up else '0x10090'}"
     if "wg" in host.tools:
@@ -172,18 +178,18 @@ def _cut(line: str) -> tuple[str, str]:
 
 def _rules(host: FakeHost) -> Iterator[str]:
     for family, name in ((4, "iptables"), (6, "ip6tables")):
-        if name not in host.tools:
-            continue
-        for tool in (name, f"{name}-legacy"):
-            if tool not in host.tables:
+        for tool, kind in ((name, "primary"), (f"{name}-legacy", "other")):
+            if name not in host.tools or tool not in host.tables:
+                yield f"@ rules {family} {tool} none"
                 continue
-            yield f"@ rules {family} {tool} {'primary' if tool == name else 'other'}"
+            yield f"@ rules {family} {tool} {kind}"
             for table, chains in host.tables[tool].items():
                 yield f"*{table}"
                 for chain in chains:
                     policy = host.policies.get(tool, host.forward_policy) if chain == "FORWARD" else "ACCEPT"
                     yield f":{chain} {policy if chain.isupper() and '-' not in chain else '-'} [0:0]"
                 yield from (f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules)
+                yield "COMMIT"
 
 
 def _nginx_error(host: FakeHost) -> str | None:
@@ -201,4 +207,6 @@ def _dump(host: FakeHost) -> bytes:
     for path in paths[1:]:
         included = re.findall(r"^\s*include (\S+);", host.text(path), re.MULTILINE)
         paths += [one for one in included if one in host.files and one not in paths]
-    return "".join(f"# configuration file {path}:\n{host.text(path)}\n" for path in paths).encode()
+    return "".join(f"# configuration file {path}:\n{host.text(path)}\n" for path in paths).encode(
+        "utf-8", "surrogateescape"
+    )

@@ -14,6 +14,7 @@ from lab.reach import pings
 from lab.spec import HostSpec
 from tests.lab.cluster import Cluster
 from tests.lab.servers import chain, cluster_of, describe, docker, rules
+from tests.lab.test_errors import CONNECTED, assert_heard
 
 FAR, NEAR = "10.0.0.2", "10.0.0.3"
 PRIVATE = ("/tmp/", "/var/tmp/", "/dev/shm/", "/home/")
@@ -202,3 +203,11 @@ def test_teardown_takes_all_of_ours_away(story: Story) -> None:
     assert story.far.run("ip link show wg").returncode != 0
     again = story.cluster.workspace.pyinfra("inventory.py", "teardown.py", "-y", "--json")
     assert '"success": 0' in again.stdout[again.stdout.index('"totals"') :]
+
+
+def test_any_byte_comes_through(story: Story) -> None:
+    """paramiko decodes by itself, as strictly as pyinfra."""
+    folder = story.cluster.workspace.folder
+    (folder / "noise.py").write_text(CONNECTED)
+    (folder / "noisy.py").write_text(f"hosts = [('far', {story.far.ssh_data()!r})]\n")
+    assert_heard(story.cluster.workspace, "noisy.py")

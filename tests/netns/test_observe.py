@@ -232,6 +232,10 @@ def test_a_folder_that_is_a_link_has_the_mode_of_what_it_leads_to(
 ) -> None:
     (tmp_path / "real").mkdir(0o700)
     (tmp_path / "wireguard").symlink_to("real")
+    awk = shutil.which("awk")
+    assert awk
+    (tmp_path / "alternatives").mkdir()
+    (tmp_path / "alternatives" / "awk").symlink_to(Path(awk).resolve())
     inner = (
         f"mount --bind {shlex.quote(str(tmp_path))} /etc && interface={NAME} files= sites= dump=0\n{SCRIPT}"
     )

@@ -111,4 +111,4 @@ def test_the_text_says_what_the_changes_do(host: tuple[Tables, list[Rule]]) -> N
 def test_what_join_writes_is_read_back(words: list[str]) -> None:
     text = " ".join(["-A", "INPUT", "-m", "comment", join(tuple(words))]).rstrip()
     assert shlex.split(text)[4:] == words
-    assert parse_save(f"*filter\n{text}\n")["filter"]["INPUT"].rules == [("-m", "comment", *words)]
+    assert parse_save(f"*filter\n{text}\nCOMMIT\n")["filter"]["INPUT"].rules == [("-m", "comment", *words)]

@@ -113,11 +113,21 @@ def test_what_others_wrote_into_a_rule_is_no_section(shell: str, tmp_path: Path)
 
 def test_a_file_that_changes_while_it_is_read_is_told_of() -> None:
     digest = hashlib.sha256(b"as it was").hexdigest()
-    files = f"@ file /a file 644 root:root 9 {digest} /a\n@ file /b file 600 root:root 1 - /b\n@ texts /b\n"
-    seen = parse([*files.splitlines(), base64.b64encode(b"as it wasand b").decode(), "@ end"])
+    files = f"@ file /a file 644 root:root 9 {digest} /a\n@ file /b file 600 root:root 1 {digest} /b\n"
+
+    def read(texts: bytes) -> Observed:
+        answer = ANSWER.replace(
+            "@ unit wg", f"{files}@ texts /b\n{base64.b64encode(texts).decode()}\n@ unit wg", 1
+        )
+        return nginx(b"\n0\n", answer)
+
+    seen = read(b"as it wasand b.")
     assert (seen.file("/a").data, seen.file("/b").data) == (b"as it was", b"and b")
-    with pytest.raises(ValueError, match="/a was changed meanwhile; run this again"):
-        parse([*files.splitlines(), base64.b64encode(b"as it is\nand b").decode(), "@ end"])
+    with pytest.raises(ValueError, match='"/a" was changed meanwhile; run this again'):
+        read(b"as it is\nand b.")
+    for cut in (b"as it was", b"as it wasand b"):
+        with pytest.raises(ValueError, match=r"cut off|changed meanwhile"):
+            read(cut)
 
 
 @with_shell
@@ -143,7 +153,9 @@ def test_a_parent_still_knows_the_connection(shell: str) -> None:
     assert parse(done.stdout.splitlines()).ssh == Ssh("::1", 22, "lo")
 
 
-ANSWER = """\
+ONE, TWO, PUBLIC = (letter * 43 + "=" for letter in "Aet")
+ANSWER = f"""\
+@ user 0
 @ tools
 wg
 iptables
@@ -151,6 +163,7 @@ iptables
 missing
 container
 @ directory 700 root:root
+@ file /etc/wireguard/wg.conf absent
 @ unit wg-quick@wg.service enabled / active
 @ unit nginx.service disabled / inactive
 @ unit ufw.service  / inactive
@@ -168,11 +181,13 @@ unreachable 172.16.0.0/12 metric 4000000000
 blackhole 2001:db8:1::/48 dev lo metric 1024 pref medium
 default via fe80::1 dev eth0 metric 1024 onlink pref medium
 @ dump
-PUBLIC=\t51820
-ONE=\tpsk\t198.18.0.2:51820\t10.0.0.3/32,172.16.0.0/12\t1700000000\t25
-TWO=\t-\t(none)\t(none)\t0\toff
+{PUBLIC}\t51820
+{ONE}\tpsk\t198.18.0.2:51820\t10.0.0.3/32,172.16.0.0/12\t1700000000\t25
+{TWO}\t-\t(none)\t(none)\t0\toff
+@ interfaces
+wg1 {ONE} 51821
 @ preshared
-abcd
+{"ab" * 32}
 @ addresses
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever
 2: eth0    inet 198.18.0.1/24 brd 198.18.0.255 scope global eth0\\       valid_lft forever
@@ -192,9 +207,13 @@ net/ipv4/conf/all/send_redirects 1
 :INPUT DROP [0:0]
 -A INPUT -i lo -j ACCEPT
 COMMIT
+@ rules 4 iptables-legacy none
+@ rules 6 ip6tables none
 @ rules 6 ip6tables-legacy other
 *filter
 :INPUT ACCEPT [0:0]
+COMMIT
+@ nft absent
 @ ssh 198.18.0.9 40000 198.18.0.1 22
 eth0@if7
 @ guarded
@@ -207,6 +226,7 @@ eth0@if7
 cut off
 @ nginx
 NGINX
+@ nginx-links
 @ workers 1700000100.5
 9 (cat) R 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 50000 9
 7 (a (b) c) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 49000 9
@@ -218,8 +238,8 @@ NGINX
 """
 
 
-def nginx(answer: bytes) -> Observed:
-    return parse(ANSWER.replace("NGINX", base64.b64encode(answer).decode()).splitlines())
+def nginx(answer: bytes, whole: str = ANSWER) -> Observed:
+    return parse(whole.replace("NGINX", base64.b64encode(answer).decode()).splitlines())
 
 
 def test_every_section() -> None:
@@ -233,12 +253,10 @@ def test_every_section() -> None:
     assert link is not None
     assert (link.mtu, link.up, link.addresses) == (1420, True, frozenset({"10.0.0.2/24", "fd00::2/64"}))
     assert link.routes == ("10.0.0.0/24 proto kernel scope link src 10.0.0.2", "172.16.0.0/12 scope link")
-    assert (link.public_key, link.port, link.preshared_digest) == ("PUBLIC=", 51820, "abcd")
+    assert (link.public_key, link.port, link.preshared_digest) == (PUBLIC, 51820, "ab" * 32)
     assert link.peers == {
-        "ONE=": LivePeer(
-            True, "198.18.0.2:51820", frozenset({"10.0.0.3/32", "172.16.0.0/12"}), 1700000000, 25
-        ),
-        "TWO=": LivePeer(False, None, frozenset(), 0, None),
+        ONE: LivePeer(True, "198.18.0.2:51820", frozenset({"10.0.0.3/32", "172.16.0.0/12"}), 1700000000, 25),
+        TWO: LivePeer(False, None, frozenset(), 0, None),
     }
     assert seen.addresses == ("198.18.0.1", "2001:db8::1", "10.0.0.2", "fd00::2", "10.9.0.2")
     assert (seen.clock, seen.forwarding) == (1700000100, {4: "1", 6: "-"})
@@ -257,10 +275,10 @@ def test_every_section() -> None:
 
 def test_a_date_that_knows_no_fractions() -> None:
     """busybox prints %N as it stands; then nginx may have begun up to a second later than it looks."""
-    whole = parse(ANSWER.replace("NGINX", "").replace("1700000100.5", "1700000100.%N").splitlines())
+    whole = nginx(b"\n0\n", ANSWER.replace("1700000100.5", "1700000100.%N"))
     assert whole.nginx_started == 1700000091
-    lines = ANSWER.replace("NGINX", "").splitlines()
-    none = parse([line for line in lines if "(" not in line or "Generated" in line])
+    lines = [line for line in ANSWER.splitlines() if not line.endswith("000 9") and "(nginx)" not in line]
+    none = nginx(b"\n0\n", "\n".join(lines))
     assert none.nginx_started is None
 
 
@@ -275,7 +293,7 @@ def test_what_nginx_says_of_its_configuration() -> None:
 
 
 def test_an_interface_that_is_down() -> None:
-    link = parse(ANSWER.replace("NGINX", "").replace("0x91", "0x90").splitlines()).link
+    link = nginx(b"\n0\n", ANSWER.replace("0x91", "0x90")).link
     assert link is not None
     assert not link.up
 
@@ -283,7 +301,7 @@ def test_an_interface_that_is_down() -> None:
 @pytest.mark.parametrize("lines", [0, 1, 20, -1])
 def test_an_answer_that_is_cut_off_is_no_answer(lines: int) -> None:
     with pytest.raises(ValueError, match="cut off"):
-        parse(ANSWER.replace("NGINX", "").splitlines()[:lines])
+        nginx(b"\n0\n", "".join(ANSWER.splitlines(keepends=True)[:lines]))
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")

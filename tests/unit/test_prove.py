@@ -142,7 +142,7 @@ def test_forwarding_off() -> None:
 )
 def test_a_forward_chain_that_stops_it(chain: str) -> None:
     found = texts(article())
-    root = replace(found["root"], tables={4: parse_save(chain)})
+    root = replace(found["root"], tables={4: parse_save(f"{chain}COMMIT\n")})
     proof = prove_texts((found | {"root": root}).values())
     assert broken(proof) == {
         (a, b) for one in ("cloud", "backup") for a, b in ((one, "laptop"), ("laptop", one))

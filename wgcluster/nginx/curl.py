@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from .probe import Answer, Probe
 
 SECONDS = 10  # for one request
-_LINE = re.compile(r"^wgcluster (\d{3}) (\d+)$", re.MULTILINE)
+_LINE = re.compile(r"^wgcluster ([0-9]{3}) ([0-9]{1,15})$", re.MULTILINE)
 
 
 def curl_config(probes: Iterable[Probe]) -> str:

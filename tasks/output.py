@@ -1,0 +1,46 @@
+"""What programs on a host print, read so that no byte of it ends the run or reaches the terminal as an order.
+
+pyinfra 3.10 reads it as UTF-8. At a byte that is none the reader dies with a traceback, what had come so far
+passes for the whole answer of a command that succeeded, and one with more to say than a pipe holds waits for
+ever. All its connectors read through ``pyinfra.connectors.util.read_buffer``; ours takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from queue import Queue
+from typing import Any
+
+from pyinfra.api.output import echo
+from pyinfra.connectors import util
+from pyinfra.connectors.util import OutputLine
+
+from wgcluster.words import printable
+
+
+def read_buffer(
+    name: str,
+    io: Iterable[bytes],
+    output_queue: Queue[OutputLine],
+    print_output: bool = False,
+    print_func: Callable[[str], str] | None = None,
+) -> None:
+    """Put each line of ``io`` into the queue as text that may be shown."""
+    for line in _as_bytes(name, io):
+        text = printable(line.removesuffix(b"\n").decode("utf-8", "surrogateescape"))
+        output_queue.put(OutputLine(name, text))
+        if print_output:
+            echo(print_func(text) if print_func else text, err=True)
+
+
+def _as_bytes(name: str, io: Any) -> Iterable[bytes]:
+    # paramiko decodes by itself, as strictly, unless asked for bytes
+    channel = getattr(io, "channel", None)
+    if channel is None:
+        return io  # type: ignore[no-any-return]
+    return (channel.makefile_stderr if name == "stderr" else channel.makefile)("rb")  # type: ignore[no-any-return]
+
+
+def read_safely() -> None:
+    """From here on, for every connector."""
+    util.read_buffer = read_buffer

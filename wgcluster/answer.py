@@ -1,0 +1,186 @@
+"""The sections and words of a host's answer, held against what they must be before anything is built on them.
+
+Each function for a word gives it back and raises ValueError, in words that may be shown, for what it is not.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import NamedTuple
+
+from wgcluster.words import printable
+
+
+class Shape(NamedTuple):
+    """What a section consists of."""
+
+    least: int  # words behind its name
+    most: int | None = None  # None: any number more
+    lines: int | None = 0  # None: any number
+    must: bool = True  # is it in every answer?
+    many: bool = False  # may there be more than one?
+
+
+_SHAPES = {
+    "user": Shape(1, 1),
+    "tools": Shape(0, 0, None),
+    "module": Shape(0, 0, 2),
+    "directory": Shape(0, 2),
+    "file": Shape(2, many=True),
+    "texts": Shape(1, 1, None, must=False),
+    "unit": Shape(2, 4, many=True),
+    "ufw": Shape(0, 0, None),
+    "link": Shape(2, 3),
+    "config-key": Shape(0, 0, 1, must=False),
+    "routes": Shape(1, 1, None, many=True),
+    "dump": Shape(0, 0, None, must=False),
+    "interfaces": Shape(0, 0, None, must=False),
+    "preshared": Shape(0, 0, 1, must=False),
+    "addresses": Shape(0, 0, None),
+    "clock": Shape(1, 1),
+    "forwarding": Shape(2, 2),
+    "sysctls": Shape(0, 0, None),
+    "rules": Shape(3, 3, None, many=True),
+    "nft": Shape(0, 1, None),
+    "ssh": Shape(0, 4, None),
+    "guarded": Shape(0, 0, None),
+    "folders": Shape(0, 0, None),
+    "lists": Shape(0, 0, None),
+    "replacement": Shape(0, 0, 1),
+    "nginx": Shape(0, 0, None, must=False),
+    "nginx-links": Shape(0, 0, None, must=False),
+    "workers": Shape(1, 1, None, must=False),
+    "changed": Shape(0, 0, None, must=False),
+    "end": Shape(0, 0),
+}
+
+MODE = re.compile(r"[0-7]{3,4}")
+OWNER = re.compile(r"[^\s:]+:[^\s:]+")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+PATH = re.compile(r"/[^\0\n]*")
+KEY = re.compile(r"[A-Za-z0-9+/]{43}=|\(none\)")  # an interface without a key has "(none)"
+INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}(?=@|$)")  # of a veth pair: "eth0@if7"
+STATE = re.compile(r"[a-z-]*")  # of a unit, systemctl(1)
+VALUE = re.compile(r"-|-?[0-9]{1,10}")  # of a sysctl; "-": there is none
+HEX = re.compile(r"0x[0-9a-f]{1,8}")
+SYSCTL = re.compile(r"net/ipv[46]/[^\s]+")
+_NUMBER = re.compile(r"[0-9]{1,15}")
+
+
+def shown(value: str) -> str:
+    """The beginning of what cannot be read, on one line."""
+    begin = printable(value[:60]).replace("\t", "\\t").replace("\n", "\\n")
+    return f'"{begin}"' + ("…" if len(value) > 60 else "")
+
+
+def sections(output: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Each section's words after "@" and its lines.
+
+    What stands before the first one is not the script's: a .bashrc may print something.
+
+    Raises:
+        ValueError: it is none that the script prints, or not as it prints it.
+    """
+    words: list[str] = []
+    lines: list[str] = []
+    seen: Counter[str] = Counter()
+    for line in [*output, "@ "]:
+        if not line.startswith("@ "):
+            lines.append(line)
+            continue
+        if words:
+            name = words[0]
+            if name not in _SHAPES or (seen[name] and not _SHAPES[name].many):
+                raise ValueError(f"a section {shown(name)} too many")
+            _hold(_SHAPES[name], words, lines)
+            seen[name] += 1
+            yield words, lines
+        words, lines = line[2:].split(), []
+    if not seen["end"]:
+        raise ValueError("it is cut off")
+    if lacking := [name for name, shape in _SHAPES.items() if shape.must and not seen[name]]:
+        raise ValueError(f"it lacks the section {', '.join(lacking)}")
+
+
+def _hold(shape: Shape, words: Sequence[str], lines: Sequence[str]) -> None:
+    name, count = words[0], len(words) - 1
+    if count < shape.least or (shape.most is not None and count > shape.most):
+        raise ValueError(f"{name} has {count} words")
+    if shape.lines is not None and len(lines) > shape.lines:
+        raise ValueError(f"{name} has {shown(lines[shape.lines])} too many")
+    if "" in lines and name != "rules":  # a comment of a rule may hold one
+        raise ValueError(f"{name} has an empty line")
+
+
+def matching(pattern: re.Pattern[str], value: str, what: str) -> str:
+    if not pattern.fullmatch(value):
+        raise ValueError(f"{shown(value)} is no {what}")
+    return value
+
+
+def one_of(words: Sequence[str], value: str, what: str) -> str:
+    if value not in words:
+        raise ValueError(f"{shown(value)} is no {what}")
+    return value
+
+
+def number(value: str, what: str, low: int = 0, high: int = 2**32 - 1) -> int:
+    if not _NUMBER.fullmatch(value) or not low <= int(value) <= high:
+        raise ValueError(f"{shown(value)} is no {what}")
+    return int(value)
+
+
+def port(value: str) -> int:
+    return number(value, "port", high=65535)
+
+
+def interface(value: str) -> str:
+    """The name of an interface, without its pair's."""
+    found = INTERFACE.match(value)
+    if not found:
+        raise ValueError(f"{shown(value)} is no interface")
+    return found[0]
+
+
+def address(value: str) -> str:
+    try:
+        ip_address(value)
+    except ValueError:
+        raise ValueError(f"{shown(value)} is no address") from None
+    return value
+
+
+def with_prefix(value: str) -> str:
+    """An address with its prefix, or without: "peer" stands in its place, ip-address(8)."""
+    try:
+        ip_interface(value)
+    except ValueError:
+        raise ValueError(f"{shown(value)} is no address") from None
+    return value
+
+
+def network(value: str) -> str:
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{shown(value)} is no network") from None
+    return value
+
+
+def endpoint(value: str) -> str:
+    host, _, behind = value.rpartition(":")
+    address(host.removeprefix("[").removesuffix("]"))
+    port(behind)
+    return value
+
+
+def data(lines: Sequence[str]) -> bytes:
+    """What is in base64, wrapped or not."""
+    try:
+        return base64.b64decode("".join(lines).encode("ascii"), validate=True)
+    except ValueError:
+        raise ValueError("it is no base64") from None
