@@ -27,7 +27,7 @@ from tasks.looks import Looks, looks
 from wgcluster.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.faults import KeystoreError
 from wgcluster.keystore import Registry
-from wgcluster.nginx import NginxError
+from wgcluster.nginx.errors import NginxError
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove

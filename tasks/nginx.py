@@ -13,7 +13,7 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, failure, host_operation, show_diff
-from wgcluster.nginx import NginxError
+from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import check, old_files, steps, unread, wanted_files
 from wgcluster.plan import GuardedSite
 from wgcluster.words import some

@@ -20,8 +20,10 @@ from wgcluster import paths
 from wgcluster.boot import BootFiles
 from wgcluster.checks import Check, checks, ping_targets, pings, table
 from wgcluster.earlier import earlier, restore
-from wgcluster.nginx import NginxError, audit, parse_dump
+from wgcluster.nginx.audit import audit
 from wgcluster.nginx.curl import answers, curl_config
+from wgcluster.nginx.effective import parse_dump
+from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import unread
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.plan import HostPlan

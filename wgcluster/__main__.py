@@ -13,7 +13,7 @@ from wgcluster.commands import check, clients, keys, plans, sites
 from wgcluster.commands.reading import CommandError
 from wgcluster.faults import KeystoreError
 from wgcluster.model import ModelError
-from wgcluster.nginx import NginxError
+from wgcluster.nginx.errors import NginxError
 from wgcluster.plan import PlanError
 
 _INVENTORY = "the inventory, with its group_data beside it (default: inventory.py)"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wgcluster import paths
 from wgcluster.lockout import lockout
-from wgcluster.nginx import NginxError
+from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import check
 from wgcluster.observed import Observed
 from wgcluster.other_firewalls import other_firewalls

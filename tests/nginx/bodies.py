@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 from tests.nginx.real import Opinion, opinion
-from wgcluster.nginx import Fault, NginxSyntaxError, parse
-from wgcluster.nginx.tree import ALWAYS_BLOCKS, NEVER_BLOCKS
+from wgcluster.nginx.errors import Fault, NginxSyntaxError
+from wgcluster.nginx.tree import ALWAYS_BLOCKS, NEVER_BLOCKS, parse
 
 # Whatever has tripped a parser once: quotes, escapes, "{" after "$", comments, line ends, block ends.
 SOUP = [

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.nginx.real import Answer, free_ports, http_paths, running
 from tests.nginx.worlds import dump
-from wgcluster.nginx import Finding, audit, parse_dump
+from wgcluster.nginx.audit import Finding, audit
+from wgcluster.nginx.effective import parse_dump
 from wgcluster.plan import GuardedSite
 
 FRIEND = "127.0.0.2"

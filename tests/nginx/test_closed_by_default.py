@@ -15,7 +15,7 @@ from crossplane import analyzer  # type: ignore[import-untyped]
 
 from tests.nginx.cases import ACME, LIST, PASS, Case, asked
 from tests.nginx.real import LUA, MODULES, NGINX, wanted
-from wgcluster.nginx import Finding, audit
+from wgcluster.nginx.audit import Finding, audit
 from wgcluster.nginx.harmless import is_harmless
 from wgcluster.plan import GuardedSite
 

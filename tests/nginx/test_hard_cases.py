@@ -13,7 +13,8 @@ from tests.nginx.cases import ACME, LIST, PASS, Case, asked
 from tests.nginx.real import LUA, NGINX, opinion
 from tests.nginx.strangers import forged
 from tests.nginx.worlds import FRIEND, PASSWORD
-from wgcluster.nginx import NginxSyntaxError, parse
+from wgcluster.nginx.errors import NginxSyntaxError
+from wgcluster.nginx.tree import parse
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 

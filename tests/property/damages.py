@@ -19,7 +19,7 @@ from wgcluster.checks import checks, table
 from wgcluster.earlier import announced, earlier, unknown_keys
 from wgcluster.firewall import wanted
 from wgcluster.lockout import needed
-from wgcluster.nginx import NginxError
+from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import old_files, wanted_files
 from wgcluster.observed import Look, Observed, parse
 from wgcluster.obstacles import obstacles

@@ -7,12 +7,14 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wgcluster.nginx import Directive, NginxError, NginxSyntaxError, guard, lex, parse, unguard
 from wgcluster.nginx.access import admits
-from wgcluster.nginx.errors import position
+from wgcluster.nginx.errors import NginxError, NginxSyntaxError, position
 from wgcluster.nginx.find import locations, servers
-from wgcluster.nginx.splice import Edit, Shift, apply, first_inside
+from wgcluster.nginx.guard import guard
+from wgcluster.nginx.lexer import lex
+from wgcluster.nginx.splice import Edit, Shift, apply, first_inside, unguard
 from wgcluster.nginx.targets import Folders
+from wgcluster.nginx.tree import Directive, parse
 from wgcluster.plan import GuardedSite
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, read
-from wgcluster.nginx import Deployed, Fault, Finding, as_deployed, audit, parse_dump
+from wgcluster.nginx.audit import Finding, audit
+from wgcluster.nginx.deployed import Deployed, as_deployed
+from wgcluster.nginx.effective import parse_dump
+from wgcluster.nginx.errors import Fault
 from wgcluster.plan import GuardedSite
 
 _DUMP = "# configuration file "  # how "nginx -T" begins each file

@@ -14,9 +14,9 @@ from heapq import heappop, heappush
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Literal
 
-from ..prefixes import Network
-from .harmless import is_harmless
-from .tree import Directive
+from wgcluster.nginx.harmless import is_harmless
+from wgcluster.nginx.tree import Directive
+from wgcluster.prefixes import Network
 
 _LUA_ACCESS = ("access_by_lua", "access_by_lua_block", "access_by_lua_file")
 # What makes nginx fetch other locations into an answer or beside it: subrequests, which pass every list.

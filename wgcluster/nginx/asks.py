@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .behind import Behind, hops
-from .folders import climbing, rewritten
-from .pcre import beginning
-from .places import PASSES, Place
-from .tree import Directive
+from wgcluster.nginx.behind import Behind, hops
+from wgcluster.nginx.folders import climbing, rewritten
+from wgcluster.nginx.pcre import beginning
+from wgcluster.nginx.places import PASSES, Place
+from wgcluster.nginx.tree import Directive
 
 _PATH = re.compile(r"(?:\w+://)?(?:unix:[^:]*:?|\[[^\]]*\](?::\d+)?|[^/$]*)(.*)", re.DOTALL)
 _SAME = ("$request_uri", "$uri", "$document_uri")

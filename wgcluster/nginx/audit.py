@@ -7,21 +7,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..plan import GuardedSite
-from .access import Level
-from .behind import Behind, open_streams
-from .bypass import Bypasses, is_plain
-from .effective import effective
-from .errors import position
-from .find import find_servers, listens_of, names_of, servers
-from .judge import ServerJudge
-from .places import Place
-from .selfproxy import Guarded, SelfProxies
-from .site import allow_list, list_path
-from .splice import Spliced
-from .targets import targets_at
-from .tree import Directive
-from .verdict import Kind, Verdict
+from wgcluster.nginx.access import Level
+from wgcluster.nginx.behind import Behind, open_streams
+from wgcluster.nginx.bypass import Bypasses, is_plain
+from wgcluster.nginx.effective import effective
+from wgcluster.nginx.errors import position
+from wgcluster.nginx.find import find_servers, listens_of, names_of, servers
+from wgcluster.nginx.judge import ServerJudge
+from wgcluster.nginx.places import Place
+from wgcluster.nginx.selfproxy import Guarded, SelfProxies
+from wgcluster.nginx.site import allow_list, list_path
+from wgcluster.nginx.splice import Spliced
+from wgcluster.nginx.targets import targets_at
+from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.verdict import Kind, Verdict
+from wgcluster.plan import GuardedSite
 
 _REDIRECT = re.compile(r"https://(?P<host>\$\{?\w+\}?|[^:/?$]+)(?::(?P<port>\d+))?")
 _OWN_NAME = frozenset({"$host", "$http_host", "$server_name"})

@@ -10,13 +10,13 @@ from itertools import chain
 from socket import inet_aton
 from typing import NamedTuple
 
-from ..prefixes import Network
-from .access import Families, Level, may_forge, opening
-from .find import listens_of, names_of, servers
-from .places import Place
-from .rewrite import NOTHING, Known
-from .routing import Address, Endpoint, Socket, sockets, unix_sockets
-from .tree import Directive
+from wgcluster.nginx.access import Families, Level, may_forge, opening
+from wgcluster.nginx.find import listens_of, names_of, servers
+from wgcluster.nginx.places import Place
+from wgcluster.nginx.rewrite import NOTHING, Known
+from wgcluster.nginx.routing import Address, Endpoint, Socket, sockets, unix_sockets
+from wgcluster.nginx.tree import Directive
+from wgcluster.prefixes import Network
 
 _PORTS = {"http": "80", "https": "443", "grpc": "80", "grpcs": "443"}
 _URL = re.compile(

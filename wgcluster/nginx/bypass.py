@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from .access import Level
-from .asks import Asks, asks
-from .behind import Behind, StreamServer, values_at
-from .caches import Caches
-from .find import names_of
-from .folders import served_by
-from .judge import ServerJudge
-from .pcre import samples
-from .places import Place, resolve
-from .selfproxy import SelfProxies
-from .subrequest import fetches
-from .targets import Folders, Served, Target, opened_at, targets_at
-from .tree import Directive
-from .verdict import Verdict
+from wgcluster.nginx.access import Level
+from wgcluster.nginx.asks import Asks, asks
+from wgcluster.nginx.behind import Behind, StreamServer, values_at
+from wgcluster.nginx.caches import Caches
+from wgcluster.nginx.find import names_of
+from wgcluster.nginx.folders import served_by
+from wgcluster.nginx.judge import ServerJudge
+from wgcluster.nginx.pcre import samples
+from wgcluster.nginx.places import Place, resolve
+from wgcluster.nginx.selfproxy import SelfProxies
+from wgcluster.nginx.subrequest import fetches
+from wgcluster.nginx.targets import Folders, Served, Target, opened_at, targets_at
+from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.verdict import Verdict
 
 
 def is_plain(place: Place) -> bool:

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from .behind import Behind
-from .find import names_of
-from .judge import ServerJudge
-from .places import Place, is_page
-from .rewrite import is_varied, rewrites
-from .tree import Directive
-from .verdict import Verdict
+from wgcluster.nginx.behind import Behind
+from wgcluster.nginx.find import names_of
+from wgcluster.nginx.judge import ServerJudge
+from wgcluster.nginx.places import Place, is_page
+from wgcluster.nginx.rewrite import is_varied, rewrites
+from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.verdict import Verdict
 
 _DEFAULT = {"proxy": "$scheme$proxy_host$request_uri"}  # the others have none
 _HOST_OF_URL = re.compile(r"\w+://([^/?]*)")

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ..plan import GuardedSite
-from .errors import Fault, NginxError
-from .find import find_servers
-from .guard import splice
-from .site import allow_list, list_path
-from .splice import Spliced
-from .tree import parse
+from wgcluster.nginx.errors import Fault, NginxError
+from wgcluster.nginx.find import find_servers
+from wgcluster.nginx.guard import splice
+from wgcluster.nginx.site import allow_list, list_path
+from wgcluster.nginx.splice import Spliced
+from wgcluster.nginx.tree import parse
+from wgcluster.plan import GuardedSite
 
 
 class Deployed(NamedTuple):

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .lexer import unescape
-from .pcre import hits
-from .tree import Directive
+from wgcluster.nginx.lexer import unescape
+from wgcluster.nginx.pcre import hits
+from wgcluster.nginx.tree import Directive
 
 _WISH = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
 

@@ -10,12 +10,12 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from .access import Level
-from .behind import may_be, written_out
-from .pcre import beginning
-from .places import PASSES, Place, answers_itself, resolve
-from .rewrite import named_children, rewrites
-from .tree import Directive
+from wgcluster.nginx.access import Level
+from wgcluster.nginx.behind import may_be, written_out
+from wgcluster.nginx.pcre import beginning
+from wgcluster.nginx.places import PASSES, Place, answers_itself, resolve
+from wgcluster.nginx.rewrite import named_children, rewrites
+from wgcluster.nginx.tree import Directive
 
 _PREFIX = "/usr/share/nginx"  # of Debian's nginx
 _OF_CLIENT = re.compile(r"\$\{?(?:arg|http|cookie)_(?!host\b)")

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from ..plan import GuardedSite
-from ..prefixes import Network
-from .access import Families, Level, common_client, is_within, may_forge, opening
-from .behind import may_be
-from .find import covers, is_wished, listens_of
-from .places import Place, is_page, may_begin, places_of, resolve
-from .rewrite import (
+from wgcluster.nginx.access import Families, Level, common_client, is_within, may_forge, opening
+from wgcluster.nginx.behind import may_be
+from wgcluster.nginx.find import covers, is_wished, listens_of
+from wgcluster.nginx.places import Place, is_page, may_begin, places_of, resolve
+from wgcluster.nginx.rewrite import (
     NOTHING,
     Known,
     beginning_of,
@@ -21,8 +19,10 @@ from .rewrite import (
     named_children,
     page_for,
 )
-from .tree import Directive
-from .verdict import NO_TRAIL, Asked, Past, Trail, Verdict
+from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.verdict import NO_TRAIL, Asked, Past, Trail, Verdict
+from wgcluster.plan import GuardedSite
+from wgcluster.prefixes import Network
 
 # An address that is written down may be of either family, whatever the server listens on.
 _WRITTEN = Families(v4=True, v6=True)

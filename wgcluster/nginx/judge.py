@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from ..plan import GuardedSite
-from .access import Level
-from .folders import climbs
-from .places import Place, is_page
-from .subrequest import past_the_list
-from .tree import Directive
-from .verdict import NO_TRAIL, Trail, Verdict, worst
-from .ways import Arrival, Ways
+from wgcluster.nginx.access import Level
+from wgcluster.nginx.folders import climbs
+from wgcluster.nginx.places import Place, is_page
+from wgcluster.nginx.subrequest import past_the_list
+from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.verdict import NO_TRAIL, Trail, Verdict, worst
+from wgcluster.nginx.ways import Arrival, Ways
+from wgcluster.plan import GuardedSite
 
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..plan import GuardedSite
-from .access import lets_in_only
-from .effective import expanded
-from .errors import position
-from .find import Key, covers, find_servers, is_wished, listens_of, locations, names_of, servers
-from .judge import closing
-from .rewrite import has_list
-from .tree import Directive, parse
+from wgcluster.nginx.access import lets_in_only
+from wgcluster.nginx.effective import expanded
+from wgcluster.nginx.errors import position
+from wgcluster.nginx.find import (
+    Key,
+    covers,
+    find_servers,
+    is_wished,
+    listens_of,
+    locations,
+    names_of,
+    servers,
+)
+from wgcluster.nginx.judge import closing
+from wgcluster.nginx.rewrite import has_list
+from wgcluster.nginx.tree import Directive, parse
+from wgcluster.plan import GuardedSite
 
 ACME = "/.well-known/acme-challenge"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from .. import paths
-from ..observed import Observed
-from ..plan import GuardedSite, HostPlan
-from .audit import audit
-from .effective import parse_dump
-from .errors import Fault, NginxError
-from .guard import guard
-from .site import allow_list, list_path
-from .splice import unguard
+from wgcluster import paths
+from wgcluster.nginx.audit import audit
+from wgcluster.nginx.effective import parse_dump
+from wgcluster.nginx.errors import Fault, NginxError
+from wgcluster.nginx.guard import guard
+from wgcluster.nginx.site import allow_list, list_path
+from wgcluster.nginx.splice import unguard
+from wgcluster.observed import Observed
+from wgcluster.plan import GuardedSite, HostPlan
 
 _NOT_A_FILE = {
     "absent": ("there is no such file on the host", "name the site file that nginx reads"),

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-from .access import Level
-from .gate import Gate
-from .places import Place, is_page
-from .rewrite import (
+from wgcluster.nginx.access import Level
+from wgcluster.nginx.gate import Gate
+from wgcluster.nginx.places import Place, is_page
+from wgcluster.nginx.rewrite import (
     ANY,
     REDIRECTS,
     End,
@@ -28,8 +28,8 @@ from .rewrite import (
     named_children,
     page_for,
 )
-from .tree import Directive
-from .verdict import GET, NO_TRAIL, Coming, Trail, Verdict, redirected, worst
+from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.verdict import GET, NO_TRAIL, Coming, Trail, Verdict, redirected, worst
 
 _MAX_TURNS = 10  # nginx gives up on a request that is sent on as often, with 500
 _CIRCLE = Verdict("guarded", "goes round in a circle until nginx ends it with 500")

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
 
-from ..plan import GuardedSite
-from .audit import effective_with_lists, server_blocks, sites_of_servers
-from .behind import Behind
-from .errors import position
-from .expect import Expected, Unknown, expected_at
-from .find import find_servers, names_of
-from .judge import ServerJudge
-from .pcre import hits, samples
-from .places import Place, resolve
-from .routing import Address, Endpoint, Socket, socket_for, sockets, tidy
-from .tree import Directive
+from wgcluster.nginx.audit import effective_with_lists, server_blocks, sites_of_servers
+from wgcluster.nginx.behind import Behind
+from wgcluster.nginx.errors import position
+from wgcluster.nginx.expect import Expected, Unknown, expected_at
+from wgcluster.nginx.find import find_servers, names_of
+from wgcluster.nginx.judge import ServerJudge
+from wgcluster.nginx.pcre import hits, samples
+from wgcluster.nginx.places import Place, resolve
+from wgcluster.nginx.routing import Address, Endpoint, Socket, socket_for, sockets, tidy
+from wgcluster.nginx.tree import Directive
+from wgcluster.plan import GuardedSite
 
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOBODY = "wgcluster-probe.invalid"  # a host name that only a default server answers for (RFC 2606)

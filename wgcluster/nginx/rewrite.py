@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from .access import runs_lua_early
-from .pcre import beginning, pattern
-from .tree import Directive
+from wgcluster.nginx.access import runs_lua_early
+from wgcluster.nginx.pcre import beginning, pattern
+from wgcluster.nginx.tree import Directive
 
 REDIRECTS = frozenset({"301", "302", "303", "307", "308"})
 # What matches the rest of any path. With a "$" behind it would not: "." is no newline, and %0a is one.

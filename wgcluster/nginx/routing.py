@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from .find import names_of, port_of, wildcard_rank
-from .tree import Directive
+from wgcluster.nginx.find import names_of, port_of, wildcard_rank
+from wgcluster.nginx.tree import Directive
 
 Address = IPv4Address | IPv6Address
 _LISTEN = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d+(?:-\d+)?)?")

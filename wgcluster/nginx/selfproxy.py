@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal, NamedTuple
 
-from .access import Client, admits, may_forge, opening, trusts
-from .behind import Behind, Hop, StreamServer, hops, ip_of, may_be, values_at, written_out
-from .find import names_of, port_of
-from .judge import ServerJudge
-from .places import Place
-from .routing import Address, Socket, socket_for
-from .tree import Directive
-from .verdict import Verdict
+from wgcluster.nginx.access import Client, admits, may_forge, opening, trusts
+from wgcluster.nginx.behind import Behind, Hop, StreamServer, hops, ip_of, may_be, values_at, written_out
+from wgcluster.nginx.find import names_of, port_of
+from wgcluster.nginx.judge import ServerJudge
+from wgcluster.nginx.places import Place
+from wgcluster.nginx.routing import Address, Socket, socket_for
+from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.verdict import Verdict
 
 _LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _TRUTHFUL = frozenset(

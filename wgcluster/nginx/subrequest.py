@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .places import Place
-from .tree import Directive
-from .verdict import Verdict
+from wgcluster.nginx.places import Place
+from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.verdict import Verdict
 
 _CAPTURE = re.compile(r"""location\.capture\w*(?:\s*\(?\s*(["'])(?P<uri>/[^"'?\\]*)[^"'\\]*\1\s*[,)\s])?""")
 # Code from elsewhere, but for libraries in wide use that fetch no location, and ngx by other names.

@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from .behind import Behind, hops, may_be, values_at, written_out
-from .folders import file_levels, folder_of, moved_to, nested, served_folder
-from .places import Place
-from .tree import Directive
+from wgcluster.nginx.behind import Behind, hops, may_be, values_at, written_out
+from wgcluster.nginx.folders import file_levels, folder_of, moved_to, nested, served_folder
+from wgcluster.nginx.places import Place
+from wgcluster.nginx.tree import Directive
 
 
 class Target(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from .access import Level
-from .places import Place
-from .rewrite import NOTHING, Known, Paths
-from .tree import Directive
+from wgcluster.nginx.access import Level
+from wgcluster.nginx.places import Place
+from wgcluster.nginx.rewrite import NOTHING, Known, Paths
+from wgcluster.nginx.tree import Directive
 
 Kind = Literal["guarded", "public", "leaks", "closed"]
 

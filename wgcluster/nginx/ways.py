@@ -7,12 +7,12 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from .access import Level
-from .phases import Phases
-from .places import PASSES, Place, has_handler, names_page, sends_on
-from .rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
-from .tree import Directive
-from .verdict import NO_TRAIL, Past, Trail
+from wgcluster.nginx.access import Level
+from wgcluster.nginx.phases import Phases
+from wgcluster.nginx.places import PASSES, Place, has_handler, names_page, sends_on
+from wgcluster.nginx.rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
+from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.verdict import NO_TRAIL, Past, Trail
 
 _ASIDE = frozenset({"error_page", "auth_request", "mirror"})
 # Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.

@@ -7,8 +7,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from wgcluster.nginx import Directive, audit, parse
 from wgcluster.nginx.access import Families, Level, admits, common_client, may_forge, opening
+from wgcluster.nginx.audit import audit
+from wgcluster.nginx.tree import Directive, parse
 from wgcluster.plan import GuardedSite
 
 ALLOWED = (

@@ -8,7 +8,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from wgcluster.nginx import Finding, audit, guard, list_path
+from wgcluster.nginx.audit import Finding, audit
+from wgcluster.nginx.guard import guard
+from wgcluster.nginx.site import list_path
 from wgcluster.plan import GuardedSite
 
 SITE = GuardedSite("/s", "a.test", ("/",), ("/pub/",), (ip_network("10.0.0.0/24"),))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wgcluster.nginx import NginxSyntaxError, effective, parse_dump
+from wgcluster.nginx.effective import effective, parse_dump
+from wgcluster.nginx.errors import NginxSyntaxError
 
 DUMP = """nginx: the configuration file /etc/nginx/nginx.conf syntax is ok
 # configuration file /etc/nginx/nginx.conf:

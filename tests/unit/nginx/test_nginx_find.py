@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from wgcluster.nginx import parse
 from wgcluster.nginx.find import (
     Key,
     covers,
@@ -16,6 +15,7 @@ from wgcluster.nginx.find import (
     names_of,
     port_of,
 )
+from wgcluster.nginx.tree import parse
 
 SERVERS = parse(
     """

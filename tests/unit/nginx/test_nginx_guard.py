@@ -8,7 +8,11 @@ from typing import Literal
 
 import pytest
 
-from wgcluster.nginx import NginxError, NginxSyntaxError, audit, guard, parse_dump, unguard
+from wgcluster.nginx.audit import audit
+from wgcluster.nginx.effective import parse_dump
+from wgcluster.nginx.errors import NginxError, NginxSyntaxError
+from wgcluster.nginx.guard import guard
+from wgcluster.nginx.splice import unguard
 from wgcluster.plan import GuardedSite
 
 ACME = "/.well-known/acme-challenge/"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wgcluster.nginx import NginxSyntaxError, lex
+from wgcluster.nginx.errors import NginxSyntaxError
+from wgcluster.nginx.lexer import lex
 
 WORDS = [
     ("a b;", ["a", "b", ";"]),

@@ -7,7 +7,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from wgcluster.nginx import allow_list, list_path, parse
+from wgcluster.nginx.site import allow_list, list_path
+from wgcluster.nginx.tree import parse
 from wgcluster.plan import GuardedSite
 
 SITE = GuardedSite(
