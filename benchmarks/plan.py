@@ -21,10 +21,10 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.measure import here, machine, middle, run, table
-from wgcluster.model import Cluster, Endpoint, Host
+from wgcluster.inventory.reading import Cluster, Endpoint, Host
+from wgcluster.inventory.schema import Topology
 from wgcluster.plan import make_plan
 from wgcluster.prove import prove_texts, texts_of
-from wgcluster.schema import Topology
 
 CHECKOUT = Path(__file__).parent.parent
 OVERLAY, ENDPOINTS = IPv4Address("10.0.0.0"), IPv4Address("198.18.0.0")

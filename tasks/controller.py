@@ -25,13 +25,13 @@ from tasks.key import Key
 from tasks.lock import Releases
 from tasks.looks import Looks, looks
 from wgcluster.earlier import Earlier, moved_clients, unknown_keys
-from wgcluster.faults import KeystoreError
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.from_pyinfra import cluster_name
 from wgcluster.keystore import Registry
 from wgcluster.nginx.errors import NginxError
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove
-from wgcluster.rows import cluster_name
 from wgcluster.secret import Secret
 from wgcluster.sessions import Touched, dialled
 from wgcluster.words import printable

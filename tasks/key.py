@@ -14,8 +14,8 @@ from pathlib import Path
 from gevent.threadpool import ThreadPoolExecutor
 from pyinfra.api.state import State
 
-from wgcluster.faults import KeystoreError
-from wgcluster.rows import keystore_seemingly
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.from_pyinfra import keystore_seemingly
 from wgcluster.seal import Cost, Seal, made_with
 from wgcluster.secret import Secret, passphrase_at_hand
 

@@ -14,9 +14,9 @@ from pyinfra.context import ctx_host
 
 from tasks.facts import HostFailed, HostState, ask
 from wgcluster import paths
-from wgcluster.cluster import Cluster
+from wgcluster.inventory.cluster import Cluster
+from wgcluster.inventory.from_pyinfra import cluster_name
 from wgcluster.observed import Look, Observed
-from wgcluster.rows import cluster_name
 
 Answer = TypeVar("Answer")
 

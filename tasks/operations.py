@@ -23,7 +23,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from tasks.controller import Run
 from tasks.facts import HostFailed
 from tasks.lock import locked
-from wgcluster.faults import KeystoreError
+from wgcluster.inventory.faults import KeystoreError
 from wgcluster.observed import File
 from wgcluster.words import last_words, printable
 

@@ -7,9 +7,9 @@ from pyinfra.api.exceptions import PyinfraError
 
 from tasks.controller import Run
 from wgcluster.earlier import announced, earlier, restore
-from wgcluster.faults import KeystoreError
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.from_pyinfra import new_keys
 from wgcluster.obstacles import obstacles
-from wgcluster.rows import new_keys
 from wgcluster.wgconf import Shown
 from wgcluster.words import printable
 

@@ -14,9 +14,9 @@ from tasks.operations import Commands, carry_out, hold_file, host_operation, tex
 from tasks.wireguard import unit
 from wgcluster import paths, sysctl
 from wgcluster.before import given_back
+from wgcluster.inventory.from_pyinfra import remove_packages
 from wgcluster.observed import Unit
 from wgcluster.packages import REMOVE
-from wgcluster.rows import remove_packages
 from wgcluster.wgconf import MARK
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from wgcluster.commands import check, clients, keys, plans, sites
 from wgcluster.commands.reading import CommandError
-from wgcluster.faults import KeystoreError
-from wgcluster.model import ModelError
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.reading import ModelError
 from wgcluster.nginx.errors import NginxError
 from wgcluster.plan import PlanError
 

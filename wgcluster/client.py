@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 
 import segno
 
+from wgcluster.inventory.schema import DEFAULT_KEEPALIVE, Address, Network
 from wgcluster.plan import ClientPlan
-from wgcluster.schema import DEFAULT_KEEPALIVE, Address, Network
 from wgcluster.secret import HIDDEN, Secret
 
 FIRST = 100  # below it the servers have their addresses, as in the article

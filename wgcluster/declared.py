@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from wgcluster.faults import KeystoreError
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.reading import ModelError, Row, keystore_of, read_cluster
 from wgcluster.keystore import Registry
-from wgcluster.model import ModelError, Row, keystore_of, read_cluster
 
 
 def registry_of(rows: Sequence[Row], folder: Path) -> Registry:

@@ -13,10 +13,10 @@ from ipaddress import collapse_addresses, ip_network
 from typing import NamedTuple
 
 from wgcluster import paths, wgconf
-from wgcluster.cluster import Client
+from wgcluster.inventory.cluster import Client
+from wgcluster.inventory.schema import Network
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Plan
-from wgcluster.schema import Network
 from wgcluster.words import some
 
 # As wgconf.render writes it; what was added by hand is without our comment, and drift.

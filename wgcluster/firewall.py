@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Network, ip_network
 from typing import Literal
 
+from wgcluster.inventory.schema import Network
 from wgcluster.iptables import (
     Chain,
     Packet,
@@ -27,7 +28,6 @@ from wgcluster.iptables import (
     verdict,
 )
 from wgcluster.plan import HostPlan
-from wgcluster.schema import Network
 
 Family = Literal[4, 6]
 FAMILIES: tuple[Family, Family] = (4, 6)

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from wgcluster import schema
-from wgcluster.faults import KeystoreError
+from wgcluster.inventory import schema
+from wgcluster.inventory.faults import KeystoreError
 from wgcluster.seal import KEY, NONCE, SALT, TAG, Cost, decode
 
 CHECK = b"wgcluster"  # what the sealed check value holds

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from wgcluster import keyfile, schema
-from wgcluster.faults import KeystoreError
+from wgcluster import keyfile
+from wgcluster.inventory import schema
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.reading import Client
 from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
-from wgcluster.model import Client
 from wgcluster.seal import COST, KEY, SALT, Cost, Seal, encode, new_private_key, public_key_of
 from wgcluster.secret import Secret, passphrase, passphrase_source
 from wgcluster.words import some

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster.model import Endpoint, Fault, Host
+from wgcluster.inventory.reading import Endpoint, Fault, Host
 
 Matrix = NDArray[np.bool_]
 

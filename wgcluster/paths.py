@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wgcluster.cluster import Host
+from wgcluster.inventory.cluster import Host
 
 # The last file in the order of names wins (sysctl.d(5)): hardening guides switch forwarding off in 99-….conf,
 # and Debian reads /etc/sysctl.conf as 99-sysctl.conf.

@@ -14,12 +14,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wgcluster.inventory.reading import Client, Cluster, Fault, Host
+from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
 from wgcluster.links import dialled_at
-from wgcluster.model import Client, Cluster, Fault, Host
 from wgcluster.prefixes import Network as Network
 from wgcluster.prefixes import Prefixes
 from wgcluster.refusals import gateways_of, refusals
-from wgcluster.schema import DEFAULT_KEEPALIVE
 from wgcluster.sources import Sources
 from wgcluster.topology import Topology, make_topology
 

@@ -9,8 +9,8 @@ import numpy as np
 import rustworkx
 from numpy.typing import NDArray
 
+from wgcluster.inventory.reading import Host
 from wgcluster.links import Matrix, mix, name_hash
-from wgcluster.model import Host
 
 Weights = NDArray[np.float64]
 

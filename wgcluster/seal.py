@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from wgcluster.faults import KeystoreError
+from wgcluster.inventory.faults import KeystoreError
 from wgcluster.secret import Secret
 
 NONCE = 12  # bytes; NIST SP 800-38D, 5.2.1.1

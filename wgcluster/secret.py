@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from wgcluster.faults import KeystoreError
+from wgcluster.inventory.faults import KeystoreError
 
 HIDDEN = "(hidden)"  # stands where a secret would
 KEYSTORE = "keys.yml"  # the registry, where no other file is named

@@ -7,8 +7,8 @@ from ipaddress import ip_network
 
 import numpy as np
 
+from wgcluster.inventory.reading import Endpoint, Host
 from wgcluster.links import dialled_at, site_numbers
-from wgcluster.model import Endpoint, Host
 from wgcluster.prefixes import ANYWHERE, Network, Prefixes, order
 from wgcluster.topology import Topology
 

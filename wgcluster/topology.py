@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wgcluster.inventory.reading import Cluster, Fault
 from wgcluster.links import Matrix, chosen_links, declared_links, dials_of, site_numbers
-from wgcluster.model import Cluster, Fault
 from wgcluster.routes import NOWHERE, first_hops, gateway_ranks
 from wgcluster.words import some
 

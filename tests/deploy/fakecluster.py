@@ -20,8 +20,8 @@ from unittest.mock import patch
 from tests.deploy.fakehost import Entry, FakeHost
 from tests.deploy.forkserver import Answer, Request
 from wgcluster import keystore
+from wgcluster.inventory.reading import Client
 from wgcluster.keystore import Registry, Secret
-from wgcluster.model import Client
 from wgcluster.seal import Cost
 
 CHECKOUT = Path(__file__).parents[2]

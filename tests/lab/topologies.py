@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tests.lab.overlay import Overlay, Station, Texts, overlay
 from tests.unit.chains import DOCKER
 from wgcluster import client, firewall, wgconf
+from wgcluster.inventory.reading import Client, Row, read_cluster
 from wgcluster.iptables import Chain, Spec, Tables, parse_save
-from wgcluster.model import Client, Row, read_cluster
 from wgcluster.plan import ClientPlan, HostPlan, Plan, make_plan
 from wgcluster.prefixes import Network
 from wgcluster.prove import MachineText, texts_of

@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from wgcluster.model import Client, Cluster, Endpoint, Host, Row
-from wgcluster.schema import Address, Network, Topology
+from wgcluster.inventory.reading import Client, Cluster, Endpoint, Host, Row
+from wgcluster.inventory.schema import Address, Network, Topology
 
 FOUR, SIX = ip_network("10.0.0.0/24"), ip_network("fd00::/64")
 SUBNETS = [ip_network(f"172.16.{i}.0/{24 + i % 3}") for i in range(12)]

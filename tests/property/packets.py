@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 
+from wgcluster.inventory.schema import Address, Network
 from wgcluster.iptables import Match, Packet, match, target, verdict
 from wgcluster.prove import MachineText
 from wgcluster.prove.texts import Family
-from wgcluster.schema import Address, Network
 from wgcluster.wgconf import ParsedPeer, parse
 
 

@@ -15,7 +15,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from tests.property.clusters import clusters, keys_of, many
-from wgcluster.model import Cluster, Endpoint, Host
+from wgcluster.inventory.reading import Cluster, Endpoint, Host
 from wgcluster.plan import HostPlan, Plan, make_plan
 from wgcluster.prefixes import Network
 from wgcluster.prove import prove

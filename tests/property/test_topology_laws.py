@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.property.clusters import clusters, keys_of, many, rows_of
 from wgcluster import wgconf
+from wgcluster.inventory.reading import Client, Cluster, read_cluster
 from wgcluster.links import dialled_at
-from wgcluster.model import Client, Cluster, read_cluster
 from wgcluster.plan import Plan, make_plan
 from wgcluster.prefixes import ANYWHERE, Network, order
 from wgcluster.topology import make_topology

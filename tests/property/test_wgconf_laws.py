@@ -9,8 +9,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wgcluster.inventory.schema import Network
 from wgcluster.plan import HostPlan, Interface, Peer
-from wgcluster.schema import Network
 from wgcluster.seal import encode
 from wgcluster.secret import HIDDEN
 from wgcluster.wgconf import (

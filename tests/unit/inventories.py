@@ -8,12 +8,7 @@ from typing import Any
 
 import pytest
 
-from wgcluster.model import (
-    Client,
-    ModelError,
-    Row,
-    read_cluster,
-)
+from wgcluster.inventory.reading import Client, ModelError, Row, read_cluster
 
 Data = Mapping[str, Any]
 GATEWAY = {"wg_endpoint": "198.51.100.2", "wg_gateway": True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from wgcluster.model import Client, Cluster, Endpoint, Host
+from wgcluster.inventory.reading import Client, Cluster, Endpoint, Host
 from wgcluster.plan import Plan, make_plan
 
 OVERLAY = ip_network("10.0.0.0/24")

@@ -11,8 +11,8 @@ import pytest
 import segno
 
 from wgcluster.client import config, next_addresses, qr
+from wgcluster.inventory.schema import Network
 from wgcluster.plan import ClientPlan, Peer
-from wgcluster.schema import Network
 from wgcluster.secret import Secret
 from wgcluster.wgconf import mask, parse
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.inventories import GATEWAY, Data, client, rows
-from wgcluster import schema
-from wgcluster.model import (
+from wgcluster.inventory import schema
+from wgcluster.inventory.reading import (
     Cluster,
     Endpoint,
     Host,

@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.inventories import Data, client, faults, rows
-from wgcluster.model import (
-    Client,
-    ModelError,
-    Row,
-    read_cluster,
-)
+from wgcluster.inventory.reading import Client, ModelError, Row, read_cluster
 
 NO_ENDPOINT = 'no endpoint; write an address, a DNS name or "[v6]", each with an optional ":port"'
 UNDIALLED = "nobody else can dial this address; write the one that other hosts reach it at"

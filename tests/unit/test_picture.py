@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.unit.small_clusters import article, client, cluster, host, planned, two_sites
-from wgcluster.model import Cluster
+from wgcluster.inventory.reading import Cluster
 from wgcluster.picture import mermaid, svg
 from wgcluster.picture.layout import Box, around, square
 from wgcluster.plan import Plan

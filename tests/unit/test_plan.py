@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
-from wgcluster.model import Cluster, Endpoint, OpenPort, VpnOnly
+from wgcluster.inventory.reading import Cluster, Endpoint, OpenPort, VpnOnly
 from wgcluster.plan import Allow, GuardedSite, Peer, PlanError, make_plan
 from wgcluster.prefixes import ANYWHERE
 

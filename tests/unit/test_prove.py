@@ -12,11 +12,11 @@ import pytest
 
 from tests.property.packets import World
 from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
+from wgcluster.inventory.reading import Cluster, Endpoint
+from wgcluster.inventory.schema import Address
 from wgcluster.iptables import Chain, Spec, Tables, parse_save
-from wgcluster.model import Cluster, Endpoint
 from wgcluster.prove import MachineText, Proof, prove, prove_texts, texts_of
 from wgcluster.prove.texts import Family
-from wgcluster.schema import Address
 
 
 def texts(of: Cluster) -> dict[str, MachineText]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from wgcluster import schema
+from wgcluster.inventory import schema
 
 CONTRACT = {
     "wg_name",

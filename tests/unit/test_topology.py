@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.unit.small_clusters import cluster, host, line, planned, two_sites
-from wgcluster.model import Cluster, Host
+from wgcluster.inventory.reading import Cluster, Host
 from wgcluster.routes import NOWHERE
 from wgcluster.topology import make_topology
 from wgcluster.words import some

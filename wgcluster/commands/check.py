@@ -9,8 +9,8 @@ from rich.console import Console
 
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, read
-from wgcluster.faults import KeystoreError
-from wgcluster.model import ModelError
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.reading import ModelError
 from wgcluster.plan import PlanError
 from wgcluster.prove import Proof, Verdict, prove
 

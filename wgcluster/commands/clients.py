@@ -12,11 +12,11 @@ from pathlib import Path
 from wgcluster.client import config, next_addresses, qr
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, Reading, no_such, read
+from wgcluster.inventory.reading import Cluster, Fault, read_cluster
+from wgcluster.inventory.schema import Address
 from wgcluster.keystore import write_private
-from wgcluster.model import Cluster, Fault, read_cluster
 from wgcluster.plan import ClientPlan, Plan, PlanError
 from wgcluster.refusals import gateways_to_dial
-from wgcluster.schema import Address
 from wgcluster.words import some
 
 # wg-quick(8): what may stand in front of .conf

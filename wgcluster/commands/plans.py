@@ -12,8 +12,8 @@ from rich.console import Console
 from wgcluster import client, firewall, picture, wgconf
 from wgcluster.commands.printing import console, counted, print_json, table
 from wgcluster.commands.reading import CommandError, read
+from wgcluster.inventory.schema import Network
 from wgcluster.plan import HostPlan, Peer, Plan
-from wgcluster.schema import Network
 
 
 def plan(args: Namespace) -> int:

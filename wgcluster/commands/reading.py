@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wgcluster.declared import registry_of
+from wgcluster.inventory.from_pyinfra import load_rows
+from wgcluster.inventory.reading import Cluster, Row, read_cluster
 from wgcluster.keystore import Registry, passphrase
-from wgcluster.model import Cluster, Row, read_cluster
 from wgcluster.plan import HostPlan, Plan, make_plan
-from wgcluster.rows import load_rows
 from wgcluster.words import some
 
 

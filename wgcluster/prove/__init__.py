@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from wgcluster.expect import read_expectation
+from wgcluster.inventory.expectations import read_expectation
 from wgcluster.plan import Plan
 from wgcluster.prove.causes import Finding, causes, explain
 from wgcluster.prove.ground import Ground

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Literal
 
-from wgcluster.schema import DEFAULT_MTU, DEFAULT_PORT, Address, Network, Topology
+from wgcluster.inventory.schema import DEFAULT_MTU, DEFAULT_PORT, Address, Network, Topology
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from wgcluster.cluster import Client, Host
-from wgcluster.expect import misfits
-from wgcluster.faults import Fault, near
-from wgcluster.schema import Address, Network, SharedKeys
+from wgcluster.inventory.cluster import Client, Host
+from wgcluster.inventory.expectations import misfits
+from wgcluster.inventory.faults import Fault, near
+from wgcluster.inventory.schema import Address, Network, SharedKeys
 
 MIN_IPV6_MTU = 1280  # bytes
 

@@ -12,7 +12,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory  # type: ignore[import-untyped]
 
-from wgcluster.row import OURS, Row
+from wgcluster.inventory.row import OURS, Row
 from wgcluster.secret import KEYSTORE
 
 _names: WeakKeyDictionary[Host, str] = WeakKeyDictionary()

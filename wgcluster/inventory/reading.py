@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from wgcluster import schema
-from wgcluster.cluster import Client, Cluster, Endpoint, Host, OpenPort, VpnOnly
-from wgcluster.consistency import inconsistencies, strange_expectations
-from wgcluster.faults import Fault, ModelError, told_once
-from wgcluster.row import OURS, Row
-from wgcluster.schema import Address
+from wgcluster.inventory import schema
+from wgcluster.inventory.cluster import Client, Cluster, Endpoint, Host, OpenPort, VpnOnly
+from wgcluster.inventory.consistency import inconsistencies, strange_expectations
+from wgcluster.inventory.faults import Fault, ModelError, told_once
+from wgcluster.inventory.row import OURS, Row
+from wgcluster.inventory.schema import Address
 from wgcluster.words import some
 
 __all__ = [
