@@ -11,8 +11,8 @@ import sys
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from wgcluster.keystore import Registry
-from wgcluster.secret import Secret
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.secret import Secret
 from wgcluster.wgconf import parse
 
 ENDPOINTS, OVERLAY, LENGTH = IPv4Address("198.18.0.0"), IPv4Address("10.0.0.0"), 16

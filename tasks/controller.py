@@ -27,12 +27,12 @@ from tasks.looks import Looks, looks
 from wgcluster.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import cluster_name
-from wgcluster.keystore import Registry
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.secret import Secret
 from wgcluster.nginx.errors import NginxError
 from wgcluster.observed import Observed
 from wgcluster.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove
-from wgcluster.secret import Secret
 from wgcluster.sessions import Touched, dialled
 from wgcluster.words import printable
 

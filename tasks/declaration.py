@@ -10,12 +10,12 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 
 from tasks.key import Key, begin, derived
-from wgcluster.declared import registry_of
 from wgcluster.inventory.cluster import Cluster
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import rows_of
 from wgcluster.inventory.reading import ModelError, read_cluster
-from wgcluster.keystore import Registry, passphrase
+from wgcluster.keys.loading import registry_of
+from wgcluster.keys.registry import Registry, passphrase
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pyinfra.api.state import State
 
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import keystore_seemingly
-from wgcluster.seal import Cost, Seal, made_with
-from wgcluster.secret import Secret, passphrase_at_hand
+from wgcluster.keys.seal import Cost, Seal, made_with
+from wgcluster.keys.secret import Secret, passphrase_at_hand
 
 # Perhaps still being derived. An error is given back: gevent prints the traceback of what a worker raises.
 Key = Future[Seal | KeystoreError]

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 import segno
 
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE, Address, Network
+from wgcluster.keys.secret import HIDDEN, Secret
 from wgcluster.plan import ClientPlan
-from wgcluster.secret import HIDDEN, Secret
 
 FIRST = 100  # below it the servers have their addresses, as in the article
 

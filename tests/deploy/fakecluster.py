@@ -19,10 +19,10 @@ from unittest.mock import patch
 
 from tests.deploy.fakehost import Entry, FakeHost
 from tests.deploy.forkserver import Answer, Request
-from wgcluster import keystore
 from wgcluster.inventory.reading import Client
-from wgcluster.keystore import Registry, Secret
-from wgcluster.seal import Cost
+from wgcluster.keys import registry as keystore
+from wgcluster.keys.registry import Registry, Secret
+from wgcluster.keys.seal import Cost
 
 CHECKOUT = Path(__file__).parents[2]
 PASSPHRASE = "correct horse battery staple"

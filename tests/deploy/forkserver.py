@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.deploy.fakehost import FakeHost
-from wgcluster import keystore
-from wgcluster.seal import Cost
+from wgcluster.keys import registry as keystore
+from wgcluster.keys.seal import Cost
 
 
 @dataclass

@@ -13,8 +13,8 @@ from pyinfra.api.state import State
 
 from tasks.key import begin
 from tests.deploy.fakecluster import PASSPHRASE, FakeCluster, article
-from wgcluster.keystore import Registry
-from wgcluster.seal import Seal, made_with
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.seal import Seal, made_with
 
 PASSPHRASES: list[tuple[dict[str, str | None], str]] = [
     (

@@ -15,8 +15,8 @@ from lab.lab import Lab
 from lab.reach import pings, status
 from lab.workspace import Workspace
 from tests.lab.cluster import KEYSTORE, OVERLAY, SERVERS, Cluster, forward_chain
-from wgcluster.keystore import Registry
-from wgcluster.secret import Secret
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.secret import Secret
 
 ACME = "/.well-known/acme-challenge/probe.txt"
 DRY = ("inventory.py", "deploy.py", "--dry", "--diff")

@@ -19,11 +19,11 @@ from tests.unit.chains import DOCKER
 from wgcluster import client, firewall, wgconf
 from wgcluster.inventory.reading import Client, Row, read_cluster
 from wgcluster.iptables import Chain, Spec, Tables, parse_save
+from wgcluster.keys.secret import Secret
 from wgcluster.plan import ClientPlan, HostPlan, Plan, make_plan
 from wgcluster.prefixes import Network
 from wgcluster.prove import MachineText, texts_of
 from wgcluster.prove.texts import Family
-from wgcluster.secret import Secret
 
 _NAME = "wg"  # of the interface
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgcluster.inventory.schema import Network
+from wgcluster.keys.seal import encode
+from wgcluster.keys.secret import HIDDEN
 from wgcluster.plan import HostPlan, Interface, Peer
-from wgcluster.seal import encode
-from wgcluster.secret import HIDDEN
 from wgcluster.wgconf import (
     ParsedConfig,
     ParsedPeer,

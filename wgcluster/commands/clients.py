@@ -14,7 +14,7 @@ from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, Reading, no_such, read
 from wgcluster.inventory.reading import Cluster, Fault, read_cluster
 from wgcluster.inventory.schema import Address
-from wgcluster.keystore import write_private
+from wgcluster.keys.registry import write_private
 from wgcluster.plan import ClientPlan, Plan, PlanError
 from wgcluster.refusals import gateways_to_dial
 from wgcluster.words import some

@@ -10,10 +10,10 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from wgcluster.declared import registry_of
 from wgcluster.inventory.from_pyinfra import load_rows
 from wgcluster.inventory.reading import Cluster, Row, read_cluster
-from wgcluster.keystore import Registry, passphrase
+from wgcluster.keys.loading import registry_of
+from wgcluster.keys.registry import Registry, passphrase
 from wgcluster.plan import HostPlan, Plan, make_plan
 from wgcluster.words import some
 

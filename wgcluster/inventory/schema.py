@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from wgcluster.secret import KEYSTORE
+from wgcluster.keys.secret import KEYSTORE
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.operator_folder import WORD, Cluster
-from wgcluster import keystore
-from wgcluster.seal import Cost
+from wgcluster.keys import registry as keystore
+from wgcluster.keys.seal import Cost
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from pyinfra_cli.util import PYTHON_CODES  # type: ignore[import-untyped]
 
 from wgcluster.__main__ import main
-from wgcluster.keystore import Registry, Secret
+from wgcluster.keys.registry import Registry, Secret
 
 REPOSITORY = Path(__file__).parents[3]
 WORD = "correct horse"

@@ -10,8 +10,8 @@ import segno
 
 from tests.unit.cli.operator_folder import HOSTS, WORD, Cluster, process
 from wgcluster.client import qr
-from wgcluster.keystore import Registry, Secret
-from wgcluster.seal import decode, public_key_of
+from wgcluster.keys.registry import Registry, Secret
+from wgcluster.keys.seal import decode, public_key_of
 from wgcluster.wgconf import parse
 
 

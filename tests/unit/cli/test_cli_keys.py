@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.unit.cli.operator_folder import HOSTS, Cluster
-from wgcluster.keystore import Registry
+from wgcluster.keys.registry import Registry
 
 
 def test_keys_list_shows_who_has_keys_and_who_needs_none(cluster: Cluster) -> None:

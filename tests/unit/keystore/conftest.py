@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wgcluster import keystore
-from wgcluster.seal import Cost
+from wgcluster.keys import registry as keystore
+from wgcluster.keys.seal import Cost
 
 
 @pytest.fixture(autouse=True)

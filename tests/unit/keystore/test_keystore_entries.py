@@ -16,10 +16,11 @@ import yaml
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tests.unit.keystore.registries import LAPTOP, PHONE, WORD, fill, opened, secrets_of
-from wgcluster import keystore, seal
 from wgcluster.inventory.reading import Client
-from wgcluster.keystore import KeystoreError, Registry, Secret
-from wgcluster.seal import Cost, decode, public_key_of
+from wgcluster.keys import registry as keystore
+from wgcluster.keys import seal
+from wgcluster.keys.registry import KeystoreError, Registry, Secret
+from wgcluster.keys.seal import Cost, decode, public_key_of
 
 # As it was written when N was 2^17 and p 1; the passphrase is "four words".
 EARLIER = """\

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.keystore.registries import ROOT
-from wgcluster.keystore import KeystoreError, Secret, passphrase
-from wgcluster.seal import encode, new_private_key, public_key_of
+from wgcluster.keys.registry import KeystoreError, Secret, passphrase
+from wgcluster.keys.seal import encode, new_private_key, public_key_of
 
 
 def test_the_passphrase_is_taken_from_the_first_place_that_has_one(

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from tests.unit.keystore.registries import fill, opened
-from wgcluster.keystore import KeystoreError, Registry
-from wgcluster.seal import encode, new_private_key, public_key_of
+from wgcluster.keys.registry import KeystoreError, Registry
+from wgcluster.keys.seal import encode, new_private_key, public_key_of
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

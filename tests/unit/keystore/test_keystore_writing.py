@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.keystore.registries import ROOT, WORD, fill, opened
-from wgcluster.keystore import KeystoreError, Registry
+from wgcluster.keys.registry import KeystoreError, Registry
 
 
 def test_a_registry_that_another_run_changed_is_not_written_over(path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.reading import ModelError, Row, keystore_of, read_cluster
-from wgcluster.keystore import Registry
+from wgcluster.keys.registry import Registry
 
 
 def registry_of(rows: Sequence[Row], folder: Path) -> Registry:

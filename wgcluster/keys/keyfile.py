@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from wgcluster.inventory import schema
 from wgcluster.inventory.faults import KeystoreError
-from wgcluster.seal import KEY, NONCE, SALT, TAG, Cost, decode
+from wgcluster.keys.seal import KEY, NONCE, SALT, TAG, Cost, decode
 
 CHECK = b"wgcluster"  # what the sealed check value holds
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from wgcluster import keyfile
 from wgcluster.inventory import schema
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.reading import Client
-from wgcluster.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
-from wgcluster.seal import COST, KEY, SALT, Cost, Seal, encode, new_private_key, public_key_of
-from wgcluster.secret import Secret, passphrase, passphrase_source
+from wgcluster.keys import keyfile
+from wgcluster.keys.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
+from wgcluster.keys.seal import COST, KEY, SALT, Cost, Seal, encode, new_private_key, public_key_of
+from wgcluster.keys.secret import Secret, passphrase, passphrase_source
 from wgcluster.words import some
 
 __all__ = ["COST", "KeystoreError", "Registry", "Secret", "passphrase"]

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from wgcluster.inventory.faults import KeystoreError
-from wgcluster.secret import Secret
+from wgcluster.keys.secret import Secret
 
 NONCE = 12  # bytes; NIST SP 800-38D, 5.2.1.1
 TAG = 16
