@@ -23,7 +23,7 @@ from wgcluster.drift import preshared_digest
 from wgcluster.firewall import Family, Rule, wanted
 from wgcluster.iptables import parse_save
 from wgcluster.observed import Observed, Rules
-from wgcluster.plan import HostPlan, Peer
+from wgcluster.plan.plan import HostPlan, Peer
 
 CHECKOUT = Path(__file__).parent.parent
 PARTS = ("deploy.py", "tasks", "files", "wgcluster")

@@ -20,7 +20,7 @@ from wgcluster.nginx.guard import guard
 from wgcluster.nginx.lexer import lex
 from wgcluster.nginx.splice import unguard
 from wgcluster.nginx.tree import parse
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 MEGABYTE = 1_000_000
 SITE = """# host {n}

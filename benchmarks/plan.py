@@ -23,7 +23,7 @@ from statistics import mean
 from benchmarks.measure import here, machine, middle, run, table
 from wgcluster.inventory.reading import Cluster, Endpoint, Host
 from wgcluster.inventory.schema import Topology
-from wgcluster.plan import make_plan
+from wgcluster.plan.plan import make_plan
 from wgcluster.prove import prove_texts, texts_of
 
 CHECKOUT = Path(__file__).parent.parent

@@ -31,7 +31,7 @@ from wgcluster.keys.registry import Registry
 from wgcluster.keys.secret import Secret
 from wgcluster.nginx.errors import NginxError
 from wgcluster.observed import Observed
-from wgcluster.plan import HostPlan, Plan, PlanError, make_plan, secret_names
+from wgcluster.plan.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove
 from wgcluster.sessions import Touched, dialled
 from wgcluster.words import printable

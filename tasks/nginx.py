@@ -15,7 +15,7 @@ from tasks.lock import locked
 from tasks.operations import Commands, failure, host_operation, show_diff
 from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import check, old_files, steps, unread, wanted_files
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 from wgcluster.words import some
 
 REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"

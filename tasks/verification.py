@@ -26,7 +26,7 @@ from wgcluster.nginx.effective import parse_dump
 from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import unread
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
-from wgcluster.plan import HostPlan
+from wgcluster.plan.plan import HostPlan
 from wgcluster.wgconf import Shown
 from wgcluster.words import printable, some
 

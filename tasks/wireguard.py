@@ -16,7 +16,7 @@ from tasks.facts import Reading, Sent, ask
 from tasks.lock import locked
 from tasks.operations import Commands, carry_out, failure, host_operation, reasons, show_diff, upload
 from wgcluster import drift, paths, wgconf
-from wgcluster.plan import HostPlan, Peer
+from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.sessions import begun_by, without_session
 from wgcluster.words import last_words
 

@@ -16,7 +16,7 @@ from wgcluster import paths
 from wgcluster.firewall import FAMILIES, Family, is_ours
 from wgcluster.iptables import Chain, Packet, first_accept
 from wgcluster.observed import Observed, Rules
-from wgcluster.plan import HostPlan
+from wgcluster.plan.plan import HostPlan
 
 Policy = Literal["ACCEPT", "DROP"]
 

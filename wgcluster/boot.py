@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from wgcluster.drift import hooks
 from wgcluster.iptables import Chain, Packet, Tables, packet_of, verdict
 from wgcluster.observed import File
-from wgcluster.plan import HostPlan
+from wgcluster.plan.plan import HostPlan
 from wgcluster.strangers import drops, strangers
 from wgcluster.wgconf import ParsedConfig, WgConfError, parse
 

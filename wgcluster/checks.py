@@ -12,7 +12,7 @@ from wgcluster.iptables import Packet, packet_of, verdict
 from wgcluster.observed import Observed
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.overlaps import overlaps
-from wgcluster.plan import HostPlan, Plan
+from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.strangers import drops, strangers
 
 

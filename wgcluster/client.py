@@ -9,7 +9,7 @@ import segno
 
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE, Address, Network
 from wgcluster.keys.secret import HIDDEN, Secret
-from wgcluster.plan import ClientPlan
+from wgcluster.plan.plan import ClientPlan
 
 FIRST = 100  # below it the servers have their addresses, as in the article
 

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from wgcluster.inventory.schema import Network
 from wgcluster.kernel_routes import TYPES
 from wgcluster.observed import Link, LivePeer, Observed
-from wgcluster.plan import HostPlan, Peer
+from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.wgconf import NO_REDIRECTS, RULES_FIRST, WgConfError, parse
 
 # A session ends 180 s after its handshake (WireGuard whitepaper, 6.1, Reject-After-Time).

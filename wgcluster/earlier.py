@@ -16,7 +16,7 @@ from wgcluster import paths, wgconf
 from wgcluster.inventory.cluster import Client
 from wgcluster.inventory.schema import Network
 from wgcluster.observed import Observed
-from wgcluster.plan import HostPlan, Plan
+from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.words import some
 
 # As wgconf.render writes it; what was added by hand is without our comment, and drift.

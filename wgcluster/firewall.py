@@ -27,7 +27,7 @@ from wgcluster.iptables import (
     target,
     verdict,
 )
-from wgcluster.plan import HostPlan
+from wgcluster.plan.plan import HostPlan
 
 Family = Literal[4, 6]
 FAMILIES: tuple[Family, Family] = (4, 6)

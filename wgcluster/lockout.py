@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 from wgcluster.firewall import FAMILIES, Change, Family, Rule, changes, closes, elsewhere, wanted
 from wgcluster.observed import Observed, Rules
-from wgcluster.plan import HostPlan
+from wgcluster.plan.plan import HostPlan
 
 
 def by_tool(rules: Sequence[Rule], observed: Observed) -> Iterator[tuple[Rules, list[Rule]]]:

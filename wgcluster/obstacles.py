@@ -12,7 +12,7 @@ from wgcluster.observed import Observed
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.overlaps import overlaps
 from wgcluster.packages import INSTALL, missing
-from wgcluster.plan import HostPlan
+from wgcluster.plan.plan import HostPlan
 from wgcluster.wgconf import MARK
 
 

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from wgcluster.iptables import Packet, target
 from wgcluster.nft import Stop, Table, stop
 from wgcluster.observed import Observed
-from wgcluster.plan import HostPlan, Network
+from wgcluster.plan.plan import HostPlan, Network
 
 _OFF = 'or set firewall = "off" for this host'
 _BUILT_IN = ("INPUT", "FORWARD")

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from wgcluster.drift import routed
 from wgcluster.kernel_routes import Route
 from wgcluster.observed import Observed
-from wgcluster.plan import HostPlan, Network
+from wgcluster.plan.plan import HostPlan, Network
 from wgcluster.words import some
 
 IpAddress = IPv4Address | IPv6Address

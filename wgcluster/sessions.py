@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from wgcluster.observed import Link
-from wgcluster.plan import HostPlan, Peer, Plan
+from wgcluster.plan.plan import HostPlan, Peer, Plan
 
 
 @dataclass

@@ -20,7 +20,7 @@ from wgcluster import client, firewall, wgconf
 from wgcluster.inventory.reading import Client, Row, read_cluster
 from wgcluster.iptables import Chain, Spec, Tables, parse_save
 from wgcluster.keys.secret import Secret
-from wgcluster.plan import ClientPlan, HostPlan, Plan, make_plan
+from wgcluster.plan.plan import ClientPlan, HostPlan, Plan, make_plan
 from wgcluster.prefixes import Network
 from wgcluster.prove import MachineText, texts_of
 from wgcluster.prove.texts import Family

@@ -19,7 +19,7 @@ from wgcluster.boot_rules import boot_text
 from wgcluster.firewall import FAMILIES, Family, Rule, changes, is_ours, restore_text, wanted
 from wgcluster.iptables import Tables, parse_save
 from wgcluster.observed import Observed, Rules
-from wgcluster.plan import HostPlan
+from wgcluster.plan.plan import HostPlan
 
 TOOLS: dict[Family, str] = {4: "iptables", 6: "ip6tables"}
 SCRIPT = Path(__file__).parent.parent.parent / "files" / "wgcluster-firewall"

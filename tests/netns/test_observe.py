@@ -19,7 +19,7 @@ from tests.unit.chains import PEERS, filter_table, of
 from wgcluster.drift import Routes, in_place, peer_changes, preshared_digest, routes
 from wgcluster.firewall import FAMILIES, changes, restore_text
 from wgcluster.observed import Observed, parse
-from wgcluster.plan import HostPlan, Peer
+from wgcluster.plan.plan import HostPlan, Peer
 
 SCRIPT = (Path(__file__).parent.parent.parent / "files" / "observe.sh").read_text()
 NAME = f"wgc{os.getpid()}"

@@ -13,7 +13,7 @@ from tests.property.rulesets import drifted, ours, tables
 from tests.unit.chains import BASELINE, DOCKER, GATEWAY, PEERS, REJECT, filter_text, of, six
 from wgcluster.firewall import FAMILIES, Family, Rule, after, changes, restore_text
 from wgcluster.iptables import Tables, parse_save
-from wgcluster.plan import HostPlan
+from wgcluster.plan.plan import HostPlan
 
 in_all = pytest.mark.parametrize(
     ("family", "backend"), [(family, backend) for family in FAMILIES for backend in BACKENDS]

@@ -11,7 +11,7 @@ from tests.nginx.real import Answer, free_ports, http_paths, running
 from tests.nginx.worlds import dump
 from wgcluster.nginx.audit import Finding, audit
 from wgcluster.nginx.effective import parse_dump
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 FRIEND = "127.0.0.2"
 LIST = "include @FOLDER@/list.conf;"

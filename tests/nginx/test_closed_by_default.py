@@ -17,7 +17,7 @@ from tests.nginx.cases import ACME, LIST, PASS, Case, asked
 from tests.nginx.real import LUA, MODULES, NGINX, wanted
 from wgcluster.nginx.audit import Finding, audit
 from wgcluster.nginx.harmless import is_harmless
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 

@@ -22,7 +22,7 @@ from wgcluster.nginx.lexer import lex
 from wgcluster.nginx.probe import probes
 from wgcluster.nginx.splice import unguard
 from wgcluster.nginx.tree import parse
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 SECONDS = float(os.environ.get("WGCLUSTER_FUZZ_SECONDS", "10"))
 TEXTS = [path.read_text() for path in sorted((Path(__file__).parent / "sites").glob("*.conf"))]

@@ -21,7 +21,7 @@ from tests.nginx.worlds import dump
 from wgcluster.nginx.curl import answers, curl_config
 from wgcluster.nginx.effective import parse_dump
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 CURL = shutil.which("curl")
 pytestmark = pytest.mark.skipif(NGINX is None or CURL is None, reason="nginx or curl is not installed")

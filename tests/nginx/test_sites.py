@@ -19,7 +19,7 @@ from wgcluster.nginx.probe import judge_insider, judge_stranger, probes
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.splice import unguard
 from wgcluster.nginx.tree import parse
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 SITES = Path(__file__).parent / "sites"
 FRIEND, STRANGER = "127.0.0.2", "127.0.0.1"

@@ -17,7 +17,7 @@ from tests.nginx.real import ECHO, LUA, NGINX, STREAM, free_ports, running
 from tests.nginx.worlds import dump
 from wgcluster.nginx.audit import audit
 from wgcluster.nginx.effective import parse_dump
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 HERE = ("127.0.0.1", FRIEND)  # the host itself may pass, too; strangers come from 127.0.0.3 then

@@ -23,7 +23,7 @@ from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import old_files, wanted_files
 from wgcluster.observed import Look, Observed, parse
 from wgcluster.obstacles import obstacles
-from wgcluster.plan import Plan
+from wgcluster.plan.plan import Plan
 from wgcluster.wgconf import Shown
 from wgcluster.words import printable
 

@@ -15,7 +15,7 @@ from wgcluster.nginx.lexer import lex
 from wgcluster.nginx.splice import Edit, Shift, apply, first_inside, unguard
 from wgcluster.nginx.targets import Folders
 from wgcluster.nginx.tree import Directive, parse
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))
 gap = st.sampled_from(

@@ -17,7 +17,7 @@ from tests.property.packets import World
 from wgcluster import wgconf
 from wgcluster.inventory.reading import Cluster
 from wgcluster.iptables import Chain
-from wgcluster.plan import make_plan
+from wgcluster.plan.plan import make_plan
 from wgcluster.prove import MachineText, prove, prove_texts, texts_of
 from wgcluster.prove.read import read
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wgcluster.inventory.schema import Network
 from wgcluster.keys.seal import encode
 from wgcluster.keys.secret import HIDDEN
-from wgcluster.plan import HostPlan, Interface, Peer
+from wgcluster.plan.plan import HostPlan, Interface, Peer
 from wgcluster.wgconf import (
     ParsedConfig,
     ParsedPeer,

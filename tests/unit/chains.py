@@ -7,7 +7,7 @@ from ipaddress import ip_interface, ip_network
 
 from wgcluster.firewall import Family, Rule, wanted
 from wgcluster.iptables import Tables, parse_save
-from wgcluster.plan import Allow, HostPlan
+from wgcluster.plan.plan import Allow, HostPlan
 
 EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 

@@ -15,7 +15,7 @@ from wgcluster.drift import SESSION
 from wgcluster.firewall import FAMILIES, Family, after, changes, tunnel_rules, wanted
 from wgcluster.iptables import Chain, Tables
 from wgcluster.observed import File, Link, LivePeer, Observed, Rules, Unit
-from wgcluster.plan import HostPlan, Peer, Plan
+from wgcluster.plan.plan import HostPlan, Peer, Plan
 
 OWN, CLOUD, LAPTOP = (letter * 42 + "A=" for letter in "KCL")
 CLOCK = 1_700_000_000

@@ -13,7 +13,7 @@ import segno
 from wgcluster.client import config, next_addresses, qr
 from wgcluster.inventory.schema import Network
 from wgcluster.keys.secret import Secret
-from wgcluster.plan import ClientPlan, Peer
+from wgcluster.plan.plan import ClientPlan, Peer
 from wgcluster.wgconf import mask, parse
 
 KEY, PUBLIC, SHARED = "AA" * 21 + "A=", "BB" * 21 + "A=", "CC" * 21 + "A="

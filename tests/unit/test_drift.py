@@ -22,7 +22,7 @@ from wgcluster.drift import (
     routes,
 )
 from wgcluster.observed import Link, LivePeer, Observed
-from wgcluster.plan import HostPlan, Peer
+from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.wgconf import render
 
 OWN, CLOUD, LAPTOP, SHARED = (letter * 42 + "A=" for letter in "KCLS")

@@ -10,7 +10,7 @@ from tests.unit.small_clusters import article, cluster, host, planned, two_sites
 from wgcluster import paths, wgconf
 from wgcluster.earlier import announced, earlier, unknown_keys
 from wgcluster.observed import File, Link, Observed
-from wgcluster.plan import HostPlan, Plan
+from wgcluster.plan.plan import HostPlan, Plan
 
 PLAN = planned(article(preshared_keys=True))
 ROOT = PLAN.host("root")

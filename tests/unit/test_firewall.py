@@ -32,7 +32,7 @@ from wgcluster.firewall import (
     wanted,
 )
 from wgcluster.iptables import Packet, Spec, Tables, join, parse_save, verdict
-from wgcluster.plan import HostPlan, Peer
+from wgcluster.plan.plan import HostPlan, Peer
 
 OURS = "-m comment --comment wgcluster-wg"
 RELAY = f"-i wg -o wg {OURS} -j ACCEPT"

@@ -12,7 +12,7 @@ from wgcluster.firewall import FAMILIES, wanted
 from wgcluster.iptables import Tables
 from wgcluster.lockout import lockout, needed
 from wgcluster.observed import Observed, Rules, Ssh
-from wgcluster.plan import Allow
+from wgcluster.plan.plan import Allow
 
 SSH = Ssh("198.18.8.5", 22, "eth0")
 CLOSED = ":INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]"

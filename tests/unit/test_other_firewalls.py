@@ -14,7 +14,7 @@ from wgcluster.iptables import parse_save
 from wgcluster.nft import parse_ruleset
 from wgcluster.observed import Observed, Rules, Unit
 from wgcluster.other_firewalls import other_firewalls
-from wgcluster.plan import HostPlan
+from wgcluster.plan.plan import HostPlan
 
 PLAN = replace(GATEWAY, forwards=(4,), subnets=(), listen_from=EVERYWHERE)
 HELD = (("eth0", ip_interface("198.18.0.9/20")), ("wg", ip_interface("fd00::2/64")))

@@ -10,7 +10,7 @@ import pytest
 from wgcluster.kernel_routes import parse_routes
 from wgcluster.observed import Interface, Observed, Ssh
 from wgcluster.overlaps import overlaps
-from wgcluster.plan import HostPlan, Peer
+from wgcluster.plan.plan import HostPlan, Peer
 
 HOST = HostPlan(
     name="root",

@@ -14,7 +14,7 @@ from tests.unit.small_clusters import article, client, cluster, host, planned, t
 from wgcluster.inventory.reading import Cluster
 from wgcluster.picture import mermaid, svg
 from wgcluster.picture.layout import Box, around, square
-from wgcluster.plan import Plan
+from wgcluster.plan.plan import Plan
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.unit.small_clusters import cluster, host, line, planned, two_sites
 from wgcluster.inventory.reading import Cluster, Host
-from wgcluster.routes import NOWHERE
-from wgcluster.topology import make_topology
+from wgcluster.plan.routes import NOWHERE
+from wgcluster.plan.topology import make_topology
 from wgcluster.words import some
 
 

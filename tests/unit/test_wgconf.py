@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wgcluster.plan import HostPlan, Peer
+from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.wgconf import ParsedPeer, WgConfError, mask, parse, parse_peer, render
 
 KEY, CLOUD, LAPTOP, SHARED = (letter * 42 + "A=" for letter in "KCLS")

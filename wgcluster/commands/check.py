@@ -11,7 +11,7 @@ from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, read
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.reading import ModelError
-from wgcluster.plan import PlanError
+from wgcluster.plan.plan import PlanError
 from wgcluster.prove import Proof, Verdict, prove
 
 _MATRIX = 16  # nodes: as many columns as a terminal shows

@@ -15,8 +15,8 @@ from wgcluster.commands.reading import CommandError, Reading, no_such, read
 from wgcluster.inventory.reading import Cluster, Fault, read_cluster
 from wgcluster.inventory.schema import Address
 from wgcluster.keys.registry import write_private
-from wgcluster.plan import ClientPlan, Plan, PlanError
-from wgcluster.refusals import gateways_to_dial
+from wgcluster.plan.checks import gateways_to_dial
+from wgcluster.plan.plan import ClientPlan, Plan, PlanError
 from wgcluster.words import some
 
 # wg-quick(8): what may stand in front of .conf

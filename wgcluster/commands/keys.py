@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import Reading, read
-from wgcluster.plan import secret_names
+from wgcluster.plan.plan import secret_names
 
 
 def _used(reading: Reading) -> tuple[set[str], set[str]]:

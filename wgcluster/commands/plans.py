@@ -13,7 +13,7 @@ from wgcluster import client, firewall, picture, wgconf
 from wgcluster.commands.printing import console, counted, print_json, table
 from wgcluster.commands.reading import CommandError, read
 from wgcluster.inventory.schema import Network
-from wgcluster.plan import HostPlan, Peer, Plan
+from wgcluster.plan.plan import HostPlan, Peer, Plan
 
 
 def plan(args: Namespace) -> int:

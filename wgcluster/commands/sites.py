@@ -14,7 +14,7 @@ from wgcluster.nginx.audit import Finding, audit
 from wgcluster.nginx.deployed import Deployed, as_deployed
 from wgcluster.nginx.effective import parse_dump
 from wgcluster.nginx.errors import Fault
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 _DUMP = "# configuration file "  # how "nginx -T" begins each file
 

@@ -21,7 +21,7 @@ from wgcluster.nginx.splice import Spliced
 from wgcluster.nginx.targets import targets_at
 from wgcluster.nginx.tree import Directive
 from wgcluster.nginx.verdict import Kind, Verdict
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 _REDIRECT = re.compile(r"https://(?P<host>\$\{?\w+\}?|[^:/?$]+)(?::(?P<port>\d+))?")
 _OWN_NAME = frozenset({"$host", "$http_host", "$server_name"})

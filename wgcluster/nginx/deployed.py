@@ -13,7 +13,7 @@ from wgcluster.nginx.guard import splice
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.splice import Spliced
 from wgcluster.nginx.tree import parse
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 
 class Deployed(NamedTuple):

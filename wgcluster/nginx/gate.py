@@ -21,7 +21,7 @@ from wgcluster.nginx.rewrite import (
 )
 from wgcluster.nginx.tree import Directive
 from wgcluster.nginx.verdict import NO_TRAIL, Asked, Past, Trail, Verdict
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 from wgcluster.prefixes import Network
 
 # An address that is written down may be of either family, whatever the server listens on.

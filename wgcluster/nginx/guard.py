@@ -10,7 +10,7 @@ from wgcluster.nginx.lines import Lines, Problem, place_of
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.splice import Shift, Spliced, apply, first_inside, removals
 from wgcluster.nginx.tree import Directive, parse
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 
 def guard(

@@ -12,7 +12,7 @@ from wgcluster.nginx.subrequest import past_the_list
 from wgcluster.nginx.tree import Directive
 from wgcluster.nginx.verdict import NO_TRAIL, Trail, Verdict, worst
 from wgcluster.nginx.ways import Arrival, Ways
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:

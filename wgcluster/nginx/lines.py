@@ -21,7 +21,7 @@ from wgcluster.nginx.find import (
 from wgcluster.nginx.judge import closing
 from wgcluster.nginx.rewrite import has_list
 from wgcluster.nginx.tree import Directive, parse
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 ACME = "/.well-known/acme-challenge"
 

@@ -13,7 +13,7 @@ from wgcluster.nginx.guard import guard
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.splice import unguard
 from wgcluster.observed import Observed
-from wgcluster.plan import GuardedSite, HostPlan
+from wgcluster.plan.plan import GuardedSite, HostPlan
 
 _NOT_A_FILE = {
     "absent": ("there is no such file on the host", "name the site file that nginx reads"),

@@ -21,7 +21,7 @@ from wgcluster.nginx.pcre import hits, samples
 from wgcluster.nginx.places import Place, resolve
 from wgcluster.nginx.routing import Address, Endpoint, Socket, socket_for, sockets, tidy
 from wgcluster.nginx.tree import Directive
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOBODY = "wgcluster-probe.invalid"  # a host name that only a default server answers for (RFC 2606)

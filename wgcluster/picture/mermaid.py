@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 
 from wgcluster.picture.scene import heading, scene
-from wgcluster.plan import Plan
+from wgcluster.plan.plan import Plan
 
 
 def mermaid(plan: Plan) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wgcluster.plan import HostPlan, Plan
+from wgcluster.plan.plan import HostPlan, Plan
 
 # Up to here every link of a full mesh is drawn; beyond, one sign says that all are linked to all.
 MOST_DRAWN = 12

@@ -20,7 +20,7 @@ from wgcluster.picture.layout import (
     towards,
 )
 from wgcluster.picture.scene import Scene, heading, scene
-from wgcluster.plan import ClientPlan, HostPlan, Plan
+from wgcluster.plan.plan import ClientPlan, HostPlan, Plan
 
 _LETTER = 7.8  # the width of a letter at 13 px, on the safe side, on average over small ones
 _WIDE = {**dict.fromkeys("ABCDEFGHIJKLNOPQRSTUVXYZ", 10.5), **dict.fromkeys("mwMW", 14.5)}  # in bold

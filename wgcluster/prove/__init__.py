@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from wgcluster.inventory.expectations import read_expectation
-from wgcluster.plan import Plan
+from wgcluster.plan.plan import Plan
 from wgcluster.prove.causes import Finding, causes, explain
 from wgcluster.prove.ground import Ground
 from wgcluster.prove.loss import losses

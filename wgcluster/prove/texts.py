@@ -8,7 +8,7 @@ from typing import Literal
 
 from wgcluster import client, firewall, wgconf
 from wgcluster.iptables import Chain, Tables
-from wgcluster.plan import HostPlan, Network, Plan
+from wgcluster.plan.plan import HostPlan, Network, Plan
 
 Family = Literal[4, 6]
 

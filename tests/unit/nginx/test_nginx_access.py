@@ -10,7 +10,7 @@ import pytest
 from wgcluster.nginx.access import Families, Level, admits, common_client, may_forge, opening
 from wgcluster.nginx.audit import audit
 from wgcluster.nginx.tree import Directive, parse
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 ALLOWED = (
     ip_network("10.0.0.0/24"),

@@ -11,7 +11,7 @@ import pytest
 from wgcluster.nginx.audit import Finding, audit
 from wgcluster.nginx.guard import guard
 from wgcluster.nginx.site import list_path
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 SITE = GuardedSite("/s", "a.test", ("/",), ("/pub/",), (ip_network("10.0.0.0/24"),))
 LIST = f"include {list_path(SITE)};"

@@ -13,7 +13,7 @@ from wgcluster.nginx.effective import parse_dump
 from wgcluster.nginx.errors import NginxError, NginxSyntaxError
 from wgcluster.nginx.guard import guard
 from wgcluster.nginx.splice import unguard
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 ACME = "/.well-known/acme-challenge/"
 OURS = "include /l; # wgcluster\n"

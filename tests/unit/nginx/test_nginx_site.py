@@ -9,7 +9,7 @@ import pytest
 
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.tree import parse
-from wgcluster.plan import GuardedSite
+from wgcluster.plan.plan import GuardedSite
 
 SITE = GuardedSite(
     "/etc/nginx/sites-available/a", "a.test", ("/",), (), (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))

@@ -10,7 +10,7 @@ import rustworkx
 from numpy.typing import NDArray
 
 from wgcluster.inventory.reading import Host
-from wgcluster.links import Matrix, mix, name_hash
+from wgcluster.plan.links import Matrix, mix, name_hash
 
 Weights = NDArray[np.float64]
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from wgcluster.inventory.reading import Client, Cluster, Fault, Host
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
-from wgcluster.links import dialled_at
+from wgcluster.plan.checks import gateways_of, refusals
+from wgcluster.plan.links import dialled_at
+from wgcluster.plan.sources import Sources
+from wgcluster.plan.topology import Topology, make_topology
 from wgcluster.prefixes import Network as Network
 from wgcluster.prefixes import Prefixes
-from wgcluster.refusals import gateways_of, refusals
-from wgcluster.sources import Sources
-from wgcluster.topology import Topology, make_topology
 
 Interface = IPv4Interface | IPv6Interface
 FirewallMode = Literal["peers", "baseline", "off"]

@@ -8,9 +8,9 @@ from ipaddress import ip_network
 import numpy as np
 
 from wgcluster.inventory.reading import Endpoint, Host
-from wgcluster.links import dialled_at, site_numbers
+from wgcluster.plan.links import dialled_at, site_numbers
+from wgcluster.plan.topology import Topology
 from wgcluster.prefixes import ANYWHERE, Network, Prefixes, order
-from wgcluster.topology import Topology
 
 _NONE = -1
 

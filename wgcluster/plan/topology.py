@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wgcluster.inventory.reading import Cluster, Fault
-from wgcluster.links import Matrix, chosen_links, declared_links, dials_of, site_numbers
-from wgcluster.routes import NOWHERE, first_hops, gateway_ranks
+from wgcluster.plan.links import Matrix, chosen_links, declared_links, dials_of, site_numbers
+from wgcluster.plan.routes import NOWHERE, first_hops, gateway_ranks
 from wgcluster.words import some
 
 
