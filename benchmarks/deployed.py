@@ -20,8 +20,8 @@ from wgcluster import before, module, paths, sysctl, wgconf
 from wgcluster.boot_rules import boot_text
 from wgcluster.commands.reading import read
 from wgcluster.drift import preshared_digest
-from wgcluster.firewall import Family, Rule, wanted
-from wgcluster.iptables import parse_save
+from wgcluster.firewall.rules import Family, Rule, wanted
+from wgcluster.firewall.tables import parse_save
 from wgcluster.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan, Peer
 

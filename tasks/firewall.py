@@ -16,7 +16,7 @@ from tasks.operations import Commands, carry_out, hold_file, host_operation, tex
 from wgcluster import paths
 from wgcluster.before import before, forward_policies, text
 from wgcluster.boot_rules import boot_text
-from wgcluster.firewall import Family, Rule, restore_text, wanted
+from wgcluster.firewall.rules import Family, Rule, restore_text, wanted
 from wgcluster.lockout import needed
 
 FILES = Path(__file__).parent.parent / "files"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wgcluster import paths
-from wgcluster.firewall import FAMILIES, Family, is_ours
-from wgcluster.iptables import Chain, Packet, first_accept
+from wgcluster.firewall.rules import FAMILIES, Family, is_ours
+from wgcluster.firewall.tables import Chain, Packet, first_accept
 from wgcluster.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
 

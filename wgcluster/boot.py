@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wgcluster.drift import hooks
-from wgcluster.iptables import Chain, Packet, Tables, packet_of, verdict
+from wgcluster.firewall.strangers import drops, strangers
+from wgcluster.firewall.tables import Chain, Packet, Tables, packet_of, verdict
 from wgcluster.observed import File
 from wgcluster.plan.plan import HostPlan
-from wgcluster.strangers import drops, strangers
 from wgcluster.wgconf import ParsedConfig, WgConfError, parse
 
 _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}

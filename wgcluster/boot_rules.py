@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from wgcluster.firewall import Family, Rule, is_ours, placed
-from wgcluster.iptables import Chain, Spec, Tables, join
+from wgcluster.firewall.rules import Family, Rule, is_ours, placed
+from wgcluster.firewall.tables import Chain, Spec, Tables, join
 from wgcluster.lockout import by_tool
 from wgcluster.observed import Observed
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from wgcluster import answer
 from wgcluster.boot import BootFiles, boot_faults
 from wgcluster.drift import SESSION, routed, routes
-from wgcluster.iptables import Packet, packet_of, verdict
+from wgcluster.firewall.strangers import drops, strangers
+from wgcluster.firewall.tables import Packet, packet_of, verdict
 from wgcluster.observed import Observed
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.overlaps import overlaps
 from wgcluster.plan.plan import HostPlan, Plan
-from wgcluster.strangers import drops, strangers
 
 
 @dataclass(frozen=True, slots=True)

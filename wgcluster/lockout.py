@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
-from wgcluster.firewall import FAMILIES, Change, Family, Rule, changes, closes, elsewhere, wanted
+from wgcluster.firewall.rules import FAMILIES, Change, Family, Rule, changes, closes, elsewhere, wanted
 from wgcluster.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
 

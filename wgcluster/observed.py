@@ -10,9 +10,9 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Literal
 
 from wgcluster import answer
-from wgcluster.iptables import Tables, parse_save
+from wgcluster.firewall.nft import Table, parse_ruleset
+from wgcluster.firewall.tables import Tables, parse_save
 from wgcluster.kernel_routes import Route, parse_routes
-from wgcluster.nft import Table, parse_ruleset
 
 Address = IPv4Interface | IPv6Interface
 

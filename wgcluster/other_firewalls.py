@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_network
 
-from wgcluster.iptables import Packet, target
-from wgcluster.nft import Stop, Table, stop
+from wgcluster.firewall.nft import Stop, Table, stop
+from wgcluster.firewall.tables import Packet, target
 from wgcluster.observed import Observed
 from wgcluster.plan.plan import HostPlan, Network
 

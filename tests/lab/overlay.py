@@ -20,7 +20,7 @@ from select import select
 
 from tests.netns.net import Filter, Namespace, namespaces
 from wgcluster import wgconf
-from wgcluster.iptables import Tables
+from wgcluster.firewall.tables import Tables
 from wgcluster.prefixes import Network
 from wgcluster.prove import MachineText
 from wgcluster.prove.texts import Family

@@ -17,7 +17,7 @@ import pytest
 
 from tests.lab.topologies import STRANGER, Edit, Live, live, with_first, without_ours
 from tests.netns.net import missing
-from wgcluster import firewall
+from wgcluster.firewall import rules as firewall
 from wgcluster.prove import prove_texts
 from wgcluster.prove.texts import Family
 

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.lab.overlay import Overlay, Station, Texts, overlay
 from tests.unit.chains import DOCKER
-from wgcluster import client, firewall, wgconf
+from wgcluster import client, wgconf
+from wgcluster.firewall import rules as firewall
+from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save
 from wgcluster.inventory.reading import Client, Row, read_cluster
-from wgcluster.iptables import Chain, Spec, Tables, parse_save
 from wgcluster.keys.secret import Secret
 from wgcluster.plan.plan import ClientPlan, HostPlan, Plan, make_plan
 from wgcluster.prefixes import Network

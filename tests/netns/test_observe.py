@@ -17,7 +17,7 @@ import pytest
 from tests.netns.net import BACKENDS, Filter, Namespace, namespaces, no_tunnel, wireguard_go
 from tests.unit.chains import PEERS, filter_table, of
 from wgcluster.drift import Routes, in_place, peer_changes, preshared_digest, routes
-from wgcluster.firewall import FAMILIES, changes, restore_text
+from wgcluster.firewall.rules import FAMILIES, changes, restore_text
 from wgcluster.observed import Observed, parse
 from wgcluster.plan.plan import HostPlan, Peer
 

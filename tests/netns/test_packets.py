@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.netns.net import BACKENDS, Filter, Namespace, namespaces
 from tests.property.rulesets import ours, tables
-from wgcluster.firewall import FAMILIES, Family, after, changes
-from wgcluster.iptables import Packet, Tables, verdict
+from wgcluster.firewall.rules import FAMILIES, Family, after, changes
+from wgcluster.firewall.tables import Packet, Tables, verdict
 
 NEW = frozenset({"NEW"})
 PORTS = (22, 51500, 51820)

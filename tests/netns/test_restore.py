@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.netns.net import BACKENDS, Filter, Namespace
 from tests.property.rulesets import drifted, ours, tables
 from tests.unit.chains import BASELINE, DOCKER, GATEWAY, PEERS, REJECT, filter_text, of, six
-from wgcluster.firewall import FAMILIES, Family, Rule, after, changes, restore_text
-from wgcluster.iptables import Tables, parse_save
+from wgcluster.firewall.rules import FAMILIES, Family, Rule, after, changes, restore_text
+from wgcluster.firewall.tables import Tables, parse_save
 from wgcluster.plan.plan import HostPlan
 
 in_all = pytest.mark.parametrize(

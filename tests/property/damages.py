@@ -17,7 +17,7 @@ from wgcluster import drift, module, sysctl
 from wgcluster.boot import BootFiles
 from wgcluster.checks import checks, table
 from wgcluster.earlier import announced, earlier, unknown_keys
-from wgcluster.firewall import wanted
+from wgcluster.firewall.rules import wanted
 from wgcluster.lockout import needed
 from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import old_files, wanted_files

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 
+from wgcluster.firewall.tables import Match, Packet, match, target, verdict
 from wgcluster.inventory.schema import Address, Network
-from wgcluster.iptables import Match, Packet, match, target, verdict
 from wgcluster.prove import MachineText
 from wgcluster.prove.texts import Family
 from wgcluster.wgconf import ParsedPeer, parse

@@ -9,8 +9,8 @@ from ipaddress import ip_network
 from hypothesis import strategies as st
 
 from tests.unit.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS
-from wgcluster.firewall import Family, Rule, wanted
-from wgcluster.iptables import Chain, Spec, Tables
+from wgcluster.firewall.rules import Family, Rule, wanted
+from wgcluster.firewall.tables import Chain, Spec, Tables
 
 OWN_CHAINS = ("mine", "theirs")
 _SOURCES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
-from wgcluster.firewall import Family, Rule, wanted
-from wgcluster.iptables import Tables, parse_save
+from wgcluster.firewall.rules import Family, Rule, wanted
+from wgcluster.firewall.tables import Tables, parse_save
 from wgcluster.plan.plan import Allow, HostPlan
 
 EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))

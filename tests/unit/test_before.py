@@ -9,7 +9,7 @@ import pytest
 from tests.unit.chains import DOCKER, GATEWAY, PEERS, REJECT, filter_text
 from wgcluster import paths
 from wgcluster.before import Before, before, forward_policies, given_back, text
-from wgcluster.iptables import parse_save
+from wgcluster.firewall.tables import parse_save
 from wgcluster.observed import File, Observed, Rules
 
 BARE = filter_text()

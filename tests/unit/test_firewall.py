@@ -18,7 +18,7 @@ from tests.unit.chains import (
     of,
     six,
 )
-from wgcluster.firewall import (
+from wgcluster.firewall.rules import (
     FAMILIES,
     Change,
     Family,
@@ -31,7 +31,7 @@ from wgcluster.firewall import (
     restore_text,
     wanted,
 )
-from wgcluster.iptables import Packet, Spec, Tables, join, parse_save, verdict
+from wgcluster.firewall.tables import Packet, Spec, Tables, join, parse_save, verdict
 from wgcluster.plan.plan import HostPlan, Peer
 
 OURS = "-m comment --comment wgcluster-wg"

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from wgcluster.iptables import (
+from wgcluster.firewall.tables import (
     Chain,
     End,
     Match,

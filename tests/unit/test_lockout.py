@@ -8,8 +8,8 @@ from ipaddress import ip_network
 import pytest
 
 from tests.unit.chains import BASELINE, EVERYWHERE, PEERS, REJECT, filter_table, of
-from wgcluster.firewall import FAMILIES, wanted
-from wgcluster.iptables import Tables
+from wgcluster.firewall.rules import FAMILIES, wanted
+from wgcluster.firewall.tables import Tables
 from wgcluster.lockout import lockout, needed
 from wgcluster.observed import Observed, Rules, Ssh
 from wgcluster.plan.plan import Allow

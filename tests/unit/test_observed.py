@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from wgcluster.iptables import Chain
+from wgcluster.firewall.tables import Chain
 from wgcluster.observed import File, LivePeer, Observed, Rules, Ssh, Unit, parse
 
 ROOT = Path(__file__).parent.parent.parent

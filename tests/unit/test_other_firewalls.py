@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.unit.chains import EVERYWHERE, GATEWAY, PEERS
-from wgcluster.iptables import parse_save
-from wgcluster.nft import parse_ruleset
+from wgcluster.firewall.nft import parse_ruleset
+from wgcluster.firewall.tables import parse_save
 from wgcluster.observed import Observed, Rules, Unit
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.plan.plan import HostPlan

@@ -12,9 +12,9 @@ import pytest
 
 from tests.property.packets import World
 from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
+from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save
 from wgcluster.inventory.reading import Cluster, Endpoint
 from wgcluster.inventory.schema import Address
-from wgcluster.iptables import Chain, Spec, Tables, parse_save
 from wgcluster.prove import MachineText, Proof, prove, prove_texts, texts_of
 from wgcluster.prove.texts import Family
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster.iptables import Chain, Match, Packet, match, packet_of, target, verdict
+from wgcluster.firewall.tables import Chain, Match, Packet, match, packet_of, target, verdict
 from wgcluster.prefixes import Network
 from wgcluster.prove.read import NONE, Flags, Indices, Ints, Reading
 from wgcluster.prove.texts import Family, MachineText

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface
 
-from wgcluster.iptables import Tables
+from wgcluster.firewall.strangers import drops, strangers
+from wgcluster.firewall.tables import Tables
 from wgcluster.prove.causes import Finding
 from wgcluster.prove.read import Reading
 from wgcluster.prove.texts import MachineText
-from wgcluster.strangers import drops, strangers
 
 _WIRES = ("a wire",)  # the name of none of the interfaces that rules of ours speak of
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wgcluster import client, firewall, wgconf
-from wgcluster.iptables import Chain, Tables
+from wgcluster import client, wgconf
+from wgcluster.firewall import rules as firewall
+from wgcluster.firewall.tables import Chain, Tables
 from wgcluster.plan.plan import HostPlan, Network, Plan
 
 Family = Literal[4, 6]

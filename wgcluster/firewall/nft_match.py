@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from wgcluster.iptables import Match, Packet
+from wgcluster.firewall.tables import Match, Packet
 from wgcluster.prefixes import Network
 
 Expression = Mapping[str, Any]  # one statement or one side of a match, {"drop": null}

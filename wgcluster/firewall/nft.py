@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from wgcluster.iptables import Match, Packet
-from wgcluster.nft_match import Expression, both, match
+from wgcluster.firewall.nft_match import Expression, both, match
+from wgcluster.firewall.tables import Match, Packet
 
 # These neither decide nor select.
 _PLAIN = frozenset({"counter", "log", "notrack", "mangle", "comment", "set"})

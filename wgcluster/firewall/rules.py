@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Network, ip_network
 from typing import Literal
 
-from wgcluster.inventory.schema import Network
-from wgcluster.iptables import (
+from wgcluster.firewall.tables import (
     Chain,
     Packet,
     Spec,
@@ -27,6 +26,7 @@ from wgcluster.iptables import (
     target,
     verdict,
 )
+from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan
 
 Family = Literal[4, 6]
