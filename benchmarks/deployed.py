@@ -16,13 +16,15 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from tasks.firewall import FILES
-from wgcluster import before, module, paths, sysctl, wgconf
-from wgcluster.boot_rules import boot_text
+from wgcluster import wgconf
 from wgcluster.commands.reading import read
 from wgcluster.drift import preshared_digest
 from wgcluster.firewall.rules import Family, Rule, wanted
 from wgcluster.firewall.tables import parse_save
-from wgcluster.observed import Observed, Rules
+from wgcluster.host import forwarding_before as before
+from wgcluster.host import module, paths, sysctl
+from wgcluster.host.boot_rules import boot_text
+from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan, Peer
 
 CHECKOUT = Path(__file__).parent.parent

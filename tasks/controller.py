@@ -25,12 +25,12 @@ from tasks.key import Key
 from tasks.lock import Releases
 from tasks.looks import Looks, looks
 from wgcluster.earlier import Earlier, moved_clients, unknown_keys
+from wgcluster.host.observed import Observed
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import cluster_name
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.secret import Secret
 from wgcluster.nginx.errors import NginxError
-from wgcluster.observed import Observed
 from wgcluster.plan.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove
 from wgcluster.sessions import Touched, dialled

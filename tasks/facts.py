@@ -13,7 +13,7 @@ from pyinfra import logger
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
-from wgcluster.observed import Look, Observed, parse
+from wgcluster.host.observed import Look, Observed, parse
 from wgcluster.words import printable
 
 FILES = Path(__file__).parent.parent / "files"

@@ -9,7 +9,7 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, carry_out, hold_file, host_operation
-from wgcluster import module, paths, sysctl
+from wgcluster.host import module, paths, sysctl
 
 
 @host_operation

@@ -19,7 +19,7 @@ from pyinfra.api.facts import FactBase, get_fact
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
-from wgcluster import paths
+from wgcluster.host import paths
 
 if TYPE_CHECKING:
     from tasks.controller import Run

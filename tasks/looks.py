@@ -13,10 +13,10 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
 from tasks.facts import HostFailed, HostState, ask
-from wgcluster import paths
+from wgcluster.host import paths
+from wgcluster.host.observed import Look, Observed
 from wgcluster.inventory.cluster import Cluster
 from wgcluster.inventory.from_pyinfra import cluster_name
-from wgcluster.observed import Look, Observed
 
 Answer = TypeVar("Answer")
 

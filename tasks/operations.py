@@ -23,8 +23,8 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from tasks.controller import Run
 from tasks.facts import HostFailed
 from tasks.lock import locked
+from wgcluster.host.observed import File
 from wgcluster.inventory.faults import KeystoreError
-from wgcluster.observed import File
 from wgcluster.words import last_words, printable
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]

@@ -9,7 +9,7 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, host_operation
-from wgcluster.packages import INSTALL, missing
+from wgcluster.host.packages import INSTALL, missing
 
 
 @host_operation

@@ -12,11 +12,11 @@ from tasks.lock import locked
 from tasks.nginx import guard_sites
 from tasks.operations import Commands, carry_out, hold_file, host_operation, text_file
 from tasks.wireguard import unit
-from wgcluster import paths, sysctl
-from wgcluster.before import given_back
+from wgcluster.host import paths, sysctl
+from wgcluster.host.forwarding_before import given_back
+from wgcluster.host.observed import Unit
+from wgcluster.host.packages import REMOVE
 from wgcluster.inventory.from_pyinfra import remove_packages
-from wgcluster.observed import Unit
-from wgcluster.packages import REMOVE
 from wgcluster.wgconf import MARK
 
 

@@ -16,10 +16,10 @@ from tasks.controller import Run
 from tasks.facts import FILES, Reading, Sent, ask
 from tasks.looks import Asked
 from tasks.operations import Commands, failure, host_operation
-from wgcluster import paths
 from wgcluster.boot import BootFiles
 from wgcluster.checks import Check, checks, ping_targets, pings, table
 from wgcluster.earlier import earlier, restore
+from wgcluster.host import paths
 from wgcluster.nginx.audit import audit
 from wgcluster.nginx.curl import answers, curl_config
 from wgcluster.nginx.effective import parse_dump

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from wgcluster.drift import hooks
 from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Chain, Packet, Tables, packet_of, verdict
-from wgcluster.observed import File
+from wgcluster.host.observed import File
 from wgcluster.plan.plan import HostPlan
 from wgcluster.wgconf import ParsedConfig, WgConfError, parse
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from wgcluster import answer
 from wgcluster.boot import BootFiles, boot_faults
 from wgcluster.drift import SESSION, routed, routes
 from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Packet, packet_of, verdict
-from wgcluster.observed import Observed
+from wgcluster.host import answer
+from wgcluster.host.observed import Observed
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.overlaps import overlaps
 from wgcluster.plan.plan import HostPlan, Plan

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from wgcluster.host.kernel_routes import TYPES
+from wgcluster.host.observed import Link, LivePeer, Observed
 from wgcluster.inventory.schema import Network
-from wgcluster.kernel_routes import TYPES
-from wgcluster.observed import Link, LivePeer, Observed
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.wgconf import NO_REDIRECTS, RULES_FIRST, WgConfError, parse
 

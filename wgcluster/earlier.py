@@ -12,10 +12,11 @@ from functools import cached_property
 from ipaddress import collapse_addresses, ip_network
 from typing import NamedTuple
 
-from wgcluster import paths, wgconf
+from wgcluster import wgconf
+from wgcluster.host import paths
+from wgcluster.host.observed import Observed
 from wgcluster.inventory.cluster import Client
 from wgcluster.inventory.schema import Network
-from wgcluster.observed import Observed
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.words import some
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from wgcluster.firewall.rules import FAMILIES, Change, Family, Rule, changes, closes, elsewhere, wanted
-from wgcluster.observed import Observed, Rules
+from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
 
 

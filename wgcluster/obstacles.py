@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wgcluster import paths
+from wgcluster.host import paths
+from wgcluster.host.observed import Observed
+from wgcluster.host.packages import INSTALL, missing
 from wgcluster.lockout import lockout
 from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import check
-from wgcluster.observed import Observed
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.overlaps import overlaps
-from wgcluster.packages import INSTALL, missing
 from wgcluster.plan.plan import HostPlan
 from wgcluster.wgconf import MARK
 

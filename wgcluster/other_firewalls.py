@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 from wgcluster.firewall.nft import Stop, Table, stop
 from wgcluster.firewall.tables import Packet, target
-from wgcluster.observed import Observed
+from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan, Network
 
 _OFF = 'or set firewall = "off" for this host'

@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from wgcluster.drift import routed
-from wgcluster.kernel_routes import Route
-from wgcluster.observed import Observed
+from wgcluster.host.kernel_routes import Route
+from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan, Network
 from wgcluster.words import some
 

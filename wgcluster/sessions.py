@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from wgcluster.observed import Link
+from wgcluster.host.observed import Link
 from wgcluster.plan.plan import HostPlan, Peer, Plan
 
 

@@ -12,9 +12,9 @@ import pytest
 from tests.deploy.fakecluster import LAPTOP, SITE_PATH, FakeCluster, article
 from tests.deploy.observation import answer
 from tests.property.damages import KINDS, assert_refused_or_read_right
-from wgcluster import paths
 from wgcluster.commands.reading import read
-from wgcluster.observed import Look
+from wgcluster.host import paths
+from wgcluster.host.observed import Look
 
 BYTE = "\udcff"  # one that is no UTF-8
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"

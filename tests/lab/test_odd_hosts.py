@@ -12,9 +12,9 @@ from lab.workspace import Workspace
 from tasks.facts import HostState
 from tests.lab.cluster import Cluster
 from tests.property.damages import KINDS, assert_refused_or_read_right
-from wgcluster import paths
 from wgcluster.commands.reading import read
-from wgcluster.observed import Look
+from wgcluster.host import paths
+from wgcluster.host.observed import Look
 
 SITE = "/etc/nginx/sites-available/gitlab"
 # Clears the screen, sets the title, and is no UTF-8.

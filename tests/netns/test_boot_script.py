@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.netns.net import BACKENDS, Filter, Namespace
 from tests.property.rulesets import drifted, ours, tables
 from tests.unit.chains import BASELINE, DOCKER, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_text, of, six
-from wgcluster.boot_rules import boot_text
 from wgcluster.firewall.rules import FAMILIES, Family, Rule, changes, is_ours, restore_text, wanted
 from wgcluster.firewall.tables import Tables, parse_save
-from wgcluster.observed import Observed, Rules
+from wgcluster.host.boot_rules import boot_text
+from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
 
 TOOLS: dict[Family, str] = {4: "iptables", 6: "ip6tables"}

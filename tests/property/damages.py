@@ -13,15 +13,16 @@ from queue import Queue
 from pyinfra.connectors.util import OutputLine
 
 from tasks.output import read_buffer
-from wgcluster import drift, module, sysctl
+from wgcluster import drift
 from wgcluster.boot import BootFiles
 from wgcluster.checks import checks, table
 from wgcluster.earlier import announced, earlier, unknown_keys
 from wgcluster.firewall.rules import wanted
+from wgcluster.host import module, sysctl
+from wgcluster.host.observed import Look, Observed, parse
 from wgcluster.lockout import needed
 from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import old_files, wanted_files
-from wgcluster.observed import Look, Observed, parse
 from wgcluster.obstacles import obstacles
 from wgcluster.plan.plan import Plan
 from wgcluster.wgconf import Shown

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.chains import DOCKER, GATEWAY, PEERS, REJECT, filter_text
-from wgcluster import paths
-from wgcluster.before import Before, before, forward_policies, given_back, text
 from wgcluster.firewall.tables import parse_save
-from wgcluster.observed import File, Observed, Rules
+from wgcluster.host import paths
+from wgcluster.host.forwarding_before import Before, before, forward_policies, given_back, text
+from wgcluster.host.observed import File, Observed, Rules
 
 BARE = filter_text()
 PATH = paths.before("wg")

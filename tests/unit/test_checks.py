@@ -9,12 +9,12 @@ import pytest
 
 from tests.unit.chains import REJECT, filter_table
 from wgcluster.boot import BootFiles
-from wgcluster.boot_rules import boot_text
 from wgcluster.checks import Check, checks, ping_targets, table
 from wgcluster.drift import SESSION
 from wgcluster.firewall.rules import FAMILIES, Family, after, changes, tunnel_rules, wanted
 from wgcluster.firewall.tables import Chain, Tables
-from wgcluster.observed import File, Link, LivePeer, Observed, Rules, Unit
+from wgcluster.host.boot_rules import boot_text
+from wgcluster.host.observed import File, Link, LivePeer, Observed, Rules, Unit
 from wgcluster.plan.plan import HostPlan, Peer, Plan
 
 OWN, CLOUD, LAPTOP = (letter * 42 + "A=" for letter in "KCL")

@@ -21,7 +21,7 @@ from wgcluster.drift import (
     restart_reasons,
     routes,
 )
-from wgcluster.observed import Link, LivePeer, Observed
+from wgcluster.host.observed import Link, LivePeer, Observed
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.wgconf import render
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.small_clusters import article, cluster, host, planned, two_sites
-from wgcluster import paths, wgconf
+from wgcluster import wgconf
 from wgcluster.earlier import announced, earlier, unknown_keys
-from wgcluster.observed import File, Link, Observed
+from wgcluster.host import paths
+from wgcluster.host.observed import File, Link, Observed
 from wgcluster.plan.plan import HostPlan, Plan
 
 PLAN = planned(article(preshared_keys=True))

@@ -10,8 +10,8 @@ import pytest
 from tests.unit.chains import BASELINE, EVERYWHERE, PEERS, REJECT, filter_table, of
 from wgcluster.firewall.rules import FAMILIES, wanted
 from wgcluster.firewall.tables import Tables
+from wgcluster.host.observed import Observed, Rules, Ssh
 from wgcluster.lockout import lockout, needed
-from wgcluster.observed import Observed, Rules, Ssh
 from wgcluster.plan.plan import Allow
 
 SSH = Ssh("198.18.8.5", 22, "eth0")

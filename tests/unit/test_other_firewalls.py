@@ -12,7 +12,7 @@ import pytest
 from tests.unit.chains import EVERYWHERE, GATEWAY, PEERS
 from wgcluster.firewall.nft import parse_ruleset
 from wgcluster.firewall.tables import parse_save
-from wgcluster.observed import Observed, Rules, Unit
+from wgcluster.host.observed import Observed, Rules, Unit
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.plan.plan import HostPlan
 

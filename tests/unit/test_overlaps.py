@@ -7,8 +7,8 @@ from ipaddress import ip_interface, ip_network
 
 import pytest
 
-from wgcluster.kernel_routes import parse_routes
-from wgcluster.observed import Interface, Observed, Ssh
+from wgcluster.host.kernel_routes import parse_routes
+from wgcluster.host.observed import Interface, Observed, Ssh
 from wgcluster.overlaps import overlaps
 from wgcluster.plan.plan import HostPlan, Peer
 

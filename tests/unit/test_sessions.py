@@ -9,7 +9,7 @@ from itertools import combinations
 import pytest
 
 from tests.unit.small_clusters import article, planned
-from wgcluster.observed import Link, LivePeer
+from wgcluster.host.observed import Link, LivePeer
 from wgcluster.sessions import Touched, begun_by, dialled, without_session
 
 # a and b can dial each other and d; c, behind NAT, dials them; nobody dials c

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from wgcluster import paths
 from wgcluster.firewall.rules import FAMILIES, Family, is_ours
 from wgcluster.firewall.tables import Chain, Packet, first_accept
-from wgcluster.observed import Observed, Rules
+from wgcluster.host import paths
+from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
 
 Policy = Literal["ACCEPT", "DROP"]

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from wgcluster.firewall.rules import Family, Rule, is_ours, placed
 from wgcluster.firewall.tables import Chain, Spec, Tables, join
+from wgcluster.host.observed import Observed
 from wgcluster.lockout import by_tool
-from wgcluster.observed import Observed
 
 
 def boot_text(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from wgcluster.observed import Observed
+from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan
 
 _FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}

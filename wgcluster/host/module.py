@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wgcluster.observed import Observed
+from wgcluster.host.observed import Observed
 
 TEXT = "# wgcluster: loads the module at boot\nwireguard\n"
 

@@ -9,10 +9,10 @@ from hashlib import sha256
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Literal
 
-from wgcluster import answer
 from wgcluster.firewall.nft import Table, parse_ruleset
 from wgcluster.firewall.tables import Tables, parse_save
-from wgcluster.kernel_routes import Route, parse_routes
+from wgcluster.host import answer
+from wgcluster.host.kernel_routes import Route, parse_routes
 
 Address = IPv4Interface | IPv6Interface
 
