@@ -16,9 +16,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from tasks.firewall import FILES
-from wgcluster import wgconf
 from wgcluster.commands.reading import read
-from wgcluster.drift import preshared_digest
 from wgcluster.firewall.rules import Family, Rule, wanted
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import forwarding_before as before
@@ -26,6 +24,8 @@ from wgcluster.host import module, paths, sysctl
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.wireguard import config as wgconf
+from wgcluster.wireguard.drift import preshared_digest
 
 CHECKOUT = Path(__file__).parent.parent
 PARTS = ("deploy.py", "tasks", "files", "wgcluster")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.secret import Secret
-from wgcluster.wgconf import parse
+from wgcluster.wireguard.config import parse
 
 ENDPOINTS, OVERLAY, LENGTH = IPv4Address("198.18.0.0"), IPv4Address("10.0.0.0"), 16
 # What wg-meshconf 2.5.1 calls its columns; those that are not set stay empty.

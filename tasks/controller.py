@@ -33,7 +33,7 @@ from wgcluster.keys.secret import Secret
 from wgcluster.nginx.errors import NginxError
 from wgcluster.plan.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove
-from wgcluster.sessions import Touched, dialled
+from wgcluster.wireguard.sessions import Touched, dialled
 from wgcluster.words import printable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from wgcluster.earlier import announced, earlier, restore
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import new_keys
 from wgcluster.obstacles import obstacles
-from wgcluster.wgconf import Shown
+from wgcluster.wireguard.config import Shown
 from wgcluster.words import printable
 
 

@@ -17,7 +17,7 @@ from wgcluster.host.forwarding_before import given_back
 from wgcluster.host.observed import Unit
 from wgcluster.host.packages import REMOVE
 from wgcluster.inventory.from_pyinfra import remove_packages
-from wgcluster.wgconf import MARK
+from wgcluster.wireguard.config import MARK
 
 
 @host_operation

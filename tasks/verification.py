@@ -27,7 +27,7 @@ from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import unread
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.plan.plan import HostPlan
-from wgcluster.wgconf import Shown
+from wgcluster.wireguard.config import Shown
 from wgcluster.words import printable, some
 
 

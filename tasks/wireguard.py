@@ -15,10 +15,11 @@ from tasks.controller import Run
 from tasks.facts import Reading, Sent, ask
 from tasks.lock import locked
 from tasks.operations import Commands, carry_out, failure, host_operation, reasons, show_diff, upload
-from wgcluster import drift, wgconf
 from wgcluster.host import paths
 from wgcluster.plan.plan import HostPlan, Peer
-from wgcluster.sessions import begun_by, without_session
+from wgcluster.wireguard import config as wgconf
+from wgcluster.wireguard import drift
+from wgcluster.wireguard.sessions import begun_by, without_session
 from wgcluster.words import last_words
 
 SYNC = Path(__file__).parent.parent / "files" / "sync.sh"

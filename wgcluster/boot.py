@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wgcluster.drift import hooks
 from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Chain, Packet, Tables, packet_of, verdict
 from wgcluster.host.observed import File
 from wgcluster.plan.plan import HostPlan
-from wgcluster.wgconf import ParsedConfig, WgConfError, parse
+from wgcluster.wireguard.config import ParsedConfig, WgConfError, parse
+from wgcluster.wireguard.drift import hooks
 
 _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgcluster.boot import BootFiles, boot_faults
-from wgcluster.drift import SESSION, routed, routes
 from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Packet, packet_of, verdict
 from wgcluster.host import answer
@@ -14,6 +13,7 @@ from wgcluster.host.observed import Observed
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.overlaps import overlaps
 from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.wireguard.drift import SESSION, routed, routes
 
 
 @dataclass(frozen=True, slots=True)

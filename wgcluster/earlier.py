@@ -12,12 +12,12 @@ from functools import cached_property
 from ipaddress import collapse_addresses, ip_network
 from typing import NamedTuple
 
-from wgcluster import wgconf
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.cluster import Client
 from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.wireguard import config as wgconf
 from wgcluster.words import some
 
 # As wgconf.render writes it; what was added by hand is without our comment, and drift.

@@ -13,7 +13,7 @@ from wgcluster.nginx.on_host import check
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.overlaps import overlaps
 from wgcluster.plan.plan import HostPlan
-from wgcluster.wgconf import MARK
+from wgcluster.wireguard.config import MARK
 
 
 def obstacles(part: HostPlan, observed: Observed) -> Iterator[str]:

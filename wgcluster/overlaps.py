@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from wgcluster.drift import routed
 from wgcluster.host.kernel_routes import Route
 from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan, Network
+from wgcluster.wireguard.drift import routed
 from wgcluster.words import some
 
 IpAddress = IPv4Address | IPv6Address

@@ -19,11 +19,11 @@ from pathlib import Path
 from select import select
 
 from tests.netns.net import Filter, Namespace, namespaces
-from wgcluster import wgconf
 from wgcluster.firewall.tables import Tables
 from wgcluster.prefixes import Network
 from wgcluster.prove import MachineText
 from wgcluster.prove.texts import Family
+from wgcluster.wireguard import config as wgconf
 
 Texts = Mapping[str, MachineText]
 Pairs = set[tuple[str, str]]

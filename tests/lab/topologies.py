@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.lab.overlay import Overlay, Station, Texts, overlay
 from tests.unit.chains import DOCKER
-from wgcluster import client, wgconf
 from wgcluster.firewall import rules as firewall
 from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save
 from wgcluster.inventory.reading import Client, Row, read_cluster
@@ -25,6 +24,8 @@ from wgcluster.plan.plan import ClientPlan, HostPlan, Plan, make_plan
 from wgcluster.prefixes import Network
 from wgcluster.prove import MachineText, texts_of
 from wgcluster.prove.texts import Family
+from wgcluster.wireguard import client
+from wgcluster.wireguard import config as wgconf
 
 _NAME = "wg"  # of the interface
 

@@ -16,10 +16,10 @@ import pytest
 
 from tests.netns.net import BACKENDS, Filter, Namespace, namespaces, no_tunnel, wireguard_go
 from tests.unit.chains import PEERS, filter_table, of
-from wgcluster.drift import Routes, in_place, peer_changes, preshared_digest, routes
 from wgcluster.firewall.rules import FAMILIES, changes, restore_text
 from wgcluster.host.observed import Observed, parse
 from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.wireguard.drift import Routes, in_place, peer_changes, preshared_digest, routes
 
 SCRIPT = (Path(__file__).parent.parent.parent / "files" / "observe.sh").read_text()
 NAME = f"wgc{os.getpid()}"

@@ -13,7 +13,6 @@ from queue import Queue
 from pyinfra.connectors.util import OutputLine
 
 from tasks.output import read_buffer
-from wgcluster import drift
 from wgcluster.boot import BootFiles
 from wgcluster.checks import checks, table
 from wgcluster.earlier import announced, earlier, unknown_keys
@@ -25,7 +24,8 @@ from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import old_files, wanted_files
 from wgcluster.obstacles import obstacles
 from wgcluster.plan.plan import Plan
-from wgcluster.wgconf import Shown
+from wgcluster.wireguard import drift
+from wgcluster.wireguard.config import Shown
 from wgcluster.words import printable
 
 Lines = list[bytes]

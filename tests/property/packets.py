@@ -14,7 +14,7 @@ from wgcluster.firewall.tables import Match, Packet, match, target, verdict
 from wgcluster.inventory.schema import Address, Network
 from wgcluster.prove import MachineText
 from wgcluster.prove.texts import Family
-from wgcluster.wgconf import ParsedPeer, parse
+from wgcluster.wireguard.config import ParsedPeer, parse
 
 
 @dataclass

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from tests.property.clusters import clusters, keys_of
 from tests.property.packets import World
-from wgcluster import wgconf
 from wgcluster.firewall.tables import Chain
 from wgcluster.inventory.reading import Cluster
 from wgcluster.plan.plan import make_plan
 from wgcluster.prove import MachineText, prove, prove_texts, texts_of
 from wgcluster.prove.read import read
+from wgcluster.wireguard import config as wgconf
 
 
 @given(clusters())

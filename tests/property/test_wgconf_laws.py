@@ -13,7 +13,7 @@ from wgcluster.inventory.schema import Network
 from wgcluster.keys.seal import encode
 from wgcluster.keys.secret import HIDDEN
 from wgcluster.plan.plan import HostPlan, Interface, Peer
-from wgcluster.wgconf import (
+from wgcluster.wireguard.config import (
     ParsedConfig,
     ParsedPeer,
     Shown,

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import segno
 
-from wgcluster.client import config, next_addresses, qr
 from wgcluster.inventory.schema import Network
 from wgcluster.keys.secret import Secret
 from wgcluster.plan.plan import ClientPlan, Peer
-from wgcluster.wgconf import mask, parse
+from wgcluster.wireguard.client import config, next_addresses, qr
+from wgcluster.wireguard.config import mask, parse
 
 KEY, PUBLIC, SHARED = "AA" * 21 + "A=", "BB" * 21 + "A=", "CC" * 21 + "A="
 GATEWAY = Peer(

@@ -8,7 +8,10 @@ from ipaddress import ip_interface, ip_network
 
 import pytest
 
-from wgcluster.drift import (
+from wgcluster.host.observed import Link, LivePeer, Observed
+from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.wireguard.config import render
+from wgcluster.wireguard.drift import (
     SESSION,
     Routes,
     endpoint_changes,
@@ -21,9 +24,6 @@ from wgcluster.drift import (
     restart_reasons,
     routes,
 )
-from wgcluster.host.observed import Link, LivePeer, Observed
-from wgcluster.plan.plan import HostPlan, Peer
-from wgcluster.wgconf import render
 
 OWN, CLOUD, LAPTOP, SHARED = (letter * 42 + "A=" for letter in "KCLS")
 SECRETS = {"cloud|root": SHARED}

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.small_clusters import article, cluster, host, planned, two_sites
-from wgcluster import wgconf
 from wgcluster.earlier import announced, earlier, unknown_keys
 from wgcluster.host import paths
 from wgcluster.host.observed import File, Link, Observed
 from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.wireguard import config as wgconf
 
 PLAN = planned(article(preshared_keys=True))
 ROOT = PLAN.host("root")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.small_clusters import article, planned
 from wgcluster.host.observed import Link, LivePeer
-from wgcluster.sessions import Touched, begun_by, dialled, without_session
+from wgcluster.wireguard.sessions import Touched, begun_by, dialled, without_session
 
 # a and b can dial each other and d; c, behind NAT, dials them; nobody dials c
 DIALS = {"a": "bd", "b": "ad", "c": "ab", "d": ""}

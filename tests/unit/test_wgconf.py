@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wgcluster.plan.plan import HostPlan, Peer
-from wgcluster.wgconf import ParsedPeer, WgConfError, mask, parse, parse_peer, render
+from wgcluster.wireguard.config import ParsedPeer, WgConfError, mask, parse, parse_peer, render
 
 KEY, CLOUD, LAPTOP, SHARED = (letter * 42 + "A=" for letter in "KCLS")
 ROOT = HostPlan(

@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
-from wgcluster.client import config, next_addresses, qr
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, Reading, no_such, read
 from wgcluster.inventory.reading import Cluster, Fault, read_cluster
@@ -17,6 +16,7 @@ from wgcluster.inventory.schema import Address
 from wgcluster.keys.registry import write_private
 from wgcluster.plan.checks import gateways_to_dial
 from wgcluster.plan.plan import ClientPlan, Plan, PlanError
+from wgcluster.wireguard.client import config, next_addresses, qr
 from wgcluster.words import some
 
 # wg-quick(8): what may stand in front of .conf

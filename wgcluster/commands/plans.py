@@ -9,12 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wgcluster import client, picture, wgconf
+from wgcluster import picture
 from wgcluster.commands.printing import console, counted, print_json, table
 from wgcluster.commands.reading import CommandError, read
 from wgcluster.firewall import rules as firewall
 from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan, Peer, Plan
+from wgcluster.wireguard import client
+from wgcluster.wireguard import config as wgconf
 
 
 def plan(args: Namespace) -> int:

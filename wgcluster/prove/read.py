@@ -12,9 +12,9 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster import wgconf
 from wgcluster.prefixes import Network
 from wgcluster.prove.texts import MachineText
+from wgcluster.wireguard import config as wgconf
 
 Ints = NDArray[np.int64]
 Indices = NDArray[np.int32]  # of what there may be millions

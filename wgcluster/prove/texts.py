@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wgcluster import client, wgconf
 from wgcluster.firewall import rules as firewall
 from wgcluster.firewall.tables import Chain, Tables
 from wgcluster.plan.plan import HostPlan, Network, Plan
+from wgcluster.wireguard import client
+from wgcluster.wireguard import config as wgconf
 
 Family = Literal[4, 6]
 

@@ -9,10 +9,10 @@ import pytest
 import segno
 
 from tests.unit.cli.operator_folder import HOSTS, WORD, Cluster, process
-from wgcluster.client import qr
 from wgcluster.keys.registry import Registry, Secret
 from wgcluster.keys.seal import decode, public_key_of
-from wgcluster.wgconf import parse
+from wgcluster.wireguard.client import qr
+from wgcluster.wireguard.config import parse
 
 
 def test_a_client_from_the_first_to_the_last(cluster: Cluster) -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.unit.cli.operator_folder import HOSTS, SITE, Cluster
-from wgcluster.wgconf import parse
+from wgcluster.wireguard.config import parse
 
 
 @pytest.mark.parametrize(
