@@ -15,11 +15,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_network
 
-from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.guard import guard
-from wgcluster.nginx.lexer import lex
 from wgcluster.nginx.splice import unguard
-from wgcluster.nginx.tree import parse
+from wgcluster.nginx.syntax.errors import NginxError
+from wgcluster.nginx.syntax.lexer import lex
+from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 
 MEGABYTE = 1_000_000

@@ -30,7 +30,7 @@ from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import cluster_name
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.secret import Secret
-from wgcluster.nginx.errors import NginxError
+from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove
 from wgcluster.wireguard.sessions import Touched, dialled

@@ -22,10 +22,10 @@ from wgcluster.earlier import earlier, restore
 from wgcluster.host import paths
 from wgcluster.nginx.audit import audit
 from wgcluster.nginx.curl import answers, curl_config
-from wgcluster.nginx.effective import parse_dump
-from wgcluster.nginx.errors import NginxError
 from wgcluster.nginx.on_host import unread
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
+from wgcluster.nginx.syntax.errors import NginxError
+from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import HostPlan
 from wgcluster.wireguard.config import Shown
 from wgcluster.words import printable, some

@@ -13,7 +13,7 @@ from wgcluster.commands import check, clients, keys, plans, sites
 from wgcluster.commands.reading import CommandError
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.reading import ModelError
-from wgcluster.nginx.errors import NginxError
+from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import PlanError
 
 _INVENTORY = "the inventory, with its group_data beside it (default: inventory.py)"

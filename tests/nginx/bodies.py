@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 from tests.nginx.real import Opinion, opinion
-from wgcluster.nginx.errors import Fault, NginxSyntaxError
-from wgcluster.nginx.tree import ALWAYS_BLOCKS, NEVER_BLOCKS, parse
+from wgcluster.nginx.syntax.errors import Fault, NginxSyntaxError
+from wgcluster.nginx.syntax.tree import ALWAYS_BLOCKS, NEVER_BLOCKS, parse
 
 # Whatever has tripped a parser once: quotes, escapes, "{" after "$", comments, line ends, block ends.
 SOUP = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.nginx.real import Answer, free_ports, http_paths, running
 from tests.nginx.worlds import dump
 from wgcluster.nginx.audit import Finding, audit
-from wgcluster.nginx.effective import parse_dump
+from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite
 
 FRIEND = "127.0.0.2"

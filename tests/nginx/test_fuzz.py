@@ -15,13 +15,13 @@ from pathlib import Path
 
 from tests.nginx.bodies import INSIDE, LUA, SOUP, WORD
 from wgcluster.nginx.audit import audit
-from wgcluster.nginx.errors import NginxError, NginxSyntaxError
 from wgcluster.nginx.find import locations, names_of, servers
 from wgcluster.nginx.guard import guard
-from wgcluster.nginx.lexer import lex
 from wgcluster.nginx.probe import probes
 from wgcluster.nginx.splice import unguard
-from wgcluster.nginx.tree import parse
+from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError
+from wgcluster.nginx.syntax.lexer import lex
+from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 
 SECONDS = float(os.environ.get("WGCLUSTER_FUZZ_SECONDS", "10"))

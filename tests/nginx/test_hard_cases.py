@@ -13,8 +13,8 @@ from tests.nginx.cases import ACME, LIST, PASS, Case, asked
 from tests.nginx.real import LUA, NGINX, opinion
 from tests.nginx.strangers import forged
 from tests.nginx.worlds import FRIEND, PASSWORD
-from wgcluster.nginx.errors import NginxSyntaxError
-from wgcluster.nginx.tree import parse
+from wgcluster.nginx.syntax.errors import NginxSyntaxError
+from wgcluster.nginx.syntax.tree import parse
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 

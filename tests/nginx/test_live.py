@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.nginx.real import NGINX, free_ports, http_paths, running
 from tests.nginx.worlds import dump
 from wgcluster.nginx.curl import answers, curl_config
-from wgcluster.nginx.effective import parse_dump
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
+from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite
 
 CURL = shutil.which("curl")

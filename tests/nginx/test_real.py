@@ -20,8 +20,8 @@ import pytest
 from tests.nginx import strangers
 from tests.nginx.bodies import disagreements
 from tests.nginx.real import LUA, NGINX, opinion
-from wgcluster.nginx.errors import NginxSyntaxError
-from wgcluster.nginx.tree import parse
+from wgcluster.nginx.syntax.errors import NginxSyntaxError
+from wgcluster.nginx.syntax.tree import parse
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 FUZZ_SECONDS = float(os.environ.get("WGCLUSTER_FUZZ_SECONDS", "0"))

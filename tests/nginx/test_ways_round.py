@@ -16,7 +16,7 @@ from tests.nginx.cases import ACME, FRIEND, LIST, PASS, Case, asked
 from tests.nginx.real import ECHO, LUA, NGINX, STREAM, free_ports, running
 from tests.nginx.worlds import dump
 from wgcluster.nginx.audit import audit
-from wgcluster.nginx.effective import parse_dump
+from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")

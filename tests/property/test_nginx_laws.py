@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgcluster.nginx.access import admits
-from wgcluster.nginx.errors import NginxError, NginxSyntaxError, position
 from wgcluster.nginx.find import locations, servers
 from wgcluster.nginx.guard import guard
-from wgcluster.nginx.lexer import lex
 from wgcluster.nginx.splice import Edit, Shift, apply, first_inside, unguard
+from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError, position
+from wgcluster.nginx.syntax.lexer import lex
+from wgcluster.nginx.syntax.tree import Directive, parse
 from wgcluster.nginx.targets import Folders
-from wgcluster.nginx.tree import Directive, parse
 from wgcluster.plan.plan import GuardedSite
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))

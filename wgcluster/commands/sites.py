@@ -12,8 +12,8 @@ from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, read
 from wgcluster.nginx.audit import Finding, audit
 from wgcluster.nginx.deployed import Deployed, as_deployed
-from wgcluster.nginx.effective import parse_dump
-from wgcluster.nginx.errors import Fault
+from wgcluster.nginx.syntax.errors import Fault
+from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite
 
 _DUMP = "# configuration file "  # how "nginx -T" begins each file

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from typing import Literal
 
 from wgcluster.nginx.harmless import is_harmless
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.prefixes import Network
 
 _LUA_ACCESS = ("access_by_lua", "access_by_lua_block", "access_by_lua_file")

@@ -15,7 +15,7 @@ from wgcluster.nginx.behind import Behind, hops
 from wgcluster.nginx.folders import climbing, rewritten
 from wgcluster.nginx.pcre import beginning
 from wgcluster.nginx.places import PASSES, Place
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 
 _PATH = re.compile(r"(?:\w+://)?(?:unix:[^:]*:?|\[[^\]]*\](?::\d+)?|[^/$]*)(.*)", re.DOTALL)
 _SAME = ("$request_uri", "$uri", "$document_uri")

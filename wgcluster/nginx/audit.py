@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from wgcluster.nginx.access import Level
 from wgcluster.nginx.behind import Behind, open_streams
 from wgcluster.nginx.bypass import Bypasses, is_plain
-from wgcluster.nginx.effective import effective
-from wgcluster.nginx.errors import position
 from wgcluster.nginx.find import find_servers, listens_of, names_of, servers
 from wgcluster.nginx.judge import ServerJudge
 from wgcluster.nginx.places import Place
 from wgcluster.nginx.selfproxy import Guarded, SelfProxies
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.splice import Spliced
+from wgcluster.nginx.syntax.errors import position
+from wgcluster.nginx.syntax.includes import effective
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.targets import targets_at
-from wgcluster.nginx.tree import Directive
 from wgcluster.nginx.verdict import Kind, Verdict
 from wgcluster.plan.plan import GuardedSite
 

@@ -15,7 +15,7 @@ from wgcluster.nginx.find import listens_of, names_of, servers
 from wgcluster.nginx.places import Place
 from wgcluster.nginx.rewrite import NOTHING, Known
 from wgcluster.nginx.routing import Address, Endpoint, Socket, sockets, unix_sockets
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.prefixes import Network
 
 _PORTS = {"http": "80", "https": "443", "grpc": "80", "grpcs": "443"}

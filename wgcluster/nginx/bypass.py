@@ -15,8 +15,8 @@ from wgcluster.nginx.pcre import samples
 from wgcluster.nginx.places import Place, resolve
 from wgcluster.nginx.selfproxy import SelfProxies
 from wgcluster.nginx.subrequest import fetches
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.targets import Folders, Served, Target, opened_at, targets_at
-from wgcluster.nginx.tree import Directive
 from wgcluster.nginx.verdict import Verdict
 
 

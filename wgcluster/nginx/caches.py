@@ -15,7 +15,7 @@ from wgcluster.nginx.find import names_of
 from wgcluster.nginx.judge import ServerJudge
 from wgcluster.nginx.places import Place, is_page
 from wgcluster.nginx.rewrite import is_varied, rewrites
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import Verdict
 
 _DEFAULT = {"proxy": "$scheme$proxy_host$request_uri"}  # the others have none

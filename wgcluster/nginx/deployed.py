@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from wgcluster.nginx.errors import Fault, NginxError
 from wgcluster.nginx.find import find_servers
 from wgcluster.nginx.guard import splice
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.splice import Spliced
-from wgcluster.nginx.tree import parse
+from wgcluster.nginx.syntax.errors import Fault, NginxError
+from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 
 

@@ -10,7 +10,7 @@ from wgcluster.nginx.judge import ServerJudge
 from wgcluster.nginx.pcre import pattern
 from wgcluster.nginx.places import PASSES, Place, resolve
 from wgcluster.nginx.rewrite import handed_on, named_children, page_for, rewrites
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 
 Expected = Literal["denied", "closed", "served"]
 _MAX_TURNS = 10  # nginx gives up on rewrites after as many, with 500

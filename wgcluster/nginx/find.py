@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from wgcluster.nginx.lexer import unescape
 from wgcluster.nginx.pcre import hits
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.lexer import unescape
+from wgcluster.nginx.syntax.tree import Directive
 
 _WISH = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
 

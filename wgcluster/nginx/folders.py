@@ -15,7 +15,7 @@ from wgcluster.nginx.behind import may_be, written_out
 from wgcluster.nginx.pcre import beginning
 from wgcluster.nginx.places import PASSES, Place, answers_itself, resolve
 from wgcluster.nginx.rewrite import named_children, rewrites
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 
 _PREFIX = "/usr/share/nginx"  # of Debian's nginx
 _OF_CLIENT = re.compile(r"\$\{?(?:arg|http|cookie)_(?!host\b)")

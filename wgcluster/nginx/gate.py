@@ -19,7 +19,7 @@ from wgcluster.nginx.rewrite import (
     named_children,
     page_for,
 )
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import NO_TRAIL, Asked, Past, Trail, Verdict
 from wgcluster.plan.plan import GuardedSite
 from wgcluster.prefixes import Network

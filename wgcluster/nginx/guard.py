@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from wgcluster.nginx.audit import judge_all
-from wgcluster.nginx.errors import Fault, NginxError, fault_at
 from wgcluster.nginx.lines import Lines, Problem, place_of
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.splice import Shift, Spliced, apply, first_inside, removals
-from wgcluster.nginx.tree import Directive, parse
+from wgcluster.nginx.syntax.errors import Fault, NginxError, fault_at
+from wgcluster.nginx.syntax.tree import Directive, parse
 from wgcluster.plan.plan import GuardedSite
 
 

@@ -9,7 +9,7 @@ from wgcluster.nginx.access import Level
 from wgcluster.nginx.folders import climbs
 from wgcluster.nginx.places import Place, is_page
 from wgcluster.nginx.subrequest import past_the_list
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import NO_TRAIL, Trail, Verdict, worst
 from wgcluster.nginx.ways import Arrival, Ways
 from wgcluster.plan.plan import GuardedSite

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from wgcluster.nginx.access import lets_in_only
-from wgcluster.nginx.effective import expanded
-from wgcluster.nginx.errors import position
 from wgcluster.nginx.find import (
     Key,
     covers,
@@ -20,7 +18,9 @@ from wgcluster.nginx.find import (
 )
 from wgcluster.nginx.judge import closing
 from wgcluster.nginx.rewrite import has_list
-from wgcluster.nginx.tree import Directive, parse
+from wgcluster.nginx.syntax.errors import position
+from wgcluster.nginx.syntax.includes import expanded
+from wgcluster.nginx.syntax.tree import Directive, parse
 from wgcluster.plan.plan import GuardedSite
 
 ACME = "/.well-known/acme-challenge"

@@ -28,7 +28,7 @@ from wgcluster.nginx.rewrite import (
     named_children,
     page_for,
 )
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import GET, NO_TRAIL, Coming, Trail, Verdict, redirected, worst
 
 _MAX_TURNS = 10  # nginx gives up on a request that is sent on as often, with 500

@@ -9,7 +9,7 @@ from wgcluster.nginx.access import Level
 from wgcluster.nginx.find import Key, location_key
 from wgcluster.nginx.pcre import beginning, hits
 from wgcluster.nginx.rewrite import NOTHING, End, Known, Paths, ends, handed_on, rewrites
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
 # Directives by which something else than a file or a server behind answers; those of modules that nginx does

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from wgcluster.nginx.access import runs_lua_early
 from wgcluster.nginx.pcre import beginning, pattern
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 
 REDIRECTS = frozenset({"301", "302", "303", "307", "308"})
 # What matches the rest of any path. With a "$" behind it would not: "." is no newline, and %0a is one.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from wgcluster.nginx.find import names_of, port_of, wildcard_rank
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 
 Address = IPv4Address | IPv6Address
 _LISTEN = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d+(?:-\d+)?)?")

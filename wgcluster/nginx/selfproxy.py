@@ -17,7 +17,7 @@ from wgcluster.nginx.find import names_of, port_of
 from wgcluster.nginx.judge import ServerJudge
 from wgcluster.nginx.places import Place
 from wgcluster.nginx.routing import Address, Socket, socket_for
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import Verdict
 
 _LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))

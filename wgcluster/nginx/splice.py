@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from wgcluster.nginx.tree import Directive, parse
+from wgcluster.nginx.syntax.tree import Directive, parse
 
 MARK = "# wgcluster"
 _OUR_END = re.compile(rf" {MARK}\r?\n")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from wgcluster.nginx.places import Place
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import Verdict
 
 _CAPTURE = re.compile(r"""location\.capture\w*(?:\s*\(?\s*(["'])(?P<uri>/[^"'?\\]*)[^"'\\]*\1\s*[,)\s])?""")

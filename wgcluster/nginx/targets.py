@@ -9,7 +9,7 @@ from typing import NamedTuple
 from wgcluster.nginx.behind import Behind, hops, may_be, values_at, written_out
 from wgcluster.nginx.folders import file_levels, folder_of, moved_to, nested, served_folder
 from wgcluster.nginx.places import Place
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 
 
 class Target(NamedTuple):

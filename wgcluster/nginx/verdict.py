@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from wgcluster.nginx.access import Level
 from wgcluster.nginx.places import Place
 from wgcluster.nginx.rewrite import NOTHING, Known, Paths
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 
 Kind = Literal["guarded", "public", "leaks", "closed"]
 

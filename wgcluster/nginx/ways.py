@@ -11,7 +11,7 @@ from wgcluster.nginx.access import Level
 from wgcluster.nginx.phases import Phases
 from wgcluster.nginx.places import PASSES, Place, has_handler, names_page, sends_on
 from wgcluster.nginx.rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
-from wgcluster.nginx.tree import Directive
+from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import NO_TRAIL, Past, Trail
 
 _ASIDE = frozenset({"error_page", "auth_request", "mirror"})

@@ -9,7 +9,7 @@ import pytest
 
 from wgcluster.nginx.access import Families, Level, admits, common_client, may_forge, opening
 from wgcluster.nginx.audit import audit
-from wgcluster.nginx.tree import Directive, parse
+from wgcluster.nginx.syntax.tree import Directive, parse
 from wgcluster.plan.plan import GuardedSite
 
 ALLOWED = (

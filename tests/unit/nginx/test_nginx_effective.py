@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wgcluster.nginx.effective import effective, parse_dump
-from wgcluster.nginx.errors import NginxSyntaxError
+from wgcluster.nginx.syntax.errors import NginxSyntaxError
+from wgcluster.nginx.syntax.includes import effective, parse_dump
 
 DUMP = """nginx: the configuration file /etc/nginx/nginx.conf syntax is ok
 # configuration file /etc/nginx/nginx.conf:

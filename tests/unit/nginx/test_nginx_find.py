@@ -15,7 +15,7 @@ from wgcluster.nginx.find import (
     names_of,
     port_of,
 )
-from wgcluster.nginx.tree import parse
+from wgcluster.nginx.syntax.tree import parse
 
 SERVERS = parse(
     """

@@ -9,10 +9,10 @@ from typing import Literal
 import pytest
 
 from wgcluster.nginx.audit import audit
-from wgcluster.nginx.effective import parse_dump
-from wgcluster.nginx.errors import NginxError, NginxSyntaxError
 from wgcluster.nginx.guard import guard
 from wgcluster.nginx.splice import unguard
+from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError
+from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite
 
 ACME = "/.well-known/acme-challenge/"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wgcluster.nginx.errors import NginxSyntaxError
-from wgcluster.nginx.lexer import lex
+from wgcluster.nginx.syntax.errors import NginxSyntaxError
+from wgcluster.nginx.syntax.lexer import lex
 
 WORDS = [
     ("a b;", ["a", "b", ";"]),

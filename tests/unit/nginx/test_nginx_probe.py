@@ -10,7 +10,7 @@ import pytest
 from wgcluster.nginx.curl import answers, curl_config
 from wgcluster.nginx.probe import Answer, Probe, Unprobed, judge_insider, judge_stranger, probes
 from wgcluster.nginx.routing import socket_for, sockets, tidy
-from wgcluster.nginx.tree import parse
+from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"), ip_network("172.16.0.0/12"))

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 from wgcluster.nginx.site import allow_list, list_path
-from wgcluster.nginx.tree import parse
+from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 
 SITE = GuardedSite(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wgcluster.nginx.errors import Fault, NginxSyntaxError, fault_at
-from wgcluster.nginx.tree import parse
+from wgcluster.nginx.syntax.errors import Fault, NginxSyntaxError, fault_at
+from wgcluster.nginx.syntax.tree import parse
 
 
 def test_a_block_knows_where_it_is() -> None:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from wgcluster.nginx.errors import NginxSyntaxError, fault_at
+from wgcluster.nginx.syntax.errors import NginxSyntaxError, fault_at
 
 BUFFER = 4096  # NGX_CONF_BUFFER
 BLANKS = " \t\r\n"

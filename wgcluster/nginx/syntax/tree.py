@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wgcluster.nginx.errors import NginxSyntaxError, fault_at
-from wgcluster.nginx.lexer import Token, lex
+from wgcluster.nginx.syntax.errors import NginxSyntaxError, fault_at
+from wgcluster.nginx.syntax.lexer import Token, lex
 
 # Blocks whose lines are read by a handler of their own: no block may stand in them, any word may.
 DATA_BLOCKS = frozenset({"map", "geo", "types", "split_clients", "charset_map", "match"})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from wgcluster.nginx.tree import Directive, parse
+from wgcluster.nginx.syntax.tree import Directive, parse
 
 _SECTION = re.compile(r"^# configuration file (.+):\n", re.MULTILINE)
 _GLOB = re.compile(r"[*?\[]")
