@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.nginx.bodies import INSIDE, LUA, SOUP, WORD
 from wgcluster.nginx.audit import audit
-from wgcluster.nginx.find import locations, names_of, servers
+from wgcluster.nginx.config.find import locations, names_of, servers
 from wgcluster.nginx.guard import guard
 from wgcluster.nginx.probe import probes
 from wgcluster.nginx.splice import unguard

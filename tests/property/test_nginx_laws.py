@@ -7,8 +7,8 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wgcluster.nginx.access import admits
-from wgcluster.nginx.find import locations, servers
+from wgcluster.nginx.config.access import admits
+from wgcluster.nginx.config.find import locations, servers
 from wgcluster.nginx.guard import guard
 from wgcluster.nginx.splice import Edit, Shift, apply, first_inside, unguard
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError, position

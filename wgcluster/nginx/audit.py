@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from wgcluster.nginx.access import Level
-from wgcluster.nginx.behind import Behind, open_streams
 from wgcluster.nginx.bypass import Bypasses, is_plain
-from wgcluster.nginx.find import find_servers, listens_of, names_of, servers
+from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.find import find_servers, listens_of, names_of, servers
+from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.upstreams import Behind, open_streams
 from wgcluster.nginx.judge import ServerJudge
-from wgcluster.nginx.places import Place
 from wgcluster.nginx.selfproxy import Guarded, SelfProxies
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.splice import Spliced

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from wgcluster.nginx.access import Level
 from wgcluster.nginx.asks import Asks, asks
-from wgcluster.nginx.behind import Behind, StreamServer, values_at
 from wgcluster.nginx.caches import Caches
-from wgcluster.nginx.find import names_of
+from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.find import names_of
+from wgcluster.nginx.config.locations import Place, resolve
+from wgcluster.nginx.config.pcre import samples
+from wgcluster.nginx.config.upstreams import Behind, StreamServer, values_at
 from wgcluster.nginx.folders import served_by
 from wgcluster.nginx.judge import ServerJudge
-from wgcluster.nginx.pcre import samples
-from wgcluster.nginx.places import Place, resolve
 from wgcluster.nginx.selfproxy import SelfProxies
 from wgcluster.nginx.subrequest import fetches
 from wgcluster.nginx.syntax.tree import Directive

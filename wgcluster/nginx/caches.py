@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from wgcluster.nginx.behind import Behind
-from wgcluster.nginx.find import names_of
+from wgcluster.nginx.config.find import names_of
+from wgcluster.nginx.config.locations import Place, is_page
+from wgcluster.nginx.config.rewrite import is_varied, rewrites
+from wgcluster.nginx.config.upstreams import Behind
 from wgcluster.nginx.judge import ServerJudge
-from wgcluster.nginx.places import Place, is_page
-from wgcluster.nginx.rewrite import is_varied, rewrites
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import Verdict
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from wgcluster.nginx.find import find_servers
+from wgcluster.nginx.config.find import find_servers
 from wgcluster.nginx.guard import splice
 from wgcluster.nginx.site import allow_list, list_path
 from wgcluster.nginx.splice import Spliced

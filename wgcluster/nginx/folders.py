@@ -10,11 +10,11 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from wgcluster.nginx.access import Level
-from wgcluster.nginx.behind import may_be, written_out
-from wgcluster.nginx.pcre import beginning
-from wgcluster.nginx.places import PASSES, Place, answers_itself, resolve
-from wgcluster.nginx.rewrite import named_children, rewrites
+from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.locations import PASSES, Place, answers_itself, resolve
+from wgcluster.nginx.config.pcre import beginning
+from wgcluster.nginx.config.rewrite import named_children, rewrites
+from wgcluster.nginx.config.upstreams import may_be, written_out
 from wgcluster.nginx.syntax.tree import Directive
 
 _PREFIX = "/usr/share/nginx"  # of Debian's nginx

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from wgcluster.nginx.access import Families, Level, common_client, is_within, may_forge, opening
-from wgcluster.nginx.behind import may_be
-from wgcluster.nginx.find import covers, is_wished, listens_of
-from wgcluster.nginx.places import Place, is_page, may_begin, places_of, resolve
-from wgcluster.nginx.rewrite import (
+from wgcluster.nginx.config.access import Families, Level, common_client, is_within, may_forge, opening
+from wgcluster.nginx.config.find import covers, is_wished, listens_of
+from wgcluster.nginx.config.locations import Place, is_page, may_begin, places_of, resolve
+from wgcluster.nginx.config.rewrite import (
     NOTHING,
     Known,
     beginning_of,
@@ -19,6 +18,7 @@ from wgcluster.nginx.rewrite import (
     named_children,
     page_for,
 )
+from wgcluster.nginx.config.upstreams import may_be
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import NO_TRAIL, Asked, Past, Trail, Verdict
 from wgcluster.plan.plan import GuardedSite

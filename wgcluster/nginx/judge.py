@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from wgcluster.nginx.access import Level
+from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.locations import Place, is_page
 from wgcluster.nginx.folders import climbs
-from wgcluster.nginx.places import Place, is_page
 from wgcluster.nginx.subrequest import past_the_list
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import NO_TRAIL, Trail, Verdict, worst

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from wgcluster.nginx.access import lets_in_only
-from wgcluster.nginx.find import (
+from wgcluster.nginx.config.access import lets_in_only
+from wgcluster.nginx.config.find import (
     Key,
     covers,
     find_servers,
@@ -16,8 +16,8 @@ from wgcluster.nginx.find import (
     names_of,
     servers,
 )
+from wgcluster.nginx.config.rewrite import has_list
 from wgcluster.nginx.judge import closing
-from wgcluster.nginx.rewrite import has_list
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.includes import expanded
 from wgcluster.nginx.syntax.tree import Directive, parse

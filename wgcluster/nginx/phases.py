@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-from wgcluster.nginx.access import Level
-from wgcluster.nginx.gate import Gate
-from wgcluster.nginx.places import Place, is_page
-from wgcluster.nginx.rewrite import (
+from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.locations import Place, is_page
+from wgcluster.nginx.config.rewrite import (
     ANY,
     REDIRECTS,
     End,
@@ -28,6 +27,7 @@ from wgcluster.nginx.rewrite import (
     named_children,
     page_for,
 )
+from wgcluster.nginx.gate import Gate
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import GET, NO_TRAIL, Coming, Trail, Verdict, redirected, worst
 

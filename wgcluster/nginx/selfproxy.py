@@ -11,12 +11,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal, NamedTuple
 
-from wgcluster.nginx.access import Client, admits, may_forge, opening, trusts
-from wgcluster.nginx.behind import Behind, Hop, StreamServer, hops, ip_of, may_be, values_at, written_out
-from wgcluster.nginx.find import names_of, port_of
+from wgcluster.nginx.config.access import Client, admits, may_forge, opening, trusts
+from wgcluster.nginx.config.find import names_of, port_of
+from wgcluster.nginx.config.listen import Address, Socket, socket_for
+from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.upstreams import (
+    Behind,
+    Hop,
+    StreamServer,
+    hops,
+    ip_of,
+    may_be,
+    values_at,
+    written_out,
+)
 from wgcluster.nginx.judge import ServerJudge
-from wgcluster.nginx.places import Place
-from wgcluster.nginx.routing import Address, Socket, socket_for
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import Verdict
 

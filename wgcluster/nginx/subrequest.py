@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from wgcluster.nginx.places import Place
+from wgcluster.nginx.config.locations import Place
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import Verdict
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from wgcluster.nginx.access import Level
-from wgcluster.nginx.places import Place
-from wgcluster.nginx.rewrite import NOTHING, Known, Paths
+from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.rewrite import NOTHING, Known, Paths
 from wgcluster.nginx.syntax.tree import Directive
 
 Kind = Literal["guarded", "public", "leaks", "closed"]

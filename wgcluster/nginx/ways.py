@@ -7,10 +7,10 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from wgcluster.nginx.access import Level
+from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.locations import PASSES, Place, has_handler, names_page, sends_on
+from wgcluster.nginx.config.rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
 from wgcluster.nginx.phases import Phases
-from wgcluster.nginx.places import PASSES, Place, has_handler, names_page, sends_on
-from wgcluster.nginx.rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.nginx.verdict import NO_TRAIL, Past, Trail
 

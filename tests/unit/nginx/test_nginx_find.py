@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wgcluster.nginx.find import (
+from wgcluster.nginx.config.find import (
     Key,
     covers,
     find_servers,

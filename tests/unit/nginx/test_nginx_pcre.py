@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wgcluster.nginx.pcre import hits, pattern, samples
+from wgcluster.nginx.config.pcre import hits, pattern, samples
 
 HITS = [
     (r"\.php$", "/a.php", True),

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from wgcluster.nginx.find import names_of, port_of, wildcard_rank
+from wgcluster.nginx.config.find import names_of, port_of, wildcard_rank
 from wgcluster.nginx.syntax.tree import Directive
 
 Address = IPv4Address | IPv6Address

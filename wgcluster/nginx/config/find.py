@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from wgcluster.nginx.pcre import hits
+from wgcluster.nginx.config.pcre import hits
 from wgcluster.nginx.syntax.lexer import unescape
 from wgcluster.nginx.syntax.tree import Directive
 

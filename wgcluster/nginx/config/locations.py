@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from wgcluster.nginx.access import Level
-from wgcluster.nginx.find import Key, location_key
-from wgcluster.nginx.pcre import beginning, hits
-from wgcluster.nginx.rewrite import NOTHING, End, Known, Paths, ends, handed_on, rewrites
+from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.find import Key, location_key
+from wgcluster.nginx.config.pcre import beginning, hits
+from wgcluster.nginx.config.rewrite import NOTHING, End, Known, Paths, ends, handed_on, rewrites
 from wgcluster.nginx.syntax.tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from wgcluster.nginx.access import runs_lua_early
-from wgcluster.nginx.pcre import beginning, pattern
+from wgcluster.nginx.config.access import runs_lua_early
+from wgcluster.nginx.config.pcre import beginning, pattern
 from wgcluster.nginx.syntax.tree import Directive
 
 REDIRECTS = frozenset({"301", "302", "303", "307", "308"})

@@ -10,11 +10,11 @@ from itertools import chain
 from socket import inet_aton
 from typing import NamedTuple
 
-from wgcluster.nginx.access import Families, Level, may_forge, opening
-from wgcluster.nginx.find import listens_of, names_of, servers
-from wgcluster.nginx.places import Place
-from wgcluster.nginx.rewrite import NOTHING, Known
-from wgcluster.nginx.routing import Address, Endpoint, Socket, sockets, unix_sockets
+from wgcluster.nginx.config.access import Families, Level, may_forge, opening
+from wgcluster.nginx.config.find import listens_of, names_of, servers
+from wgcluster.nginx.config.listen import Address, Endpoint, Socket, sockets, unix_sockets
+from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.rewrite import NOTHING, Known
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.prefixes import Network
 
