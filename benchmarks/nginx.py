@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_network
 
-from wgcluster.nginx.guard import guard
-from wgcluster.nginx.splice import unguard
+from wgcluster.nginx.edit.guard import guard
+from wgcluster.nginx.edit.splice import unguard
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.lexer import lex
 from wgcluster.nginx.syntax.tree import parse

@@ -13,7 +13,7 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, failure, host_operation, show_diff
-from wgcluster.nginx.on_host import check, old_files, steps, unread, wanted_files
+from wgcluster.nginx.edit.on_host import check, old_files, steps, unread, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import GuardedSite
 from wgcluster.words import some

@@ -22,7 +22,7 @@ from wgcluster.earlier import earlier, restore
 from wgcluster.host import paths
 from wgcluster.nginx.audit import audit
 from wgcluster.nginx.curl import answers, curl_config
-from wgcluster.nginx.on_host import unread
+from wgcluster.nginx.edit.on_host import unread
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.includes import parse_dump

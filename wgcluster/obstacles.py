@@ -8,7 +8,7 @@ from wgcluster.host import paths
 from wgcluster.host.observed import Observed
 from wgcluster.host.packages import INSTALL, missing
 from wgcluster.lockout import lockout
-from wgcluster.nginx.on_host import check
+from wgcluster.nginx.edit.on_host import check
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.other_firewalls import other_firewalls
 from wgcluster.overlaps import overlaps

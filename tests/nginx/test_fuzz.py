@@ -16,9 +16,9 @@ from pathlib import Path
 from tests.nginx.bodies import INSIDE, LUA, SOUP, WORD
 from wgcluster.nginx.audit import audit
 from wgcluster.nginx.config.find import locations, names_of, servers
-from wgcluster.nginx.guard import guard
+from wgcluster.nginx.edit.guard import guard
+from wgcluster.nginx.edit.splice import unguard
 from wgcluster.nginx.probe import probes
-from wgcluster.nginx.splice import unguard
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError
 from wgcluster.nginx.syntax.lexer import lex
 from wgcluster.nginx.syntax.tree import parse

@@ -20,7 +20,7 @@ from wgcluster.firewall.rules import wanted
 from wgcluster.host import module, sysctl
 from wgcluster.host.observed import Look, Observed, parse
 from wgcluster.lockout import needed
-from wgcluster.nginx.on_host import old_files, wanted_files
+from wgcluster.nginx.edit.on_host import old_files, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.obstacles import obstacles
 from wgcluster.plan.plan import Plan

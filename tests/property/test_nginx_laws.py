@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from wgcluster.nginx.config.access import admits
 from wgcluster.nginx.config.find import locations, servers
-from wgcluster.nginx.guard import guard
-from wgcluster.nginx.splice import Edit, Shift, apply, first_inside, unguard
+from wgcluster.nginx.edit.guard import guard
+from wgcluster.nginx.edit.splice import Edit, Shift, apply, first_inside, unguard
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError, position
 from wgcluster.nginx.syntax.lexer import lex
 from wgcluster.nginx.syntax.tree import Directive, parse

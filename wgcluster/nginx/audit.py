@@ -12,10 +12,10 @@ from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.find import find_servers, listens_of, names_of, servers
 from wgcluster.nginx.config.locations import Place
 from wgcluster.nginx.config.upstreams import Behind, open_streams
+from wgcluster.nginx.edit.site import allow_list, list_path
+from wgcluster.nginx.edit.splice import Spliced
 from wgcluster.nginx.judge import ServerJudge
 from wgcluster.nginx.selfproxy import Guarded, SelfProxies
-from wgcluster.nginx.site import allow_list, list_path
-from wgcluster.nginx.splice import Spliced
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.includes import effective
 from wgcluster.nginx.syntax.tree import Directive

@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 
 from wgcluster.nginx.audit import audit
-from wgcluster.nginx.guard import guard
-from wgcluster.nginx.splice import unguard
+from wgcluster.nginx.edit.guard import guard
+from wgcluster.nginx.edit.splice import unguard
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite

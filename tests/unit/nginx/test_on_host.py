@@ -6,7 +6,7 @@ import pytest
 
 from wgcluster.host.observed import File, Observed
 from wgcluster.host.paths import GUARDED
-from wgcluster.nginx.on_host import steps, unread
+from wgcluster.nginx.edit.on_host import steps, unread
 
 SITE, OTHER = "/etc/nginx/sites-available/a", "/etc/nginx/sites-available/b"
 OLD, NEW = "/etc/nginx/wgcluster/a-1.conf", "/etc/nginx/wgcluster/a-2.conf"

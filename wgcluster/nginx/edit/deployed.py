@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from wgcluster.nginx.config.find import find_servers
-from wgcluster.nginx.guard import splice
-from wgcluster.nginx.site import allow_list, list_path
-from wgcluster.nginx.splice import Spliced
+from wgcluster.nginx.edit.guard import splice
+from wgcluster.nginx.edit.site import allow_list, list_path
+from wgcluster.nginx.edit.splice import Spliced
 from wgcluster.nginx.syntax.errors import Fault, NginxError
 from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite

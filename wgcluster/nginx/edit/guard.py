@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from wgcluster.nginx.audit import judge_all
-from wgcluster.nginx.lines import Lines, Problem, place_of
-from wgcluster.nginx.site import allow_list, list_path
-from wgcluster.nginx.splice import Shift, Spliced, apply, first_inside, removals
+from wgcluster.nginx.edit.insertions import Lines, Problem, place_of
+from wgcluster.nginx.edit.site import allow_list, list_path
+from wgcluster.nginx.edit.splice import Shift, Spliced, apply, first_inside, removals
 from wgcluster.nginx.syntax.errors import Fault, NginxError, fault_at
 from wgcluster.nginx.syntax.tree import Directive, parse
 from wgcluster.plan.plan import GuardedSite

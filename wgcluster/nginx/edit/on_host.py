@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
 from wgcluster.nginx.audit import audit
-from wgcluster.nginx.guard import guard
-from wgcluster.nginx.site import allow_list, list_path
-from wgcluster.nginx.splice import unguard
+from wgcluster.nginx.edit.guard import guard
+from wgcluster.nginx.edit.site import allow_list, list_path
+from wgcluster.nginx.edit.splice import unguard
 from wgcluster.nginx.syntax.errors import Fault, NginxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite, HostPlan
