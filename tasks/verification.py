@@ -20,7 +20,7 @@ from wgcluster.boot import BootFiles
 from wgcluster.checks import Check, checks, ping_targets, pings, table
 from wgcluster.earlier import earlier, restore
 from wgcluster.host import paths
-from wgcluster.nginx.audit import audit
+from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.curl import answers, curl_config
 from wgcluster.nginx.edit.on_host import unread
 from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes

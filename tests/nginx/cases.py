@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.nginx.real import Answer, free_ports, http_paths, running
 from tests.nginx.worlds import dump
-from wgcluster.nginx.audit import Finding, audit
+from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.nginx.real import Answer, Running, free_ports, running
 from tests.nginx.worlds import FRIEND, PASSWORD, STRANGERS, Maker, Server, Spot, dump, prepare, world
-from wgcluster.nginx.audit import Finding, audit
+from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.tree import parse
 

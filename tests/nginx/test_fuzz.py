@@ -14,7 +14,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from tests.nginx.bodies import INSIDE, LUA, SOUP, WORD
-from wgcluster.nginx.audit import audit
+from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.find import locations, names_of, servers
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.edit.splice import unguard

@@ -9,11 +9,11 @@ import pytest
 
 from tests.nginx import worlds
 from tests.nginx.real import NGINX, Answer, free_ports, http_paths, running
-from wgcluster.nginx.audit import audit
+from wgcluster.nginx.audit.audit import audit
+from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.listen import tidy
 from wgcluster.nginx.config.locations import resolve
-from wgcluster.nginx.judge import ServerJudge
 from wgcluster.nginx.probe import Answer as Got
 from wgcluster.nginx.probe import judge_stranger, probes
 from wgcluster.nginx.syntax.includes import parse_dump

@@ -11,7 +11,7 @@ import pytest
 
 from tests.nginx.real import NGINX, free_ports, http_paths, running
 from tests.nginx.worlds import dump
-from wgcluster.nginx.audit import audit
+from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.edit.site import allow_list, list_path
 from wgcluster.nginx.edit.splice import unguard

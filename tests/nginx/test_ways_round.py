@@ -15,7 +15,7 @@ import pytest
 from tests.nginx.cases import ACME, FRIEND, LIST, PASS, Case, asked
 from tests.nginx.real import ECHO, LUA, NGINX, STREAM, free_ports, running
 from tests.nginx.worlds import dump
-from wgcluster.nginx.audit import audit
+from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite
 

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wgcluster.nginx.audit.targets import Folders
 from wgcluster.nginx.config.access import admits
 from wgcluster.nginx.config.find import locations, servers
 from wgcluster.nginx.edit.guard import guard
@@ -14,7 +15,6 @@ from wgcluster.nginx.edit.splice import Edit, Shift, apply, first_inside, unguar
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError, position
 from wgcluster.nginx.syntax.lexer import lex
 from wgcluster.nginx.syntax.tree import Directive, parse
-from wgcluster.nginx.targets import Folders
 from wgcluster.plan.plan import GuardedSite
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wgcluster.commands.printing import console, print_json, table
 from wgcluster.commands.reading import CommandError, read
-from wgcluster.nginx.audit import Finding, audit
+from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.edit.deployed import Deployed, as_deployed
 from wgcluster.nginx.syntax.errors import Fault
 from wgcluster.nginx.syntax.includes import parse_dump

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.config.locations import PASSES, Place, resolve
 from wgcluster.nginx.config.pcre import pattern
 from wgcluster.nginx.config.rewrite import handed_on, named_children, page_for, rewrites
-from wgcluster.nginx.judge import ServerJudge
 from wgcluster.nginx.syntax.tree import Directive
 
 Expected = Literal["denied", "closed", "served"]

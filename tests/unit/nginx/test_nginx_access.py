@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from wgcluster.nginx.audit import audit
+from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.access import Families, Level, admits, common_client, may_forge, opening
 from wgcluster.nginx.syntax.tree import Directive, parse
 from wgcluster.plan.plan import GuardedSite

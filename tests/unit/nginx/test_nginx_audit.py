@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from wgcluster.nginx.audit import Finding, audit
+from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.edit.site import list_path
 from wgcluster.plan.plan import GuardedSite

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from wgcluster.nginx.audit import audit
+from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.edit.splice import unguard
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError

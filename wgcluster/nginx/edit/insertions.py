@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from wgcluster.nginx.audit.judge import closing
 from wgcluster.nginx.config.access import lets_in_only
 from wgcluster.nginx.config.find import (
     Key,
@@ -17,7 +18,6 @@ from wgcluster.nginx.config.find import (
     servers,
 )
 from wgcluster.nginx.config.rewrite import has_list
-from wgcluster.nginx.judge import closing
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.includes import expanded
 from wgcluster.nginx.syntax.tree import Directive, parse

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
-from wgcluster.nginx.audit import audit
+from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.edit.site import allow_list, list_path
 from wgcluster.nginx.edit.splice import unguard

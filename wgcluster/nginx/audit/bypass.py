@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from wgcluster.nginx.asks import Asks, asks
-from wgcluster.nginx.caches import Caches
+from wgcluster.nginx.audit.asks import Asks, asks
+from wgcluster.nginx.audit.caches import Caches
+from wgcluster.nginx.audit.folders import served_by
+from wgcluster.nginx.audit.judge import ServerJudge
+from wgcluster.nginx.audit.selfproxy import SelfProxies
+from wgcluster.nginx.audit.subrequest import fetches
+from wgcluster.nginx.audit.targets import Folders, Served, Target, opened_at, targets_at
+from wgcluster.nginx.audit.verdict import Verdict
 from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.find import names_of
 from wgcluster.nginx.config.locations import Place, resolve
 from wgcluster.nginx.config.pcre import samples
 from wgcluster.nginx.config.upstreams import Behind, StreamServer, values_at
-from wgcluster.nginx.folders import served_by
-from wgcluster.nginx.judge import ServerJudge
-from wgcluster.nginx.selfproxy import SelfProxies
-from wgcluster.nginx.subrequest import fetches
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.nginx.targets import Folders, Served, Target, opened_at, targets_at
-from wgcluster.nginx.verdict import Verdict
 
 
 def is_plain(place: Place) -> bool:

@@ -6,9 +6,9 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from wgcluster.nginx.audit.folders import file_levels, folder_of, moved_to, nested, served_folder
 from wgcluster.nginx.config.locations import Place
 from wgcluster.nginx.config.upstreams import Behind, hops, may_be, values_at, written_out
-from wgcluster.nginx.folders import file_levels, folder_of, moved_to, nested, served_folder
 from wgcluster.nginx.syntax.tree import Directive
 
 

@@ -7,12 +7,12 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal, NamedTuple
 
+from wgcluster.nginx.audit.phases import Phases
+from wgcluster.nginx.audit.verdict import NO_TRAIL, Past, Trail
 from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.locations import PASSES, Place, has_handler, names_page, sends_on
 from wgcluster.nginx.config.rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
-from wgcluster.nginx.phases import Phases
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.nginx.verdict import NO_TRAIL, Past, Trail
 
 _ASIDE = frozenset({"error_page", "auth_request", "mirror"})
 # Codes of requests that nginx cannot read, or not so: it says them before it looks for a location.

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from wgcluster.nginx.audit.folders import climbing, rewritten
 from wgcluster.nginx.config.locations import PASSES, Place
 from wgcluster.nginx.config.pcre import beginning
 from wgcluster.nginx.config.upstreams import Behind, hops
-from wgcluster.nginx.folders import climbing, rewritten
 from wgcluster.nginx.syntax.tree import Directive
 
 _PATH = re.compile(r"(?:\w+://)?(?:unix:[^:]*:?|\[[^\]]*\](?::\d+)?|[^/$]*)(.*)", re.DOTALL)

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from wgcluster.nginx.audit.verdict import Verdict
 from wgcluster.nginx.config.locations import Place
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.nginx.verdict import Verdict
 
 _CAPTURE = re.compile(r"""location\.capture\w*(?:\s*\(?\s*(["'])(?P<uri>/[^"'?\\]*)[^"'\\]*\1\s*[,)\s])?""")
 # Code from elsewhere, but for libraries in wide use that fetch no location, and ngx by other names.

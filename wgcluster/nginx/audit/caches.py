@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from wgcluster.nginx.audit.judge import ServerJudge
+from wgcluster.nginx.audit.verdict import Verdict
 from wgcluster.nginx.config.find import names_of
 from wgcluster.nginx.config.locations import Place, is_page
 from wgcluster.nginx.config.rewrite import is_varied, rewrites
 from wgcluster.nginx.config.upstreams import Behind
-from wgcluster.nginx.judge import ServerJudge
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.nginx.verdict import Verdict
 
 _DEFAULT = {"proxy": "$scheme$proxy_host$request_uri"}  # the others have none
 _HOST_OF_URL = re.compile(r"\w+://([^/?]*)")

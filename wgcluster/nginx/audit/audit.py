@@ -7,20 +7,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from wgcluster.nginx.bypass import Bypasses, is_plain
+from wgcluster.nginx.audit.bypass import Bypasses, is_plain
+from wgcluster.nginx.audit.judge import ServerJudge
+from wgcluster.nginx.audit.selfproxy import Guarded, SelfProxies
+from wgcluster.nginx.audit.targets import targets_at
+from wgcluster.nginx.audit.verdict import Kind, Verdict
 from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.find import find_servers, listens_of, names_of, servers
 from wgcluster.nginx.config.locations import Place
 from wgcluster.nginx.config.upstreams import Behind, open_streams
 from wgcluster.nginx.edit.site import allow_list, list_path
 from wgcluster.nginx.edit.splice import Spliced
-from wgcluster.nginx.judge import ServerJudge
-from wgcluster.nginx.selfproxy import Guarded, SelfProxies
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.includes import effective
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.nginx.targets import targets_at
-from wgcluster.nginx.verdict import Kind, Verdict
 from wgcluster.plan.plan import GuardedSite
 
 _REDIRECT = re.compile(r"https://(?P<host>\$\{?\w+\}?|[^:/?$]+)(?::(?P<port>\d+))?")

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal, NamedTuple
 
+from wgcluster.nginx.audit.judge import ServerJudge
+from wgcluster.nginx.audit.verdict import Verdict
 from wgcluster.nginx.config.access import Client, admits, may_forge, opening, trusts
 from wgcluster.nginx.config.find import names_of, port_of
 from wgcluster.nginx.config.listen import Address, Socket, socket_for
@@ -25,9 +27,7 @@ from wgcluster.nginx.config.upstreams import (
     values_at,
     written_out,
 )
-from wgcluster.nginx.judge import ServerJudge
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.nginx.verdict import Verdict
 
 _LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _TRUTHFUL = frozenset(

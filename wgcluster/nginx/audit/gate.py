@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
+from wgcluster.nginx.audit.verdict import NO_TRAIL, Asked, Past, Trail, Verdict
 from wgcluster.nginx.config.access import Families, Level, common_client, is_within, may_forge, opening
 from wgcluster.nginx.config.find import covers, is_wished, listens_of
 from wgcluster.nginx.config.locations import Place, is_page, may_begin, places_of, resolve
@@ -20,7 +21,6 @@ from wgcluster.nginx.config.rewrite import (
 )
 from wgcluster.nginx.config.upstreams import may_be
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.nginx.verdict import NO_TRAIL, Asked, Past, Trail, Verdict
 from wgcluster.plan.plan import GuardedSite
 from wgcluster.prefixes import Network
 

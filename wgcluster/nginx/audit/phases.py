@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
+from wgcluster.nginx.audit.gate import Gate
+from wgcluster.nginx.audit.verdict import GET, NO_TRAIL, Coming, Trail, Verdict, redirected, worst
 from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.locations import Place, is_page
 from wgcluster.nginx.config.rewrite import (
@@ -27,9 +29,7 @@ from wgcluster.nginx.config.rewrite import (
     named_children,
     page_for,
 )
-from wgcluster.nginx.gate import Gate
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.nginx.verdict import GET, NO_TRAIL, Coming, Trail, Verdict, redirected, worst
 
 _MAX_TURNS = 10  # nginx gives up on a request that is sent on as often, with 500
 _CIRCLE = Verdict("guarded", "goes round in a circle until nginx ends it with 500")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from wgcluster.nginx.audit.folders import climbs
+from wgcluster.nginx.audit.subrequest import past_the_list
+from wgcluster.nginx.audit.verdict import NO_TRAIL, Trail, Verdict, worst
+from wgcluster.nginx.audit.ways import Arrival, Ways
 from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.locations import Place, is_page
-from wgcluster.nginx.folders import climbs
-from wgcluster.nginx.subrequest import past_the_list
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.nginx.verdict import NO_TRAIL, Trail, Verdict, worst
-from wgcluster.nginx.ways import Arrival, Ways
 from wgcluster.plan.plan import GuardedSite
 
 
