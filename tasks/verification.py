@@ -21,9 +21,9 @@ from wgcluster.checks import Check, checks, ping_targets, pings, table
 from wgcluster.earlier import earlier, restore
 from wgcluster.host import paths
 from wgcluster.nginx.audit.audit import audit
-from wgcluster.nginx.curl import answers, curl_config
 from wgcluster.nginx.edit.on_host import unread
-from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
+from wgcluster.nginx.probe.curl import answers, curl_config
+from wgcluster.nginx.probe.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import HostPlan

@@ -18,7 +18,7 @@ from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.find import locations, names_of, servers
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.edit.splice import unguard
-from wgcluster.nginx.probe import probes
+from wgcluster.nginx.probe.probe import probes
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError
 from wgcluster.nginx.syntax.lexer import lex
 from wgcluster.nginx.syntax.tree import parse

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.nginx.real import NGINX, free_ports, http_paths, running
 from tests.nginx.worlds import dump
-from wgcluster.nginx.curl import answers, curl_config
-from wgcluster.nginx.probe import Answer, Probe, judge_insider, judge_stranger, probes
+from wgcluster.nginx.probe.curl import answers, curl_config
+from wgcluster.nginx.probe.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import GuardedSite
 

@@ -14,8 +14,8 @@ from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.listen import tidy
 from wgcluster.nginx.config.locations import resolve
-from wgcluster.nginx.probe import Answer as Got
-from wgcluster.nginx.probe import judge_stranger, probes
+from wgcluster.nginx.probe.probe import Answer as Got
+from wgcluster.nginx.probe.probe import judge_stranger, probes
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.tree import parse
 

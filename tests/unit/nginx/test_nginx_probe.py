@@ -8,8 +8,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from wgcluster.nginx.config.listen import socket_for, sockets, tidy
-from wgcluster.nginx.curl import answers, curl_config
-from wgcluster.nginx.probe import Answer, Probe, Unprobed, judge_insider, judge_stranger, probes
+from wgcluster.nginx.probe.curl import answers, curl_config
+from wgcluster.nginx.probe.probe import Answer, Probe, Unprobed, judge_insider, judge_stranger, probes
 from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 

@@ -18,7 +18,7 @@ from wgcluster.nginx.config.listen import Address, Endpoint, Socket, socket_for,
 from wgcluster.nginx.config.locations import Place, resolve
 from wgcluster.nginx.config.pcre import hits, samples
 from wgcluster.nginx.config.upstreams import Behind
-from wgcluster.nginx.expect import Expected, Unknown, expected_at
+from wgcluster.nginx.probe.expected_status import Expected, Unknown, expected_at
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.plan.plan import GuardedSite

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from wgcluster.nginx.probe import Answer, Probe
+from wgcluster.nginx.probe.probe import Answer, Probe
 
 SECONDS = 10  # for one request
 _LINE = re.compile(r"^wgcluster ([0-9]{3}) ([0-9]{1,15})$", re.MULTILINE)
