@@ -24,7 +24,6 @@ from tasks.facts import HostFailed
 from tasks.key import Key
 from tasks.lock import Releases
 from tasks.looks import Looks, looks
-from wgcluster.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import cluster_name
@@ -33,11 +32,12 @@ from wgcluster.keys.secret import Secret
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove
+from wgcluster.verify.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.wireguard.sessions import Touched, dialled
 from wgcluster.words import printable
 
 if TYPE_CHECKING:
-    from wgcluster.checks import Check
+    from wgcluster.verify.checks import Check
 
 
 @dataclass

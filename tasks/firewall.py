@@ -17,7 +17,7 @@ from wgcluster.firewall.rules import Family, Rule, restore_text, wanted
 from wgcluster.host import paths
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.forwarding_before import before, forward_policies, text
-from wgcluster.lockout import needed
+from wgcluster.verify.lockout import needed
 
 FILES = Path(__file__).parent.parent / "files"
 

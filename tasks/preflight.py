@@ -6,10 +6,10 @@ from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 
 from tasks.controller import Run
-from wgcluster.earlier import announced, earlier, restore
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import new_keys
-from wgcluster.obstacles import obstacles
+from wgcluster.verify.earlier import announced, earlier, restore
+from wgcluster.verify.preflight import obstacles
 from wgcluster.wireguard.config import Shown
 from wgcluster.words import printable
 

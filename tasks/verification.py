@@ -16,9 +16,6 @@ from tasks.controller import Run
 from tasks.facts import FILES, Reading, Sent, ask
 from tasks.looks import Asked
 from tasks.operations import Commands, failure, host_operation
-from wgcluster.boot import BootFiles
-from wgcluster.checks import Check, checks, ping_targets, pings, table
-from wgcluster.earlier import earlier, restore
 from wgcluster.host import paths
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.on_host import unread
@@ -27,6 +24,9 @@ from wgcluster.nginx.probe.probe import Answer, Probe, judge_insider, judge_stra
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import HostPlan
+from wgcluster.verify.boot import BootFiles
+from wgcluster.verify.checks import Check, checks, ping_targets, pings, table
+from wgcluster.verify.earlier import earlier, restore
 from wgcluster.wireguard.config import Shown
 from wgcluster.words import printable, some
 

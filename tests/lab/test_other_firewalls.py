@@ -15,7 +15,7 @@ from tests.lab.cluster import Cluster
 from tests.lab.servers import cluster_of, describe, docker
 from tests.unit.chains import EVERYWHERE, GATEWAY
 from wgcluster.host.observed import parse
-from wgcluster.other_firewalls import dropped_by_nft
+from wgcluster.verify.other_firewalls import dropped_by_nft
 
 SCRIPT = (Path(__file__).parents[2] / "files" / "observe.sh").read_text()
 PORT = 51820

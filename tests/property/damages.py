@@ -13,17 +13,17 @@ from queue import Queue
 from pyinfra.connectors.util import OutputLine
 
 from tasks.output import read_buffer
-from wgcluster.boot import BootFiles
-from wgcluster.checks import checks, table
-from wgcluster.earlier import announced, earlier, unknown_keys
 from wgcluster.firewall.rules import wanted
 from wgcluster.host import module, sysctl
 from wgcluster.host.observed import Look, Observed, parse
-from wgcluster.lockout import needed
 from wgcluster.nginx.edit.on_host import old_files, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
-from wgcluster.obstacles import obstacles
 from wgcluster.plan.plan import Plan
+from wgcluster.verify.boot import BootFiles
+from wgcluster.verify.checks import checks, table
+from wgcluster.verify.earlier import announced, earlier, unknown_keys
+from wgcluster.verify.lockout import needed
+from wgcluster.verify.preflight import obstacles
 from wgcluster.wireguard import drift
 from wgcluster.wireguard.config import Shown
 from wgcluster.words import printable

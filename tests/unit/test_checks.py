@@ -8,13 +8,13 @@ from ipaddress import ip_interface, ip_network
 import pytest
 
 from tests.unit.chains import REJECT, filter_table
-from wgcluster.boot import BootFiles
-from wgcluster.checks import Check, checks, ping_targets, table
 from wgcluster.firewall.rules import FAMILIES, Family, after, changes, tunnel_rules, wanted
 from wgcluster.firewall.tables import Chain, Tables
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.observed import File, Link, LivePeer, Observed, Rules, Unit
 from wgcluster.plan.plan import HostPlan, Peer, Plan
+from wgcluster.verify.boot import BootFiles
+from wgcluster.verify.checks import Check, checks, ping_targets, table
 from wgcluster.wireguard.drift import SESSION
 
 OWN, CLOUD, LAPTOP = (letter * 42 + "A=" for letter in "KCL")

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.small_clusters import article, cluster, host, planned, two_sites
-from wgcluster.earlier import announced, earlier, unknown_keys
 from wgcluster.host import paths
 from wgcluster.host.observed import File, Link, Observed
 from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.verify.earlier import announced, earlier, unknown_keys
 from wgcluster.wireguard import config as wgconf
 
 PLAN = planned(article(preshared_keys=True))

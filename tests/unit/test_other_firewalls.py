@@ -13,8 +13,8 @@ from tests.unit.chains import EVERYWHERE, GATEWAY, PEERS
 from wgcluster.firewall.nft import parse_ruleset
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host.observed import Observed, Rules, Unit
-from wgcluster.other_firewalls import other_firewalls
 from wgcluster.plan.plan import HostPlan
+from wgcluster.verify.other_firewalls import other_firewalls
 
 PLAN = replace(GATEWAY, forwards=(4,), subnets=(), listen_from=EVERYWHERE)
 HELD = (("eth0", ip_interface("198.18.0.9/20")), ("wg", ip_interface("fd00::2/64")))

@@ -9,8 +9,8 @@ import pytest
 
 from wgcluster.host.kernel_routes import parse_routes
 from wgcluster.host.observed import Interface, Observed, Ssh
-from wgcluster.overlaps import overlaps
 from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.verify.overlaps import overlaps
 
 HOST = HostPlan(
     name="root",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from wgcluster.firewall.rules import Family, Rule, is_ours, placed
 from wgcluster.firewall.tables import Chain, Spec, Tables, join
 from wgcluster.host.observed import Observed
-from wgcluster.lockout import by_tool
+from wgcluster.verify.lockout import by_tool
 
 
 def boot_text(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from wgcluster.boot import BootFiles, boot_faults
 from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Packet, packet_of, verdict
 from wgcluster.host import answer
 from wgcluster.host.observed import Observed
-from wgcluster.other_firewalls import other_firewalls
-from wgcluster.overlaps import overlaps
 from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.verify.boot import BootFiles, boot_faults
+from wgcluster.verify.other_firewalls import other_firewalls
+from wgcluster.verify.overlaps import overlaps
 from wgcluster.wireguard.drift import SESSION, routed, routes
 
 

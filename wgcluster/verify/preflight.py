@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
 from wgcluster.host.packages import INSTALL, missing
-from wgcluster.lockout import lockout
 from wgcluster.nginx.edit.on_host import check
 from wgcluster.nginx.syntax.errors import NginxError
-from wgcluster.other_firewalls import other_firewalls
-from wgcluster.overlaps import overlaps
 from wgcluster.plan.plan import HostPlan
+from wgcluster.verify.lockout import lockout
+from wgcluster.verify.other_firewalls import other_firewalls
+from wgcluster.verify.overlaps import overlaps
 from wgcluster.wireguard.config import MARK
 
 
