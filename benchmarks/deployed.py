@@ -16,7 +16,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from tasks.firewall import FILES
-from wgcluster.commands.reading import read
+from wgcluster.cli.reading import read
 from wgcluster.firewall.rules import Family, Rule, wanted
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import forwarding_before as before

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import peers
 from benchmarks.measure import run
-from wgcluster.commands.reading import Reading, read
+from wgcluster.cli.reading import Reading, read
 from wgcluster.keys.secret import passphrase
 
 PLAYBOOK = Path(__file__).parent / "ansible"

@@ -9,8 +9,8 @@ from argparse import SUPPRESS, ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wgcluster.commands import check, clients, keys, plans, sites
-from wgcluster.commands.reading import CommandError
+from wgcluster.cli import check, clients, keys, plans, sites
+from wgcluster.cli.reading import CommandError
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.reading import ModelError
 from wgcluster.nginx.syntax.errors import NginxError

@@ -12,7 +12,7 @@ import pytest
 from tests.deploy.fakecluster import LAPTOP, SITE_PATH, FakeCluster, article
 from tests.deploy.observation import answer
 from tests.property.damages import KINDS, assert_refused_or_read_right
-from wgcluster.commands.reading import read
+from wgcluster.cli.reading import read
 from wgcluster.host import paths
 from wgcluster.host.observed import Look
 

@@ -12,7 +12,7 @@ from lab.workspace import Workspace
 from tasks.facts import HostState
 from tests.lab.cluster import Cluster
 from tests.property.damages import KINDS, assert_refused_or_read_right
-from wgcluster.commands.reading import read
+from wgcluster.cli.reading import read
 from wgcluster.host import paths
 from wgcluster.host.observed import Look
 

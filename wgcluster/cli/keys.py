@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from wgcluster.commands.printing import console, print_json, table
-from wgcluster.commands.reading import Reading, read
+from wgcluster.cli.printing import console, print_json, table
+from wgcluster.cli.reading import Reading, read
 from wgcluster.plan.plan import secret_names
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from wgcluster.commands.printing import console, print_json, table
-from wgcluster.commands.reading import CommandError, read
+from wgcluster.cli.printing import console, print_json, table
+from wgcluster.cli.reading import CommandError, read
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.reading import ModelError
 from wgcluster.plan.plan import PlanError

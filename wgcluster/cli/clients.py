@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
-from wgcluster.commands.printing import console, print_json, table
-from wgcluster.commands.reading import CommandError, Reading, no_such, read
+from wgcluster.cli.printing import console, print_json, table
+from wgcluster.cli.reading import CommandError, Reading, no_such, read
 from wgcluster.inventory.reading import Cluster, Fault, read_cluster
 from wgcluster.inventory.schema import Address
 from wgcluster.keys.registry import write_private

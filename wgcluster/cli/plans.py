@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from wgcluster import picture
-from wgcluster.commands.printing import console, counted, print_json, table
-from wgcluster.commands.reading import CommandError, read
+from wgcluster.cli.printing import console, counted, print_json, table
+from wgcluster.cli.reading import CommandError, read
 from wgcluster.firewall import rules as firewall
 from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan, Peer, Plan

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
-from wgcluster.commands.printing import console, print_json, table
-from wgcluster.commands.reading import CommandError, read
+from wgcluster.cli.printing import console, print_json, table
+from wgcluster.cli.reading import CommandError, read
 from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.edit.deployed import Deployed, as_deployed
 from wgcluster.nginx.syntax.errors import Fault
