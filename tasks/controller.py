@@ -32,9 +32,9 @@ from wgcluster.keys.secret import Secret
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import HostPlan, Plan, PlanError, make_plan, secret_names
 from wgcluster.prove import prove
+from wgcluster.text import printable
 from wgcluster.verify.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.wireguard.sessions import Touched, dialled
-from wgcluster.words import printable
 
 if TYPE_CHECKING:
     from wgcluster.verify.checks import Check

@@ -14,7 +14,7 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
 from wgcluster.host.observed import Look, Observed, parse
-from wgcluster.words import printable
+from wgcluster.text import printable
 
 FILES = Path(__file__).parent.parent / "files"
 SCRIPT = FILES / "observe.sh"

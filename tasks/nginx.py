@@ -16,7 +16,7 @@ from tasks.operations import Commands, failure, host_operation, show_diff
 from wgcluster.nginx.edit.on_host import check, old_files, steps, unread, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import GuardedSite
-from wgcluster.words import some
+from wgcluster.text import some
 
 REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
 

@@ -25,7 +25,7 @@ from tasks.facts import HostFailed
 from tasks.lock import locked
 from wgcluster.host.observed import File
 from wgcluster.inventory.faults import KeystoreError
-from wgcluster.words import last_words, printable
+from wgcluster.text import last_words, printable
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 P = ParamSpec("P")

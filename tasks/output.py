@@ -15,7 +15,7 @@ from pyinfra.api.output import echo
 from pyinfra.connectors import util
 from pyinfra.connectors.util import OutputLine
 
-from wgcluster.words import printable
+from wgcluster.text import printable
 
 
 def read_buffer(

@@ -8,10 +8,10 @@ from pyinfra.api.exceptions import PyinfraError
 from tasks.controller import Run
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import new_keys
+from wgcluster.text import printable
 from wgcluster.verify.earlier import announced, earlier, restore
 from wgcluster.verify.preflight import obstacles
 from wgcluster.wireguard.config import Shown
-from wgcluster.words import printable
 
 
 def preflight(run: Run) -> None:

@@ -24,11 +24,11 @@ from wgcluster.nginx.probe.probe import Answer, Probe, judge_insider, judge_stra
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import HostPlan
+from wgcluster.text import printable, some
 from wgcluster.verify.boot import BootFiles
 from wgcluster.verify.checks import Check, checks, ping_targets, pings, table
 from wgcluster.verify.earlier import earlier, restore
 from wgcluster.wireguard.config import Shown
-from wgcluster.words import printable, some
 
 
 class Pings(Reading[dict[str, bool]]):

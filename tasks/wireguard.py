@@ -17,10 +17,10 @@ from tasks.lock import locked
 from tasks.operations import Commands, carry_out, failure, host_operation, reasons, show_diff, upload
 from wgcluster.host import paths
 from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.text import last_words
 from wgcluster.wireguard import config as wgconf
 from wgcluster.wireguard import drift
 from wgcluster.wireguard.sessions import begun_by, without_session
-from wgcluster.words import last_words
 
 SYNC = Path(__file__).parent.parent / "files" / "sync.sh"
 

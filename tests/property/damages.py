@@ -19,6 +19,7 @@ from wgcluster.host.observed import Look, Observed, parse
 from wgcluster.nginx.edit.on_host import old_files, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import Plan
+from wgcluster.text import printable
 from wgcluster.verify.boot import BootFiles
 from wgcluster.verify.checks import checks, table
 from wgcluster.verify.earlier import announced, earlier, unknown_keys
@@ -26,7 +27,6 @@ from wgcluster.verify.lockout import needed
 from wgcluster.verify.preflight import obstacles
 from wgcluster.wireguard import drift
 from wgcluster.wireguard.config import Shown
-from wgcluster.words import printable
 
 Lines = list[bytes]
 

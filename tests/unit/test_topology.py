@@ -13,7 +13,7 @@ from tests.unit.small_clusters import cluster, host, line, planned, two_sites
 from wgcluster.inventory.reading import Cluster, Host
 from wgcluster.plan.routes import NOWHERE
 from wgcluster.plan.topology import make_topology
-from wgcluster.words import some
+from wgcluster.text import some
 
 
 def way(of: Cluster, source: str, destination: str) -> str:

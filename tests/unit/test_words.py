@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgcluster.words import LAST, last_words, printable
+from wgcluster.text import LAST, last_words, printable
 
 
 def test_plain_text_stays_as_it_is() -> None:

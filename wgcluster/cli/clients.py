@@ -16,8 +16,8 @@ from wgcluster.inventory.schema import Address
 from wgcluster.keys.registry import write_private
 from wgcluster.plan.checks import gateways_to_dial
 from wgcluster.plan.plan import ClientPlan, Plan, PlanError
+from wgcluster.text import some
 from wgcluster.wireguard.client import config, next_addresses, qr
-from wgcluster.words import some
 
 # wg-quick(8): what may stand in front of .conf
 _INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")

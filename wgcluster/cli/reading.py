@@ -15,7 +15,7 @@ from wgcluster.inventory.reading import Cluster, Row, read_cluster
 from wgcluster.keys.loading import registry_of
 from wgcluster.keys.registry import Registry, passphrase
 from wgcluster.plan.plan import HostPlan, Plan, make_plan
-from wgcluster.words import some
+from wgcluster.text import some
 
 
 class CommandError(ValueError):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
-from wgcluster.words import printable
+from wgcluster.text import printable
 
 
 class Shape(NamedTuple):

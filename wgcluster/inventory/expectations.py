@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from wgcluster.words import some
+from wgcluster.text import some
 
 _EXPECTATION = re.compile(r"(\S+)\s*(!?->)\s*(\S+)")
 

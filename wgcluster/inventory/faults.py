@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from wgcluster.words import some
+from wgcluster.text import some
 
 
 @dataclass(frozen=True, slots=True)

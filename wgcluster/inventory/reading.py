@@ -14,7 +14,7 @@ from wgcluster.inventory.consistency import inconsistencies, strange_expectation
 from wgcluster.inventory.faults import Fault, ModelError, told_once
 from wgcluster.inventory.row import OURS, Row
 from wgcluster.inventory.schema import Address
-from wgcluster.words import some
+from wgcluster.text import some
 
 __all__ = [
     "OURS",

@@ -18,7 +18,7 @@ from wgcluster.keys import keyfile
 from wgcluster.keys.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
 from wgcluster.keys.seal import COST, KEY, SALT, Cost, Seal, encode, new_private_key, public_key_of
 from wgcluster.keys.secret import Secret, passphrase, passphrase_source
-from wgcluster.words import some
+from wgcluster.text import some
 
 __all__ = ["COST", "KeystoreError", "Registry", "Secret", "passphrase"]
 

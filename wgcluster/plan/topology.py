@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wgcluster.inventory.reading import Cluster, Fault
 from wgcluster.plan.links import Matrix, chosen_links, declared_links, dials_of, site_numbers
 from wgcluster.plan.routes import NOWHERE, first_hops, gateway_ranks
-from wgcluster.words import some
+from wgcluster.text import some
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import rustworkx
 
 from wgcluster.prove.ground import Ground
 from wgcluster.prove.read import Flags, Ints
-from wgcluster.words import some
+from wgcluster.text import some
 
 
 def losses(ground: Ground) -> Iterator[str]:

@@ -17,8 +17,8 @@ from wgcluster.host.observed import Observed
 from wgcluster.inventory.cluster import Client
 from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.text import some
 from wgcluster.wireguard import config as wgconf
-from wgcluster.words import some
 
 # As wgconf.render writes it; what was added by hand is without our comment, and drift.
 _PEER = re.compile(

@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from wgcluster.host.kernel_routes import Route
 from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan, Network
+from wgcluster.text import some
 from wgcluster.wireguard.drift import routed
-from wgcluster.words import some
 
 IpAddress = IPv4Address | IPv6Address
 
