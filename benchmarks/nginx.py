@@ -16,9 +16,9 @@ from contextlib import suppress
 from ipaddress import ip_network
 
 from wgcluster.nginx.edit.guard import guard
-from wgcluster.nginx.edit.splice import unguard
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.lexer import lex
+from wgcluster.nginx.syntax.splice import unguard
 from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 

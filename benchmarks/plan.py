@@ -23,8 +23,9 @@ from statistics import mean
 from benchmarks.measure import here, machine, middle, run, table
 from wgcluster.inventory.reading import Cluster, Endpoint, Host
 from wgcluster.inventory.schema import Topology
-from wgcluster.plan.plan import make_plan
-from wgcluster.prove import prove_texts, texts_of
+from wgcluster.plan.planner import make_plan
+from wgcluster.prove.proof import prove_texts
+from wgcluster.prove.texts import texts_of
 
 CHECKOUT = Path(__file__).parent.parent
 OVERLAY, ENDPOINTS = IPv4Address("10.0.0.0"), IPv4Address("198.18.0.0")

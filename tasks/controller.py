@@ -30,8 +30,9 @@ from wgcluster.inventory.from_pyinfra import cluster_name
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.secret import Secret
 from wgcluster.nginx.syntax.errors import NginxError
-from wgcluster.plan.plan import HostPlan, Plan, PlanError, make_plan, secret_names
-from wgcluster.prove import prove
+from wgcluster.plan.plan import HostPlan, Plan, PlanError, secret_names
+from wgcluster.plan.planner import make_plan
+from wgcluster.prove.proof import prove
 from wgcluster.text import printable
 from wgcluster.verify.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.wireguard.sessions import Touched, dialled

@@ -13,11 +13,12 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, carry_out, hold_file, host_operation, text_file
-from wgcluster.firewall.rules import Family, Rule, restore_text, wanted
+from wgcluster.firewall.placement import restore_text
+from wgcluster.firewall.rules import Family, Rule, wanted
 from wgcluster.host import paths
+from wgcluster.host.backends import needed
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.forwarding_before import before, forward_policies, text
-from wgcluster.verify.lockout import needed
 
 FILES = Path(__file__).parent.parent / "files"
 

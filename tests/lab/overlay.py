@@ -21,8 +21,7 @@ from select import select
 from tests.netns.net import Filter, Namespace, namespaces
 from wgcluster.firewall.tables import Tables
 from wgcluster.prefixes import Network
-from wgcluster.prove import MachineText
-from wgcluster.prove.texts import Family
+from wgcluster.prove.texts import Family, MachineText
 from wgcluster.wireguard import config as wgconf
 
 Texts = Mapping[str, MachineText]

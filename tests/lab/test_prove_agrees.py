@@ -20,7 +20,7 @@ from tests.lab.topologies import (
     without_ours,
 )
 from tests.netns.net import missing
-from wgcluster.prove import Proof, prove_texts
+from wgcluster.prove.proof import Proof, prove_texts
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 

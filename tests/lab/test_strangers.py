@@ -18,7 +18,7 @@ import pytest
 from tests.lab.topologies import STRANGER, Edit, Live, live, with_first, without_ours
 from tests.netns.net import missing
 from wgcluster.firewall import rules as firewall
-from wgcluster.prove import prove_texts
+from wgcluster.prove.proof import prove_texts
 from wgcluster.prove.texts import Family
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())

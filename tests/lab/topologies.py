@@ -16,14 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.lab.overlay import Overlay, Station, Texts, overlay
 from tests.unit.chains import DOCKER
+from wgcluster.firewall import placement
 from wgcluster.firewall import rules as firewall
 from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save
 from wgcluster.inventory.reading import Client, Row, read_cluster
 from wgcluster.keys.secret import Secret
-from wgcluster.plan.plan import ClientPlan, HostPlan, Plan, make_plan
+from wgcluster.plan.plan import ClientPlan, HostPlan, Plan
+from wgcluster.plan.planner import make_plan
 from wgcluster.prefixes import Network
-from wgcluster.prove import MachineText, texts_of
-from wgcluster.prove.texts import Family
+from wgcluster.prove.texts import Family, MachineText, texts_of
 from wgcluster.wireguard import client
 from wgcluster.wireguard import config as wgconf
 
@@ -211,9 +212,9 @@ def _set_rules(made: Overlay, host: HostPlan) -> dict[firewall.Family, Tables]:
     """Ours, put among the provider's by the core's own changes; what the tables then say."""
     for family in firewall.FAMILIES:
         rules = [rule for rule in firewall.wanted(host) if rule.family == family]
-        changes = firewall.changes(made.tables(host.name, family), rules, host.interface)
+        changes = placement.changes(made.tables(host.name, family), rules, host.interface)
         judge = made.machines[host.name].filter(family, made.backend)
-        judge.restore(firewall.restore_text(changes))
+        judge.restore(placement.restore_text(changes))
     return {family: made.tables(host.name, family) for family in firewall.FAMILIES}
 
 

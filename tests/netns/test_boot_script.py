@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.netns.net import BACKENDS, Filter, Namespace
 from tests.property.rulesets import drifted, ours, tables
 from tests.unit.chains import BASELINE, DOCKER, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_text, of, six
-from wgcluster.firewall.rules import FAMILIES, Family, Rule, changes, is_ours, restore_text, wanted
+from wgcluster.firewall.placement import changes, is_ours, restore_text
+from wgcluster.firewall.rules import FAMILIES, Family, Rule, wanted
 from wgcluster.firewall.tables import Tables, parse_save
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.observed import Observed, Rules

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests.netns.net import BACKENDS, Filter, Namespace, namespaces
 from tests.property.rulesets import ours, tables
-from wgcluster.firewall.rules import FAMILIES, Family, after, changes
+from wgcluster.firewall.placement import after, changes
+from wgcluster.firewall.rules import FAMILIES, Family
 from wgcluster.firewall.tables import Packet, Tables, verdict
 
 NEW = frozenset({"NEW"})

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.netns.net import BACKENDS, Filter, Namespace
 from tests.property.rulesets import drifted, ours, tables
 from tests.unit.chains import BASELINE, DOCKER, GATEWAY, PEERS, REJECT, filter_text, of, six
-from wgcluster.firewall.rules import FAMILIES, Family, Rule, after, changes, restore_text
+from wgcluster.firewall.placement import after, changes, restore_text
+from wgcluster.firewall.rules import FAMILIES, Family, Rule
 from wgcluster.firewall.tables import Tables, parse_save
 from wgcluster.plan.plan import HostPlan
 

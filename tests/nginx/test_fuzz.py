@@ -17,10 +17,10 @@ from tests.nginx.bodies import INSIDE, LUA, SOUP, WORD
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.find import locations, names_of, servers
 from wgcluster.nginx.edit.guard import guard
-from wgcluster.nginx.edit.splice import unguard
 from wgcluster.nginx.probe.probe import probes
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError
 from wgcluster.nginx.syntax.lexer import lex
+from wgcluster.nginx.syntax.splice import unguard
 from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 

@@ -12,12 +12,12 @@ import pytest
 from tests.nginx.real import NGINX, free_ports, http_paths, running
 from tests.nginx.worlds import dump
 from wgcluster.nginx.audit.audit import audit
+from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.edit.guard import guard
-from wgcluster.nginx.edit.site import allow_list, list_path
-from wgcluster.nginx.edit.splice import unguard
 from wgcluster.nginx.probe.probe import Answer as Got
 from wgcluster.nginx.probe.probe import judge_insider, judge_stranger, probes
 from wgcluster.nginx.syntax.includes import parse_dump
+from wgcluster.nginx.syntax.splice import unguard
 from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 

@@ -15,6 +15,7 @@ from pyinfra.connectors.util import OutputLine
 from tasks.output import read_buffer
 from wgcluster.firewall.rules import wanted
 from wgcluster.host import module, sysctl
+from wgcluster.host.backends import needed
 from wgcluster.host.observed import Look, Observed, parse
 from wgcluster.nginx.edit.on_host import old_files, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
@@ -23,7 +24,6 @@ from wgcluster.text import printable
 from wgcluster.verify.boot import BootFiles
 from wgcluster.verify.checks import checks, table
 from wgcluster.verify.earlier import announced, earlier, unknown_keys
-from wgcluster.verify.lockout import needed
 from wgcluster.verify.preflight import obstacles
 from wgcluster.wireguard import drift
 from wgcluster.wireguard.config import Shown

@@ -12,8 +12,7 @@ from ipaddress import ip_interface, ip_network
 
 from wgcluster.firewall.tables import Match, Packet, match, target, verdict
 from wgcluster.inventory.schema import Address, Network
-from wgcluster.prove import MachineText
-from wgcluster.prove.texts import Family
+from wgcluster.prove.texts import Family, MachineText
 from wgcluster.wireguard.config import ParsedPeer, parse
 
 

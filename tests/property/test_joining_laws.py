@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tests.property.clusters import clusters, keys_of, many
 from wgcluster.inventory.reading import Cluster, Endpoint, Host
-from wgcluster.plan.plan import HostPlan, Plan, make_plan
+from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.plan.planner import make_plan
 from wgcluster.prefixes import Network
-from wgcluster.prove import prove
+from wgcluster.prove.proof import prove
 
 Link = frozenset[str]
 

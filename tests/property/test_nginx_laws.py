@@ -11,9 +11,9 @@ from wgcluster.nginx.audit.targets import Folders
 from wgcluster.nginx.config.access import admits
 from wgcluster.nginx.config.find import locations, servers
 from wgcluster.nginx.edit.guard import guard
-from wgcluster.nginx.edit.splice import Edit, Shift, apply, first_inside, unguard
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError, position
 from wgcluster.nginx.syntax.lexer import lex
+from wgcluster.nginx.syntax.splice import Edit, Shift, apply, first_inside, unguard
 from wgcluster.nginx.syntax.tree import Directive, parse
 from wgcluster.plan.plan import GuardedSite
 

@@ -16,9 +16,10 @@ from tests.property.clusters import clusters, keys_of
 from tests.property.packets import World
 from wgcluster.firewall.tables import Chain
 from wgcluster.inventory.reading import Cluster
-from wgcluster.plan.plan import make_plan
-from wgcluster.prove import MachineText, prove, prove_texts, texts_of
+from wgcluster.plan.planner import make_plan
+from wgcluster.prove.proof import prove, prove_texts
 from wgcluster.prove.read import read
+from wgcluster.prove.texts import MachineText, texts_of
 from wgcluster.wireguard import config as wgconf
 
 

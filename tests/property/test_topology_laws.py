@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.property.clusters import clusters, keys_of, many, rows_of
 from wgcluster.inventory.reading import Client, Cluster, read_cluster
 from wgcluster.plan.links import dialled_at
-from wgcluster.plan.plan import Plan, make_plan
+from wgcluster.plan.plan import Plan
+from wgcluster.plan.planner import make_plan
 from wgcluster.plan.topology import make_topology
 from wgcluster.prefixes import ANYWHERE, Network, order
 from wgcluster.wireguard import config as wgconf

@@ -6,7 +6,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from wgcluster.inventory.reading import Client, Cluster, Endpoint, Host
-from wgcluster.plan.plan import Plan, make_plan
+from wgcluster.plan.plan import Plan
+from wgcluster.plan.planner import make_plan
 
 OVERLAY = ip_network("10.0.0.0/24")
 

@@ -8,7 +8,8 @@ from ipaddress import ip_interface, ip_network
 import pytest
 
 from tests.unit.chains import REJECT, filter_table
-from wgcluster.firewall.rules import FAMILIES, Family, after, changes, tunnel_rules, wanted
+from wgcluster.firewall.placement import after, changes
+from wgcluster.firewall.rules import FAMILIES, Family, tunnel_rules, wanted
 from wgcluster.firewall.tables import Chain, Tables
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.observed import File, Link, LivePeer, Observed, Rules, Unit

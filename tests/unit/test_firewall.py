@@ -18,19 +18,8 @@ from tests.unit.chains import (
     of,
     six,
 )
-from wgcluster.firewall.rules import (
-    FAMILIES,
-    Change,
-    Family,
-    Rule,
-    after,
-    changes,
-    closes,
-    elsewhere,
-    is_ours,
-    restore_text,
-    wanted,
-)
+from wgcluster.firewall.placement import Change, after, changes, closes, elsewhere, is_ours, restore_text
+from wgcluster.firewall.rules import FAMILIES, Family, Rule, wanted
 from wgcluster.firewall.tables import Packet, Spec, Tables, join, parse_save, verdict
 from wgcluster.plan.plan import HostPlan, Peer
 

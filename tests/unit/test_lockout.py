@@ -10,9 +10,10 @@ import pytest
 from tests.unit.chains import BASELINE, EVERYWHERE, PEERS, REJECT, filter_table, of
 from wgcluster.firewall.rules import FAMILIES, wanted
 from wgcluster.firewall.tables import Tables
+from wgcluster.host.backends import needed
 from wgcluster.host.observed import Observed, Rules, Ssh
 from wgcluster.plan.plan import Allow
-from wgcluster.verify.lockout import lockout, needed
+from wgcluster.verify.lockout import lockout
 
 SSH = Ssh("198.18.8.5", 22, "eth0")
 CLOSED = ":INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]"

@@ -12,8 +12,9 @@ import pytest
 
 from tests.unit.small_clusters import article, client, cluster, host, planned, two_sites
 from wgcluster.inventory.reading import Cluster
-from wgcluster.picture import mermaid, svg
 from wgcluster.picture.layout import Box, around, square
+from wgcluster.picture.mermaid import mermaid
+from wgcluster.picture.svg import svg
 from wgcluster.plan.plan import Plan
 
 SVG = "{http://www.w3.org/2000/svg}"

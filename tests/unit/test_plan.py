@@ -10,7 +10,8 @@ import pytest
 
 from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
 from wgcluster.inventory.reading import Cluster, Endpoint, OpenPort, VpnOnly
-from wgcluster.plan.plan import Allow, GuardedSite, Peer, PlanError, make_plan
+from wgcluster.plan.plan import Allow, GuardedSite, Peer, PlanError
+from wgcluster.plan.planner import make_plan
 from wgcluster.prefixes import ANYWHERE
 
 

@@ -15,8 +15,8 @@ from tests.unit.small_clusters import article, client, cluster, host, line, plan
 from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save
 from wgcluster.inventory.reading import Cluster, Endpoint
 from wgcluster.inventory.schema import Address
-from wgcluster.prove import MachineText, Proof, prove, prove_texts, texts_of
-from wgcluster.prove.texts import Family
+from wgcluster.prove.proof import Proof, prove, prove_texts
+from wgcluster.prove.texts import Family, MachineText, texts_of
 
 
 def texts(of: Cluster) -> dict[str, MachineText]:

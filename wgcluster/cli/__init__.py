@@ -1,0 +1,1 @@
+"""The commands of ``python -m wgcluster``; the only package that knows rich."""

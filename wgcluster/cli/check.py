@@ -12,7 +12,7 @@ from wgcluster.cli.reading import CommandError, read
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.reading import ModelError
 from wgcluster.plan.plan import PlanError
-from wgcluster.prove import Proof, Verdict, prove
+from wgcluster.prove.proof import Proof, Verdict, prove
 
 _MATRIX = 16  # nodes: as many columns as a terminal shows
 # what a cell shows, and what that means; of numbers there are some in every table

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wgcluster import picture
 from wgcluster.cli.printing import console, counted, print_json, table
 from wgcluster.cli.reading import CommandError, read
 from wgcluster.firewall import rules as firewall
 from wgcluster.inventory.schema import Network
+from wgcluster.picture.mermaid import mermaid
+from wgcluster.picture.svg import svg
 from wgcluster.plan.plan import HostPlan, Peer, Plan
 from wgcluster.wireguard import client
 from wgcluster.wireguard import config as wgconf
@@ -152,4 +153,4 @@ def draw(args: Namespace) -> int:
     return 0
 
 
-_PICTURES: dict[str, Callable[[Plan], str]] = {".svg": picture.svg, ".mmd": picture.mermaid}
+_PICTURES: dict[str, Callable[[Plan], str]] = {".svg": svg, ".mmd": mermaid}

@@ -14,7 +14,8 @@ from wgcluster.inventory.from_pyinfra import load_rows
 from wgcluster.inventory.reading import Cluster, Row, read_cluster
 from wgcluster.keys.loading import registry_of
 from wgcluster.keys.registry import Registry, passphrase
-from wgcluster.plan.plan import HostPlan, Plan, make_plan
+from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.plan.planner import make_plan
 from wgcluster.text import some
 
 

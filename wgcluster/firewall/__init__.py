@@ -1,0 +1,1 @@
+"""Tables and their verdicts, the rules that a host needs, and where they go."""

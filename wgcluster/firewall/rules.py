@@ -6,25 +6,14 @@ Ours carry the comment ``wgcluster-<interface>``; a rule without it is never rem
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_network
 from typing import Literal
 
 from wgcluster.firewall.tables import (
-    Chain,
-    Packet,
     Spec,
-    Tables,
-    Verdict,
-    comment,
-    first_accept,
-    first_end,
     join,
-    packet_of,
-    target,
-    verdict,
 )
 from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan
@@ -52,16 +41,6 @@ class Rule:
     def __str__(self) -> str:
         tool = "iptables" if self.family == 4 else "ip6tables"
         return f"{tool} -t {self.table} -A {self.chain} {join(self.spec)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What makes one chain right, as lines of one ``iptables-restore --noflush``; shown by ``diff``."""
-
-    table: str
-    chain: str
-    lines: tuple[str, ...]
-    diff: tuple[str, ...]  # "+ …", "- …", "~ … (reason)"
 
 
 def mark(interface: str) -> str:
@@ -174,181 +153,3 @@ def _allowed(host: HostPlan, family: Family) -> Iterator[tuple[str, ...]]:
         for source in _widest(allow.sources or (anywhere,), family):
             port = ("-p", allow.protocol, "-m", allow.protocol, "--dport", str(allow.port))
             yield (*_source(source), *port)
-
-
-def changes(
-    tables: Tables, rules: Sequence[Rule], interface: str, forward_policy: str | None = None
-) -> list[Change]:
-    """What makes the chains of one family right; empty if they are.
-
-    ``forward_policy`` is what the policy of FORWARD becomes, "ACCEPT" or "DROP"; None: it stays.
-
-    A chain is right when each rule of ours is in it exactly once, in order, and no foreign rule in front
-    surely ends the chain with another verdict for the packets that ours is for, nor might accept what ours
-    drops. Ours go in front of the first rule that would; in FORWARD at position 2 if that is further up,
-    counted from 1.
-    """
-    found: list[Change] = []
-    keys = dict.fromkeys((rule.table, rule.chain) for rule in rules)
-    for table, chains in tables.items():
-        for name, chain in chains.items():
-            if any(is_ours(spec, interface) for spec in chain.rules):
-                keys.setdefault((table, name))  # type: ignore[arg-type]
-    for table, name in keys:
-        ours = [rule.spec for rule in rules if (rule.table, rule.chain) == (table, name)]
-        change = _change(table, tables.get(table, {}), name, ours, interface)
-        if change is not None:
-            found.append(change)
-    policy = tables.get("filter", {}).get("FORWARD", Chain()).policy
-    if forward_policy not in (None, policy):
-        diff = f"~ -t filter -P FORWARD {forward_policy}  (was {policy})"
-        found.append(Change("filter", "FORWARD", (f":FORWARD {forward_policy} [0:0]",), (diff,)))
-    return found
-
-
-def elsewhere(tables: Tables, rules: Sequence[Rule]) -> list[Rule]:
-    """Those of ``rules`` that the other backend needs too: what they let in is stopped by rules there.
-
-    Both backends hook into the kernel and a packet has to pass each. ``iptables`` shows only its own.
-    """
-    chains = tables.get("filter", {})
-    foreign = {
-        name: Chain(chain.policy, [s for s in chain.rules if not _marked(s)])
-        for name, chain in chains.items()
-    }
-    return [
-        rule
-        for rule in rules
-        if rule.table == "filter"
-        and target(rule.spec) == "ACCEPT"
-        and verdict(foreign, rule.chain, packet_of(rule.spec)) != "ACCEPT"
-    ]
-
-
-def is_ours(spec: Spec, interface: str) -> bool:
-    return comment(spec) == mark(interface)
-
-
-def _marked(spec: Spec) -> bool:
-    return comment(spec).startswith("wgcluster-")
-
-
-def _change(
-    table: str, chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str
-) -> Change | None:
-    there = chains.get(name, Chain()).rules
-    present = [spec for spec in there if is_ours(spec, interface)]
-    blocked = _blocked(chains, name, interface)
-    if present == list(ours) and not blocked:
-        return None
-    place = placed(chains, name, ours, interface)
-    removed = [f"-D {name} {join(spec)}" for spec in present]
-    added = [f"-I {name} {place + index} {join(spec)}" for index, spec in enumerate(ours)]
-    return Change(table, name, (*removed, *added), tuple(_diff(table, name, present, ours, blocked)))
-
-
-def _blocked(chains: Mapping[str, Chain], name: str, interface: str) -> dict[Spec, Spec]:
-    """Rules of ours that never see a packet, each with the foreign rule that takes it first."""
-    dead: dict[Spec, Spec] = {}
-    chain = chains.get(name, Chain())
-    rules = chain.rules
-    for position, spec in enumerate(rules):
-        if not is_ours(spec, interface):
-            continue
-        ahead = {
-            **chains,
-            name: Chain(chain.policy, [s for s in rules[:position] if not is_ours(s, interface)]),
-        }
-        if (index := _obstacle(ahead, name, spec)) is not None:
-            dead[spec] = ahead[name].rules[index]
-    return dead
-
-
-def _obstacle(chains: Mapping[str, Chain], name: str, spec: Spec) -> int | None:
-    """The first foreign rule behind which ``spec`` would not do what it is for."""
-    if target(spec) == "RETURN":
-        return None
-    packet = packet_of(spec)
-    if target(spec) == "DROP":
-        return first_accept(chains, name, replace(packet, state=frozenset({"NEW"})))
-    end = first_end(chains, name, packet)
-    return None if end is None or not _differs(spec, end.verdict) else end.index
-
-
-def _differs(spec: Spec, verdict: Verdict) -> bool:
-    if target(spec) == "ACCEPT":
-        return verdict != "ACCEPT"
-    return target(spec) != "REJECT" or verdict == "ACCEPT"  # what is dropped need not be rejected
-
-
-def placed(chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str) -> int:
-    """Where ``ours`` begin among the rules of others in a chain, counted from 1."""
-    chain = chains.get(name, Chain())
-    others = [spec for spec in chain.rules if not is_ours(spec, interface)]
-    foreign = {**chains, name: Chain(chain.policy, others)}
-    places = [len(others) + 1]
-    if name == "FORWARD":
-        places.append(2)
-    for spec in ours:
-        if (index := _obstacle(foreign, name, spec)) is not None:
-            places.append(index + 1)
-        packet = packet_of(spec)  # answers that somebody else's rule accepts need none of ours
-        if name == "FORWARD" and not packet.state and (end := first_end(foreign, name, packet)) is not None:
-            places.append(end.index + 1)
-    return min(places)
-
-
-def _diff(
-    table: str, name: str, present: Sequence[Spec], ours: Sequence[Spec], blocked: Mapping[Spec, Spec]
-) -> Iterator[str]:
-    where = f"-t {table} -A {name}"
-    for spec in dict.fromkeys(present):
-        surplus = present.count(spec) - ours.count(spec)
-        if surplus > 0:
-            times = f"  ({surplus} of {present.count(spec)} copies)" if present.count(spec) > 1 else ""
-            yield f"- {where} {join(spec)}{times}"
-    for spec in ours:
-        if spec not in present:
-            yield f"+ {where} {join(spec)}"
-        elif spec in blocked:
-            yield f"~ {where} {join(spec)}  (stood behind: {join(blocked[spec])})"
-    if sorted(present) == sorted(ours) and present != list(ours):
-        yield f"~ {where}: our rules put back in order"
-
-
-def after(tables: Tables, made: Sequence[Change]) -> Tables:
-    """The tables as they will be once ``made`` is applied."""
-    result: Tables = {
-        table: {name: Chain(chain.policy, list(chain.rules)) for name, chain in chains.items()}
-        for table, chains in tables.items()
-    }
-    for change in made:
-        chains = result.setdefault(change.table, {})
-        for line in change.lines:
-            action, name, *words = shlex.split(line)
-            if action.startswith(":"):
-                chains.setdefault(action[1:], Chain()).policy = name
-                continue
-            rules = chains.setdefault(name, Chain()).rules
-            if action == "-D":
-                rules.remove(tuple(words))
-            else:
-                rules.insert(int(words[0]) - 1, tuple(words[1:]))
-    return result
-
-
-def closes(tables: Tables, made: Sequence[Change], source: Network, port: int, interface: str | None) -> bool:
-    """Would a new connection from ``source`` to TCP ``port`` on ``interface`` no longer surely get in?"""
-    new = frozenset({"NEW"})
-    packet = Packet(in_interface=interface, source=source, protocol="tcp", dport=port, state=new)
-    return verdict(after(tables, made).get("filter", {}), "INPUT", packet) != "ACCEPT"
-
-
-def restore_text(made: Sequence[Change]) -> str:
-    """The input of one ``iptables-restore --noflush -w`` of one family: each table changes at once."""
-    lines: list[str] = []
-    for table in dict.fromkeys(change.table for change in made):
-        lines.append(f"*{table}")
-        lines += [line for change in made if change.table == table for line in change.lines]
-        lines.append("COMMIT")
-    return "\n".join(lines) + "\n"

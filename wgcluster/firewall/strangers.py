@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from typing import Literal
 
-from wgcluster.firewall.rules import is_ours
+from wgcluster.firewall.placement import is_ours
 from wgcluster.firewall.tables import Chain, Packet, Tables, first_accept, options, target, verdict
 
 _NEW = frozenset({"NEW"})

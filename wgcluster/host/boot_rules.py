@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from wgcluster.firewall.rules import Family, Rule, is_ours, placed
+from wgcluster.firewall.placement import is_ours, placed
+from wgcluster.firewall.rules import Family, Rule
 from wgcluster.firewall.tables import Chain, Spec, Tables, join
+from wgcluster.host.backends import by_tool
 from wgcluster.host.observed import Observed
-from wgcluster.verify.lockout import by_tool
 
 
 def boot_text(

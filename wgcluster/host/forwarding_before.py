@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from wgcluster.firewall.rules import FAMILIES, Family, is_ours
+from wgcluster.firewall.placement import is_ours
+from wgcluster.firewall.rules import FAMILIES, Family
 from wgcluster.firewall.tables import Chain, Packet, first_accept
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed, Rules

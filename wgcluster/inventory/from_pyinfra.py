@@ -13,7 +13,7 @@ from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory  # type: ignore[import-untyped]
 
 from wgcluster.inventory.row import OURS, Row
-from wgcluster.keys.secret import KEYSTORE
+from wgcluster.inventory.schema import KEYSTORE
 
 _names: WeakKeyDictionary[Host, str] = WeakKeyDictionary()
 

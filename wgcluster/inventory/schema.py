@@ -19,14 +19,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from wgcluster.keys.secret import KEYSTORE
-
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Topology = Literal["mesh", "sites", "partial"]
 
 DEFAULT_PORT = 51820
 DEFAULT_MTU = 1420
+KEYSTORE = "keys.yml"  # the registry, where no other file is named
 DEFAULT_KEEPALIVE = 25  # seconds; wireguard.com/quickstart, "NAT and Firewall Traversal Persistence"
 
 # wg-quick(8) takes the interface's name from the file's (linux.bash, parse_options). It accepts "=" and "+",

@@ -1,0 +1,1 @@
+"""The sealed registry of keys: the only package that touches keys on disk."""

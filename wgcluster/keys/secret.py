@@ -12,7 +12,6 @@ from typing import NoReturn
 from wgcluster.inventory.faults import KeystoreError
 
 HIDDEN = "(hidden)"  # stands where a secret would
-KEYSTORE = "keys.yml"  # the registry, where no other file is named
 _TERMINAL = "the terminal"
 
 

@@ -1,0 +1,1 @@
+"""Configs as text, both ways; road warriors; drift of the live peers; handshakes."""

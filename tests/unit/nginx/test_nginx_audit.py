@@ -9,8 +9,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from wgcluster.nginx.audit.audit import Finding, audit
+from wgcluster.nginx.config.site import list_path
 from wgcluster.nginx.edit.guard import guard
-from wgcluster.nginx.edit.site import list_path
 from wgcluster.plan.plan import GuardedSite
 
 SITE = GuardedSite("/s", "a.test", ("/",), ("/pub/",), (ip_network("10.0.0.0/24"),))

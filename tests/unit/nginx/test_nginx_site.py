@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from wgcluster.nginx.edit.site import allow_list, list_path
+from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 

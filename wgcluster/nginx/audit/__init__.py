@@ -1,0 +1,1 @@
+"""Which locations a client could reach that the lists should deny."""

@@ -15,11 +15,11 @@ from wgcluster.nginx.audit.verdict import Kind, Verdict
 from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.find import find_servers, listens_of, names_of, servers
 from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.config.upstreams import Behind, open_streams
-from wgcluster.nginx.edit.site import allow_list, list_path
-from wgcluster.nginx.edit.splice import Spliced
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.includes import effective
+from wgcluster.nginx.syntax.splice import Spliced
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.plan.plan import GuardedSite
 

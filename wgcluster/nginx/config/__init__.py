@@ -1,0 +1,1 @@
+"""What a configuration means: servers, locations, access lists, rewrites, upstreams."""

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Literal
 
-from wgcluster.nginx.audit.harmless import is_harmless
+from wgcluster.nginx.config.harmless import is_harmless
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.prefixes import Network
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from wgcluster.nginx.config.find import find_servers
+from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.edit.guard import splice
-from wgcluster.nginx.edit.site import allow_list, list_path
-from wgcluster.nginx.edit.splice import Spliced
 from wgcluster.nginx.syntax.errors import Fault, NginxError
+from wgcluster.nginx.syntax.splice import Spliced
 from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 

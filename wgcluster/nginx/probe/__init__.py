@@ -1,0 +1,1 @@
+"""Requests that show whether a live nginx does what the audit says."""

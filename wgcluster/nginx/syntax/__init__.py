@@ -1,0 +1,1 @@
+"""The words and blocks of a configuration, each with its place; edits by place."""

@@ -1,0 +1,203 @@
+"""Does every packet arrive? The rendered texts, parsed back and followed hop by hop.
+
+Nothing here looks at how the plan was made: what the proof knows is what the hosts will be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from wgcluster.inventory.expectations import read_expectation
+from wgcluster.plan.plan import Plan
+from wgcluster.prove.causes import Finding, causes, explain
+from wgcluster.prove.ground import Ground
+from wgcluster.prove.loss import losses
+from wgcluster.prove.read import NONE, Flags, read
+from wgcluster.prove.strangers import let_in
+from wgcluster.prove.texts import MachineText, texts_of
+from wgcluster.prove.walk import Walk, walk
+
+Verdict = Literal["reached", "lost", "hidden", "none"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proof:
+    """What is so between every two of ``nodes``: hosts, road warriors, and networks behind hosts.
+
+    ``faults`` is empty if all that must arrive does; ``warnings`` stop no deploy.
+    """
+
+    nodes: tuple[str, ...]
+    faults: tuple[Finding, ...]
+    warnings: tuple[str, ...]
+    walk: Walk
+    required: Flags  # [from, to]: it is a fault if this does not arrive
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+    def verdict(self, source: str, destination: str) -> Verdict:
+        """``hidden``: does not arrive and need not, as with a road warrior behind a masquerading gateway;
+        ``none``: the two have no address of one family. KeyError if there is no such node.
+        """
+        return self._verdict(self._number(source), self._number(destination))
+
+    def hops(self, source: str, destination: str) -> int:
+        """How many links the way has; 0 within one machine, or where nothing arrives."""
+        a, b = self._number(source), self._number(destination)
+        return int(self.walk.hops[a, b]) if self.walk.reach[a, b] else 0
+
+    def rows(self) -> Iterator[tuple[str, str, Verdict, int]]:
+        """(from, to, verdict, hops) for every ordered pair of different nodes."""
+        for a, source in enumerate(self.nodes):
+            for b, destination in enumerate(self.nodes):
+                if a != b:
+                    verdict = self._verdict(a, b)
+                    yield source, destination, verdict, int(self.walk.hops[a, b]) * (verdict == "reached")
+
+    def counts(self) -> dict[Verdict, int]:
+        """How many ordered pairs have each verdict."""
+        off = ~np.eye(len(self.nodes), dtype=np.bool_)
+        reach, together = self.walk.reach & off, self.walk.together & off
+        return {
+            "reached": int(reach.sum()),
+            "lost": int((together & ~reach & self.required).sum()),
+            "hidden": int((together & ~reach & ~self.required).sum()),
+            "none": int((off & ~together).sum()),
+        }
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain data for JSON."""
+        return {
+            "ok": self.ok,
+            "pairs": self.counts(),
+            "longest_way": int(np.where(self.walk.reach, self.walk.hops, 0).max(initial=0)),
+            "faults": [
+                {
+                    "message": one.message,
+                    "from": one.source,
+                    "to": one.destination,
+                    "at": one.at,
+                    "rule": one.rule,
+                    "pairs": one.pairs,
+                }
+                for one in self.faults
+            ],
+            "warnings": list(self.warnings),
+        }
+
+    def _number(self, name: str) -> int:
+        try:
+            return self.nodes.index(name)
+        except ValueError:
+            raise KeyError(name) from None
+
+    def _verdict(self, a: int, b: int) -> Verdict:
+        if self.walk.reach[a, b]:
+            return "reached"
+        if not self.walk.together[a, b]:
+            return "none"
+        return "lost" if self.required[a, b] else "hidden"
+
+
+def prove(plan: Plan) -> Proof:
+    """Render the texts of a whole plan and prove them."""
+    return prove_texts(texts_of(plan), plan.expect)
+
+
+def prove_texts(texts: Iterable[MachineText], expect: Sequence[str] = ()) -> Proof:
+    """Follow a packet between every two nodes and back.
+
+    Args:
+        texts: every machine of the cluster, the road warriors too.
+        expect: as ``wg_expect`` has them.
+
+    A road warrior whose gateway masquerades is hidden: only the gateway, what lies behind it and the other
+    road warriors of it must reach it.
+    """
+    unread: list[str] = []
+    ground = Ground(read(texts, unread))
+    followed = walk(ground)
+    required = followed.together & ~_hidden(ground)
+    wrong = [Finding(message) for message in (*unread, *ground.faults)]
+    wrong += let_in(ground.reading)
+    wrong += _endpoints_twice(ground)
+    wrong += _expected(ground, followed, required, expect)
+    wrong += causes(ground, followed.broken, required)
+    return Proof(tuple(ground.nodes), tuple(wrong), tuple(losses(ground)), followed, required)
+
+
+def _hidden(ground: Ground) -> Flags:
+    count = len(ground.nodes)
+    hidden = np.zeros((count, count), np.bool_)
+    number = {machine.name: i for i, machine in enumerate(ground.machines)}
+    for i, machine in enumerate(ground.machines):
+        gateway = number.get(machine.gateway or "")
+        if gateway is not None and ground.gates.masquerade[gateway].any():
+            near = [
+                home == gateway or ground.machines[home].gateway == machine.gateway for home in ground.home
+            ]
+            hidden[:, i] = ~np.array(near)
+    return hidden
+
+
+def _endpoints_twice(ground: Ground) -> Iterator[Finding]:
+    """One address and port for two machines: at most one of them can be dialled there.
+
+    Two sites may use the same private address, each for itself.
+    """
+    reading, sites = ground.reading, [machine.site for machine in ground.machines]
+    number = {site: i for i, site in enumerate(dict.fromkeys(sites))}
+    site_of = np.array([-1 - i if site is None else number[site] for i, site in enumerate(sites)], np.int32)
+    owner = ground.machine_of_key[reading.peers.key]
+    by = np.repeat(site_of, np.diff(reading.start))
+    seen = np.zeros((len(owner), 2), np.bool_)  # [section, 1]: it stands in a text of its machine's site
+    seen[reading.section, (site_of[np.maximum(owner, 0)][reading.section] == by).astype(np.intp)] = True
+    seen[(reading.peers.endpoint == NONE) | (owner < 0)] = False
+    uses = {
+        (int(reading.peers.endpoint[section]), int(owner[section]), bool(inside))
+        for section, inside in np.argwhere(seen)
+    }
+    anywhere = {(address, holder) for address, holder, inside in uses if not inside}
+    holders: dict[int, dict[int, str | None]] = {}
+    for address, holder, _ in uses:
+        site = None if (address, holder) in anywhere else sites[holder]
+        holders.setdefault(address, {})[holder] = site
+    for address, found in sorted(holders.items()):
+        in_sites = list(found.values())
+        if len(found) > 1 and (None in in_sites or len(set(in_sites)) < len(in_sites)):
+            names = " and ".join(sorted(ground.machines[holder].name for holder in found))
+            shown = ground.reading.endpoints[address]
+            yield Finding(f"{shown} is the endpoint of {names}: give each a port of its own", rule="endpoint")
+
+
+def _expected(ground: Ground, followed: Walk, required: Flags, expect: Sequence[str]) -> Iterator[Finding]:
+    """``wg_expect``, entry by entry; ``required`` is changed to what the entries say."""
+    number = {name: i for i, name in enumerate(ground.nodes)}
+    broken = followed.broken
+    for text in expect:
+        try:
+            expectation = read_expectation(text)
+            a, b = number[expectation.source], number[expectation.destination]
+        except KeyError as unknown:
+            yield Finding(f"wg_expect {text!r}: {unknown.args[0]} is no host, client or network")
+            continue
+        except ValueError as error:
+            yield Finding(f"wg_expect {text!r}: {error}")
+            continue
+        required[a, b] = expectation.reaches and bool(followed.together[a, b])
+        if bool(followed.reach[a, b]) == expectation.reaches:
+            continue
+        why = f"it does arrive, in {followed.hops[a, b]} hops"
+        if expectation.reaches:
+            why = "they have no address of one family"
+            rows = np.flatnonzero((ground.node[broken.source] == a) & (ground.node[broken.destination] == b))
+            if len(rows):
+                why = ": ".join(explain(ground, broken, int(rows[0])))
+        names = expectation.source, expectation.destination
+        yield Finding(f"wg_expect {text!r} does not hold: {why}", *names, rule="expect", pairs=1)
