@@ -43,6 +43,7 @@ Address = fd00::2/64
 PrivateKey = {KEY}
 ListenPort = 51820
 MTU = 1420
+PreUp = /usr/local/sbin/wgcluster-firewall %i || :
 
 [Peer]
 # host cloud

@@ -87,7 +87,8 @@ def test_at_a_terminal_it_is_asked_for_and_not_shown(
 ) -> None:
     program = f"""
 from pathlib import Path
-from wgcluster.keystore import KeystoreError, passphrase
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.keys.secret import passphrase
 try:
     print("got", passphrase(Path("keys.yml"), confirm={confirm}).reveal())
 except KeystoreError as error:
@@ -163,7 +164,9 @@ def test_too_little_memory_is_said(tmp_path: Path) -> None:
     program = """
 import resource
 from pathlib import Path
-from wgcluster.keystore import KeystoreError, Registry, Secret
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.secret import Secret
 
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**24, used + 2**24))

@@ -46,7 +46,9 @@ def test_a_registry_that_came_or_went_is_not_written_over(path: Path, meanwhile:
 PROGRAM = """
 import sys
 from pathlib import Path
-from wgcluster.keystore import KeystoreError, Registry, Secret
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.secret import Secret
 path, word = Path(sys.argv[1]), Secret(sys.argv[2])
 """
 
