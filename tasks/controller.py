@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-import inspect
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import ModuleType
-from typing import TYPE_CHECKING
 
-from gevent.lock import BoundedSemaphore
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -24,6 +15,8 @@ from tasks.facts import HostFailed
 from tasks.key import Key
 from tasks.lock import Releases
 from tasks.looks import Looks, looks
+from tasks.once import once
+from tasks.speed import collector_paused, known_to_inspect
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import cluster_name
@@ -37,8 +30,14 @@ from wgcluster.text import printable
 from wgcluster.verify.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.wireguard.sessions import Touched, dialled
 
-if TYPE_CHECKING:
-    from wgcluster.verify.checks import Check
+
+@dataclass
+class SoFar:
+    """What has happened in a run."""
+
+    touched: Touched = field(default_factory=Touched)
+    sync_wanted: set[str] = field(default_factory=set)  # hosts whose file got other endpoints
+    said: set[tuple[str, str]] = field(default_factory=set)  # host and text
 
 
 @dataclass
@@ -51,12 +50,7 @@ class Run:
     key: Key | None = None  # of the registry; None: no secrets are needed
     made: set[str] = field(default_factory=set)  # hosts and links whose keys the registry lacked
     moved: set[tuple[str, str, str]] = field(default_factory=set)  # clients, as moved_clients has them
-    lock: BoundedSemaphore = field(default_factory=BoundedSemaphore)
-    refused: str | None = None  # why no host is touched; "": there is no reason; None: not looked yet
-    verified: dict[str, list[Check]] | None = None  # by host; None: not yet
-    touched: Touched = field(default_factory=Touched)
-    sync_wanted: set[str] = field(default_factory=set)  # hosts whose file got other endpoints
-    said: set[tuple[str, str]] = field(default_factory=set)
+    so_far: SoFar = field(default_factory=SoFar)
 
     def part_of(self, host: Host) -> HostPlan:
         """What this host gets."""
@@ -129,18 +123,15 @@ class Run:
 
     def say(self, host: Host, text: str) -> None:
         """Log a text about a host, once: operations are gone through twice, to predict and to do."""
-        if (host.name, text) not in self.said:
-            self.said.add((host.name, text))
+        if (host.name, text) not in self.so_far.said:
+            self.so_far.said.add((host.name, text))
             for line in printable(text).split("\n"):
                 host.log(line)
 
 
-_runs: dict[int, Run | str] = {}  # by state; a text: why there is none
-_making = BoundedSemaphore()  # pyinfra asks for all hosts at the same time
-
-
+@once
 def this_run(state: State, secrets: bool = True) -> Run:
-    """The Run of this process: made for the first host that asks, the same for all others.
+    """The Run of this process.
 
     Planned from every host of the inventory, also those that ``--limit`` leaves out. Missing keys are made
     here but saved by the first operation, so that a dry run writes nothing. Without ``secrets`` no
@@ -149,35 +140,12 @@ def this_run(state: State, secrets: bool = True) -> Run:
     Raises:
         PyinfraError: a fault of the operator's data, which ends the run with its message and no traceback.
     """
-    with _making:
-        if id(state) not in _runs:
-            _known_to_inspect(state)
-            state.add_callback_handler(Releases())  # type: ignore[no-untyped-call]
-            try:
-                _runs[id(state)] = _make_run(state, secrets)
-            except (PlanError, KeystoreError, NginxError, PyinfraError) as error:
-                # Kept, too: pyinfra asks for every host, and none is to prove or to prompt again.
-                _runs[id(state)] = f"\n{str(error).lstrip()}"
-    run = _runs[id(state)]
-    if isinstance(run, str):
-        raise PyinfraError(run)
-    return run
-
-
-def _known_to_inspect(state: State) -> None:
-    """Let the files that pyinfra's operations are called from be found among the modules at once.
-
-    pyinfra looks up the stack for the order of each operation on each host. inspect.getmodule goes through
-    all modules for a file that is none, as the deploy's own: 3 ms of the 4 that an operation costs where
-    nothing changes. The first time it also follows the links of every module's file, 25 ms.
-    """
-    if state.current_deploy_filename:
-        module = ModuleType(f"<{state.current_deploy_filename}>")
-        module.__file__ = os.path.abspath(state.current_deploy_filename)
-        sys.modules[module.__name__] = module
-    for name, found in list(sys.modules.items()):
-        if isinstance(file := getattr(found, "__file__", None), str):
-            inspect.modulesbyfile.setdefault(file, name)
+    known_to_inspect(state)
+    state.add_callback_handler(Releases())  # type: ignore[no-untyped-call]
+    try:
+        return _make_run(state, secrets)
+    except (PlanError, KeystoreError, NginxError, PyinfraError) as error:
+        raise PyinfraError(f"\n{str(error).lstrip()}") from None
 
 
 def _make_run(state: State, secrets: bool) -> Run:
@@ -187,7 +155,7 @@ def _make_run(state: State, secrets: bool) -> Run:
     if key is not None and made:
         unlock(registry, key)
         registry.ensure_hosts(made)
-    with _collector_paused():
+    with collector_paused():
         plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
         if secrets:
             _prove(plan)
@@ -195,16 +163,6 @@ def _make_run(state: State, secrets: bool) -> Run:
     if secrets:
         registry.keep_gateways({client.name: client.gateway.name for client in plan.clients})
     return Run(plan, registry, looks(state, cluster), key, made, moved)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Python's garbage collector would go through all peers again and again, and a plan leaves it nothing."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _prove(plan: Plan) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gevent.lock import BoundedSemaphore
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 
 from tasks.key import Key, begin, derived
+from tasks.once import once
 from wgcluster.inventory.cluster import Cluster
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import rows_of
@@ -25,29 +25,17 @@ class Declaration:
     key: Key | None  # of the registry; None: no secrets are needed
 
 
-_declarations: dict[int, Declaration | str] = {}  # by state; a text: what is wrong with it
-_reading = BoundedSemaphore()  # pyinfra asks for all hosts at the same time
-
-
+@once
 def declaration(state: State, secrets: bool = True) -> Declaration:
-    """The inventory and its registry: read for the first host that asks, the same for all others.
-
-    Without ``secrets`` no passphrase is asked for.
+    """The inventory and its registry. Without ``secrets`` no passphrase is asked for.
 
     Raises:
         PyinfraError: a fault of the operator's data, which ends the run with its message and no traceback.
     """
-    with _reading:
-        if id(state) not in _declarations:
-            try:
-                _declarations[id(state)] = _read(state, secrets)
-            except (ModelError, KeystoreError) as error:
-                # Kept, too: nobody is to be asked for the passphrase again.
-                _declarations[id(state)] = f"\n{error}"
-    found = _declarations[id(state)]
-    if isinstance(found, str):
-        raise PyinfraError(found)
-    return found
+    try:
+        return _read(state, secrets)
+    except (ModelError, KeystoreError) as error:
+        raise PyinfraError(f"\n{error}") from None
 
 
 def _read(state: State, secrets: bool) -> Declaration:

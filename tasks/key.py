@@ -14,6 +14,7 @@ from pathlib import Path
 from gevent.threadpool import ThreadPoolExecutor
 from pyinfra.api.state import State
 
+from tasks.once import once
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import keystore_seemingly
 from wgcluster.keys.seal import Cost, Seal, made_with
@@ -32,20 +33,12 @@ class Early:
     key: Key
 
 
-_early: dict[int, Early | None] = {}  # by state
-
-
+@once
 def begin(state: State) -> Early | None:
-    """Begin the key of the registry that the first host's data name; once a run.
+    """Begin the key of the registry that the first host's data name.
 
     None where its passphrase is to be asked for, or the registry cannot be read at a glance.
     """
-    if id(state) not in _early:
-        _early[id(state)] = _begin(state)
-    return _early[id(state)]
-
-
-def _begin(state: State) -> Early | None:
     path = Path(state.cwd or ".") / keystore_seemingly(state.inventory)
     try:
         parts = made_with(path.read_text("utf-8"))

@@ -13,6 +13,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
 from tasks.facts import HostFailed, HostState, ask
+from tasks.once import once
 from wgcluster.host import paths
 from wgcluster.host.observed import Look, Observed
 from wgcluster.inventory.cluster import Cluster
@@ -109,9 +110,7 @@ def _stage(host: Host) -> object:
     return host.state.current_stage if host.state.check_for_changes else None
 
 
-_looks: dict[int, Looks] = {}  # by state
-
-
+@once
 def looks(state: State, cluster: Cluster) -> Looks:
     """Those of this run, the same for all its hosts."""
-    return _looks.setdefault(id(state), Looks(state, cluster))
+    return Looks(state, cluster)

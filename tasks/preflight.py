@@ -6,6 +6,7 @@ from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 
 from tasks.controller import Run
+from tasks.once import once
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import new_keys
 from wgcluster.text import printable
@@ -14,19 +15,17 @@ from wgcluster.verify.preflight import obstacles
 from wgcluster.wireguard.config import Shown
 
 
+@once
 def preflight(run: Run) -> None:
-    """Look at every host of this run once; the first host's deploy does it for all.
+    """Look at every host of this run; the first host's deploy does it for all.
 
     Who loses what by the run is said here, before the operator is asked.
 
     Raises:
         PyinfraError: naming every host, what is wrong there and how to mend it; or the passphrase is wrong.
     """
-    with run.lock:
-        if run.refused is None:
-            run.refused = _refusal(run)
-    if run.refused:
-        raise PyinfraError(run.refused)
+    if refusal := _refusal(run):
+        raise PyinfraError(refusal)
 
 
 def _refusal(run: Run) -> str:

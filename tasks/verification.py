@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
-from pyinfra import host as current
 from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -15,6 +14,7 @@ from pyinfra.api.state import State
 from tasks.controller import Run
 from tasks.facts import FILES, Reading, Sent, ask
 from tasks.looks import Asked
+from tasks.once import once
 from tasks.operations import Commands, failure, host_operation
 from wgcluster.host import paths
 from wgcluster.nginx.audit.audit import audit
@@ -52,20 +52,17 @@ class Answers(Reading[list[Answer]]):
         return answers("\n".join(output))
 
 
-def verify(state: State, run: Run) -> None:
-    """Check every host of this run once, all at the same time, and print the table."""
-    with run.lock:
-        if run.verified is not None:
-            return
-
-        found = Asked(state, lambda host: _checks(run, host)).answers()
-        run.verified = {host.name: checked for host, checked in found.items()}
-        rows = {run.part_of(host).name: checked for host, checked in found.items()}
-        logger.info("")
-        for line in printable(table(rows)).split("\n"):
-            logger.info(line)
-        logger.info("")
-        _tell_unknown(run, found)
+@once
+def verify(state: State, run: Run) -> Mapping[str, Sequence[Check]]:
+    """Check every host of this run, all at the same time, and print the table; the checks by host."""
+    found = Asked(state, lambda host: _checks(run, host)).answers()
+    rows = {run.part_of(host).name: checked for host, checked in found.items()}
+    logger.info("")
+    for line in printable(table(rows)).split("\n"):
+        logger.info(line)
+    logger.info("")
+    _tell_unknown(run, found)
+    return {host.name: checked for host, checked in found.items()}
 
 
 def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
@@ -157,8 +154,7 @@ def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]
 
 
 @host_operation
-def hold(run: Run) -> Commands:
+def hold(found: Sequence[Check]) -> Commands:
     """Fails where a check of this host failed; the faults stand below the table."""
-    found = (run.verified or {}).get(current.name, [])
     if count := sum(len(check.faults) for check in found):
         yield failure(f"{count} fault{'s' if count > 1 else ''}, told below the table")

@@ -60,7 +60,7 @@ def config_file(run: Run) -> Commands:
             run.say(host, f"restart: {path} holds {', '.join(hooks)}, which are not ours")
             commands.append(StringCommand(f"systemctl stop {unit(part.interface)}"))
         if drift.endpoint_changes(file.text, text):
-            run.sync_wanted.add(host.name)
+            run.so_far.sync_wanted.add(host.name)
         commands.append(upload(path, text, "600", folder_mode="700"))
     yield from carry_out(run, commands)
 
@@ -90,8 +90,8 @@ def service(run: Run) -> Commands:
         commands.append(StringCommand(start))
     yield from carry_out(run, commands)
     if start:  # done by now: where a change is only predicted, nothing comes as far as this
-        run.touched.started.add(part.name)
-        run.sync_wanted.discard(host.name)
+        run.so_far.touched.started.add(part.name)
+        run.so_far.sync_wanted.discard(host.name)
 
 
 def _restart(unit: str) -> str:
@@ -114,8 +114,8 @@ def peers(run: Run) -> Commands:
     run.say(host, "sync, without a restart: " + "; ".join(changes))
     command, names = _sync(run)
     yield command
-    run.touched.peers[part.name] = names
-    run.sync_wanted.discard(host.name)
+    run.so_far.touched.peers[part.name] = names
+    run.so_far.sync_wanted.discard(host.name)
     run.forget(host)
     if left := _changes(run):
         yield failure(f"{part.interface} still differs from the plan: {'; '.join(left)}")
@@ -130,7 +130,7 @@ def _changes(run: Run) -> list[str]:
     routes = drift.routes(part, observed.link.routes)
     found += [f"+ route {network}" for network in routes.missing]
     found += [f"- route {destination}" for destination in routes.surplus]
-    if host.name in run.sync_wanted:
+    if host.name in run.so_far.sync_wanted:
         found.append("~ endpoints changed in the file")
     return found
 
@@ -157,9 +157,9 @@ class NewSessions(Reading[str]):
 def reach_again(run: Run) -> Commands:
     """New sessions over the links that this run has made or cut, at once and from one side."""
     part = run.part_of(host)
-    if names := set(begun_by(part.name, run.dials, run.touched, run.active(host.state))):
+    if names := set(begun_by(part.name, run.dials, run.so_far.touched, run.active(host.state))):
         run.forget(host)  # others may have reached it meanwhile
-        if silent := without_session(part, names, run.look(host).link, run.touched):
+        if silent := without_session(part, names, run.look(host).link, run.so_far.touched):
             _begin(run, silent)
     yield from ()
 
@@ -181,7 +181,7 @@ def _sync(run: Run) -> tuple[StringCommand, frozenset[str]]:
     link = run.look(host).link
     assert link is not None  # it would be started
     some = None
-    if host.name not in run.sync_wanted:
+    if host.name not in run.so_far.sync_wanted:
         some = drift.peers_to_set(part, link, run.look(host).clock, _preshared_keys(run))
     only, gone = some or ([], [])
     set_now = frozenset(p.name for p in part.peers if some is None or p.public_key in only)
