@@ -13,7 +13,8 @@ from pyinfra import logger
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
-from wgcluster.host.observed import Look, Observed, parse
+from wgcluster.host.observed import Look, Observed
+from wgcluster.host.reading import parse
 from wgcluster.text import printable
 
 FILES = Path(__file__).parent.parent / "files"

@@ -14,7 +14,7 @@ from lab.spec import HostSpec
 from tests.lab.cluster import Cluster
 from tests.lab.servers import cluster_of, describe, docker
 from tests.unit.chains import EVERYWHERE, GATEWAY
-from wgcluster.host.observed import parse
+from wgcluster.host.reading import parse
 from wgcluster.verify.other_firewalls import dropped_by_nft
 
 SCRIPT = (Path(__file__).parents[2] / "files" / "observe.sh").read_text()

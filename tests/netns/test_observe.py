@@ -18,7 +18,8 @@ from tests.netns.net import BACKENDS, Filter, Namespace, namespaces, no_tunnel, 
 from tests.unit.chains import PEERS, filter_table, of
 from wgcluster.firewall.placement import changes, restore_text
 from wgcluster.firewall.rules import FAMILIES
-from wgcluster.host.observed import Observed, parse
+from wgcluster.host.observed import Observed
+from wgcluster.host.reading import parse
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.wireguard.drift import Routes, in_place, peer_changes, preshared_digest, routes
 

@@ -16,7 +16,8 @@ from tasks.output import read_buffer
 from wgcluster.firewall.rules import wanted
 from wgcluster.host import module, sysctl
 from wgcluster.host.backends import needed
-from wgcluster.host.observed import Look, Observed, parse
+from wgcluster.host.observed import Look, Observed
+from wgcluster.host.reading import parse
 from wgcluster.nginx.edit.on_host import old_files, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import Plan

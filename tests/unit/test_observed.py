@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from wgcluster.firewall.tables import Chain
-from wgcluster.host.observed import File, LivePeer, Observed, Rules, Ssh, Unit, parse
+from wgcluster.host.observed import File, LivePeer, Observed, Rules, Ssh, Unit
+from wgcluster.host.reading import parse
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = (ROOT / "files" / "observe.sh").read_text()
