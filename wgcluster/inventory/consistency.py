@@ -38,39 +38,52 @@ def inconsistencies(shared: SharedKeys, hosts: Sequence[Host], clients: Sequence
     yield from _check_endpoints(hosts)
     names = {host.name for host in hosts}
     for host in hosts:
-        for link in host.links:
-            if link == host.name:
-                yield Fault(host.name, "wg_links", link, "is the host itself")
-            elif link not in names:
-                yield Fault(host.name, "wg_links", link, f"no host has this name{near(link, names)}")
-        for key, endpoint in (("wg_endpoint", host.endpoint), ("wg_site_endpoint", host.site_endpoint)):
-            address = None if endpoint is None or isinstance(endpoint.host, str) else endpoint.host
-            if address is not None and any(address in n for n in networks if n.version == address.version):
-                wrong = "lies inside the overlay; write where the host is reached without the tunnel"
-                yield Fault(host.name, key, str(address), wrong)
-        if host.mtu < MIN_IPV6_MTU and any(network.version == 6 for network in networks):
-            wrong = f"an overlay with IPv6 needs at least {MIN_IPV6_MTU} (RFC 8200, 5)"
-            yield Fault(host.name, "wg_mtu", host.mtu, wrong)
-        for site in host.nginx:
-            if site.scope == "location" and not site.locations:
-                wrong = 'guards nothing; name locations, or guard the whole server with "scope": "server"'
-                yield Fault(host.name, "nginx_vpn_only", site.server_name, wrong)
-        if host.masquerade and not host.gateway:
-            yield Fault(
-                host.name,
-                "wg_masquerade",
-                True,
-                "only a gateway masquerades; set wg_gateway = True or leave it out",
-            )
-        if host.masquerade and host.firewall == "off":
-            wrong = 'its rule goes with firewall = "peers" or "baseline"; with "off" set it to False: routed'
-            yield Fault(host.name, "wg_masquerade", True, wrong)
-        if shared.wg_topology == "sites" and host.site is None:
-            wrong = 'is required with wg_topology = "sites"; name the provider or location it stands in'
-            yield Fault(host.name, "wg_site", None, wrong)
+        yield from _check_links(host, names)
+        yield from _check_keys(shared, host)
+        yield from _check_modes(shared, host)
     no_links = shared.wg_degree is None and not any(host.links for host in hosts)
     if shared.wg_topology == "partial" and no_links and len(hosts) > 1:
         yield Fault("", "wg_topology", "partial", "needs wg_links on hosts, or wg_degree")
+
+
+def _check_links(host: Host, names: set[str]) -> Iterator[Fault]:
+    for link in host.links:
+        if link == host.name:
+            yield Fault(host.name, "wg_links", link, "is the host itself")
+        elif link not in names:
+            yield Fault(host.name, "wg_links", link, f"no host has this name{near(link, names)}")
+
+
+def _check_keys(shared: SharedKeys, host: Host) -> Iterator[Fault]:
+    networks = shared.wg_networks
+    for key, endpoint in (("wg_endpoint", host.endpoint), ("wg_site_endpoint", host.site_endpoint)):
+        address = None if endpoint is None or isinstance(endpoint.host, str) else endpoint.host
+        if address is not None and any(address in n for n in networks if n.version == address.version):
+            wrong = "lies inside the overlay; write where the host is reached without the tunnel"
+            yield Fault(host.name, key, str(address), wrong)
+    if host.mtu < MIN_IPV6_MTU and any(network.version == 6 for network in networks):
+        wrong = f"an overlay with IPv6 needs at least {MIN_IPV6_MTU} (RFC 8200, 5)"
+        yield Fault(host.name, "wg_mtu", host.mtu, wrong)
+    for site in host.nginx:
+        if site.scope == "location" and not site.locations:
+            wrong = 'guards nothing; name locations, or guard the whole server with "scope": "server"'
+            yield Fault(host.name, "nginx_vpn_only", site.server_name, wrong)
+
+
+def _check_modes(shared: SharedKeys, host: Host) -> Iterator[Fault]:
+    if host.masquerade and not host.gateway:
+        yield Fault(
+            host.name,
+            "wg_masquerade",
+            True,
+            "only a gateway masquerades; set wg_gateway = True or leave it out",
+        )
+    if host.masquerade and host.firewall == "off":
+        wrong = 'its rule goes with firewall = "peers" or "baseline"; with "off" set it to False: routed'
+        yield Fault(host.name, "wg_masquerade", True, wrong)
+    if shared.wg_topology == "sites" and host.site is None:
+        wrong = 'is required with wg_topology = "sites"; name the provider or location it stands in'
+        yield Fault(host.name, "wg_site", None, wrong)
 
 
 def _check_addresses(
