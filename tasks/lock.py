@@ -79,18 +79,14 @@ def locked(operation: Operation) -> Operation:
         if not state.is_executing:  # it is only predicted
             yield first
             return
-        if time.monotonic() - _used.get(host.name, float("-inf")) > SURELY_OURS:
-            came, owner = _take(run)
-            if came not in ("taken", "kept", "dead"):
-                words = f"{owner} is changing this host; run again when it is done"
-                if not came:
-                    words = "the lock of this host cannot be taken, nothing was changed"
-                yield StringCommand(f"echo {shlex.quote(words)} >&2; exit 1")
-                return
-            if came != "kept":
-                run.forget(host)
-                commands = operation(run, **given)
-                first = next(commands, None)
+        ours, refused = hold(run)
+        if refused:
+            yield StringCommand(f"echo {shlex.quote(refused)} >&2; exit 1")
+            return
+        if not ours:
+            run.forget(host)
+            commands = operation(run, **given)
+            first = next(commands, None)
         while first is not None:
             yield _under_lock(first)
             _used[host.name] = time.monotonic()
@@ -99,23 +95,34 @@ def locked(operation: Operation) -> Operation:
     return cast(Operation, holding)
 
 
-def _take(run: Run) -> tuple[str, str]:
+def hold(run: Run) -> tuple[bool, str]:
+    """Hold the current host: has this run held it all the while, and why it cannot, "" if it does."""
+    if time.monotonic() - _used.get(host.name, float("-inf")) < SURELY_OURS:
+        return True, ""
     leftovers = " ".join(paths.leftovers(run.part_of(host).interface))
     came, owner = host.get_fact(Lock, verb="take", leftovers=leftovers)
     if came == "held":
         run.say(host, f"waits up to {PATIENCE} s: {owner} is changing this host")
         came, owner = host.get_fact(Lock, verb="take", patience=PATIENCE, leftovers=leftovers)
+    if came == "held":
+        return False, f"{owner} is changing this host; run again when it is done"
+    if came not in ("taken", "kept", "dead"):
+        return False, "the lock of this host cannot be taken"
     if came == "dead":
         run.say(host, f"taken over from {owner}, whose run is dead")
-    if came in ("taken", "kept", "dead"):
-        _used[host.name] = time.monotonic()
-    return came, owner
+    _used[host.name] = time.monotonic()
+    return came == "kept", ""
+
+
+def held(command: str) -> str:
+    """The command, refused where another run has taken the host over; none does while it is at work."""
+    return f"{_script('hold')}\n{command}"
 
 
 def _under_lock(command: StringCommand | FunctionCommand) -> StringCommand | FunctionCommand:
     if isinstance(command, FunctionCommand):
         return command  # that kind changes nothing on a host
-    return StringCommand(_script("hold"), command, _separator="\n", **command.connector_arguments)
+    return StringCommand(held(""), command, _separator="", **command.connector_arguments)
 
 
 class Releases(BaseStateCallback):

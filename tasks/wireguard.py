@@ -13,7 +13,7 @@ from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
 from tasks.facts import Reading, Sent, ask
-from tasks.lock import locked
+from tasks.lock import held, hold, locked
 from tasks.operations import Commands, carry_out, failure, host_operation, reasons, show_diff, upload
 from wgcluster.host import paths
 from wgcluster.plan.plan import HostPlan, Peer
@@ -166,8 +166,9 @@ def reach_again(run: Run) -> Commands:
 
 def _begin(run: Run, silent: Sequence[Peer]) -> None:
     part = run.part_of(host)
-    script = _script(part, anew="\n".join(peer.public_key for peer in silent))
-    if wrong := ask(host, NewSessions, script=Sent(script)):
+    script = held(_script(part, anew="\n".join(peer.public_key for peer in silent)))
+    _, wrong = hold(run)
+    if wrong := wrong or ask(host, NewSessions, script=Sent(script)):
         names = ", ".join(peer.name for peer in silent)
         run.say(host, f"no new session with {names}, it may take some seconds: {wrong}")
     targets = " ".join(str(run.plan.host(peer.name).addresses[0].ip) for peer in silent)

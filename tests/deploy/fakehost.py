@@ -93,6 +93,8 @@ class FakeHost:
             return True, [f"{target} {'no' if target in self.deaf_to else 'yes'}" for target in targets], []
         if (head := without(command, "lock.sh")) is not None:
             return True, self._lock(variables(head)), []
+        if match := re.fullmatch(r"\(\n(.*)\n\) 2>&1 >/dev/null; true", command, re.DOTALL):
+            command = match[1]
         held, _, command = command.rpartition(LOCK)
         self.changes.append(command)
         try:
@@ -104,8 +106,6 @@ class FakeHost:
         return True, [], []
 
     def _change(self, command: str, stdin: str) -> None:
-        if match := re.fullmatch(r"\(\n(.*)\n\) 2>&1 >/dev/null; true", command, re.DOTALL):
-            command = match[1]
         if self.fails and self.fails in command:
             raise Failed("Input/output error")
         if (head := without(command, "sync.sh")) is not None:

@@ -140,28 +140,29 @@ def test_a_dead_run_does_not_stand_in_the_way(cluster: Cluster, process: str) ->
 
 
 def test_a_run_that_was_killed(cluster: Cluster) -> None:
-    """The controller goes while a command of its is at work on the host; then that ends, too."""
+    """The controller goes while a command of its is at work: the host is free when that has ended."""
     (host, _) = servers(cluster)
     host.run(DAMAGE, check=True)
-    host.run("mv /usr/bin/wg /usr/bin/wg.real && mkdir -p /run/slow", check=True)
-    slow = '#!/bin/sh\n[ $1 != addconf ] || { touch /run/slow/now; sleep 20; }\nexec wg.real "$@"\n'
+    host.run("mv /usr/bin/wg /usr/bin/wg.real && rm -f /run/slow", check=True)
+    slow = '#!/bin/sh\n[ "$1" != addconf ] || { echo $$ >/run/slow; sleep 300; }\nexec wg.real "$@"\n'
     host.write("/usr/bin/wg", slow, 0o755)
     try:
         run = begin(cluster.workspace)
-        deadline = time.monotonic() + 60
-        while host.run("test -e /run/slow/now").returncode != 0:
+        deadline = time.monotonic() + 120
+        while host.run("test -s /run/slow").returncode != 0:
             assert time.monotonic() < deadline
         run.kill()
         run.communicate(timeout=10)
-        host.run("mv -f /usr/bin/wg.real /usr/bin/wg", check=True)
-        begun = time.monotonic()
-        host.run("iptables -F INPUT", check=True)
-        output = cluster.deploy().stderr
+        host.run("mv -f /usr/bin/wg.real /usr/bin/wg && iptables -F INPUT", check=True)
+        done = cluster.workspace.pyinfra("inventory.py", "deploy.py", "-y")
+        output = done.stdout + done.stderr
+        assert done.returncode == 1, output
+        assert f"(process {run.pid}) since " in output
+        assert CHANGING.search(output), output
+        assert "wgcluster" not in host.run("iptables -S INPUT", check=True).stdout
     finally:
-        host.run("mv -f /usr/bin/wg.real /usr/bin/wg")
-    # the command that outlived its run was waited for, then the run was found to be dead
-    assert time.monotonic() - begun > 15
-    assert "whose run is dead" in output
+        host.run("mv -f /usr/bin/wg.real /usr/bin/wg; pkill -P $(cat /run/slow)")
+    assert "whose run is dead" in cluster.deploy().stderr
     whole(cluster)
 
 
