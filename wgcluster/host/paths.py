@@ -34,7 +34,7 @@ def of_ours(interface: str) -> list[str]:
 def leftovers(interface: str) -> list[str]:
     """Patterns of the temporary files that a run leaves behind when it is killed."""
     held = [config(interface), *of_ours(interface)]
-    return [*(f"{path}.wgcluster-*" for path in held), f"/run/wgcluster-{interface}.*"]
+    return [*(f"{path}.wgcluster-*" for path in held), f"/run/wgcluster-{interface}.[0-9]*"]
 
 
 def of_sites(host: Host) -> list[str]:
