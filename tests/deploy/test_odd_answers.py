@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -16,6 +17,19 @@ from wgcluster.cli.reading import read
 from wgcluster.host import paths
 from wgcluster.host.observed import Look
 
+_OWN = {"family": "inet", "table": "own"}
+NFT = json.dumps(
+    {
+        "nftables": [
+            {"table": {"family": "inet", "name": "own"}},
+            {"chain": {**_OWN, "name": "in", "hook": "input", "policy": "drop"}},
+            *(
+                {"rule": {**_OWN, "chain": "in", "handle": number, "expr": [{"accept": None}]}}
+                for number in range(2, 40)
+            ),
+        ]
+    }
+)
 BYTE = "\udcff"  # one that is no UTF-8
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 
@@ -180,6 +194,8 @@ def test_a_thousand_damages(world: FakeCluster, deployed: bool) -> None:
         world.deploy()
         link = world.hosts["root"].links["wg"]
         next(iter(link.peers.values())).preshared_key = "a"
+        world.hosts["root"].tools.add("nft")
+        world.hosts["root"].nft = NFT
         link.routes += [ip_network(f"172.{n}.0.0/16") for n in range(16, 32)]
     world.hosts["root"].ssh = "198.18.0.1 40000 198.18.1.2 22"
     world.write()

@@ -72,7 +72,7 @@ def parse_ruleset(text: str) -> tuple[Table, ...]:
             elif kind == "rule":
                 rule = Rule(int(one["handle"]), tuple(one.get("expr", ())))
                 table.chains[one["chain"]].rules.append(rule)
-    except (AttributeError, KeyError, RecursionError, TypeError):
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, json.JSONDecodeError):
         raise ValueError("nft list ruleset: not as in libnftables-json(5)") from None
     return tuple(tables.values())
 
