@@ -14,7 +14,7 @@ from tasks.declaration import declaration, unlock
 from tasks.facts import HostFailed
 from tasks.key import Key
 from tasks.lock import Releases
-from tasks.looks import Looks, looks
+from tasks.observations import Observations, looks
 from tasks.once import once
 from tasks.speed import collector_paused, known_to_inspect
 from wgcluster.host.observed import Observed
@@ -28,14 +28,14 @@ from wgcluster.plan.planner import make_plan
 from wgcluster.prove.proof import prove
 from wgcluster.text import printable
 from wgcluster.verify.earlier import Earlier, moved_clients, unknown_keys
-from wgcluster.wireguard.sessions import Touched, dialled
+from wgcluster.wireguard.sessions import ChangedLinks, dialled
 
 
 @dataclass
 class SoFar:
     """What has happened in a run."""
 
-    touched: Touched = field(default_factory=Touched)
+    touched: ChangedLinks = field(default_factory=ChangedLinks)
     sync_wanted: set[str] = field(default_factory=set)  # hosts whose file got other endpoints
     said: set[tuple[str, str]] = field(default_factory=set)  # host and text
 
@@ -46,7 +46,7 @@ class Run:
 
     plan: Plan
     registry: Registry
-    looks: Looks
+    observations: Observations
     key: Key | None = None  # of the registry; None: no secrets are needed
     made: set[str] = field(default_factory=set)  # hosts and links whose keys the registry lacked
     moved: set[tuple[str, str, str]] = field(default_factory=set)  # clients, as moved_clients has them
@@ -106,22 +106,22 @@ class Run:
         hosts = {host.public_key: host.name for host in self.plan.hosts}
         return hosts | {client.public_key: client.name for client in self.plan.clients}
 
-    def look(self, host: Host) -> Observed:
+    def observe(self, host: Host) -> Observed:
         """The host as it is. In operations only: its HostFailed would end the run for all out of a deploy."""
-        return self.looks.at(host)
+        return self.observations.at(host)
 
     def seen(self, host: Host) -> Observed:
         """The same for a deploy: of a host that fails an empty one, for nothing is done there any more."""
         try:
-            return self.look(host)
+            return self.observe(host)
         except HostFailed:
             return Observed()
 
-    def forget(self, host: Host) -> None:
+    def invalidate(self, host: Host) -> None:
         """Something on the host was changed: what was seen of it no longer counts."""
-        self.looks.forget(host)
+        self.observations.invalidate(host)
 
-    def say(self, host: Host, text: str) -> None:
+    def log_once(self, host: Host, text: str) -> None:
         """Log a text about a host, once: operations are gone through twice, to predict and to do."""
         if (host.name, text) not in self.so_far.said:
             self.so_far.said.add((host.name, text))

@@ -12,7 +12,7 @@ from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
 from tasks.lock import locked
-from tasks.operations import Commands, carry_out, hold_file, host_operation, text_file
+from tasks.operations import Commands, ensure_file, host_operation, run_commands, text_file
 from wgcluster.firewall.placement import restore_text
 from wgcluster.firewall.rules import Family, Rule, wanted
 from wgcluster.host import paths
@@ -28,11 +28,11 @@ FILES = Path(__file__).parent.parent / "files"
 def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) -> Commands:
     """Every table of a family changes at once: there is no moment without our rules or with them twice."""
     commands = []
-    for saved, made in needed(rules, run.part_of(host).interface, run.look(host), policies):
+    for saved, made in needed(rules, run.part_of(host).interface, run.observe(host), policies):
         for line in (line for change in made for line in change.diff):
-            run.say(host, f"{saved.tool}: {line}")
+            run.log_once(host, f"{saved.tool}: {line}")
         commands.append(StringCommand(f"{saved.tool}-restore -w --noflush", _stdin=restore_text(made)))
-    yield from carry_out(run, commands)
+    yield from run_commands(run, commands)
 
 
 @host_operation
@@ -41,24 +41,24 @@ def boot_unit(run: Run) -> Commands:
     """The script and the unit that put our rules back after a boot, and nothing else."""
     part = run.part_of(host)
     script, unit = FILES / "wgcluster-firewall", FILES / "wgcluster-firewall@.service"
-    commands = hold_file(run, paths.FIREWALL_SCRIPT, script.read_text(), "755")
-    if written := hold_file(run, paths.FIREWALL_UNIT, unit.read_text()):
+    commands = ensure_file(run, paths.FIREWALL_SCRIPT, script.read_text(), "755")
+    if written := ensure_file(run, paths.FIREWALL_UNIT, unit.read_text()):
         commands += [*written, StringCommand("systemctl daemon-reload")]
     name = f"wgcluster-firewall@{part.interface}.service"
-    if not run.look(host).unit(name).enabled:
-        run.say(host, f"{name} is not enabled")
+    if not run.observe(host).unit(name).enabled:
+        run.log_once(host, f"{name} is not enabled")
         commands.append(StringCommand(f"systemctl enable -q {shlex.quote(name)}"))
-    yield from carry_out(run, commands)
+    yield from run_commands(run, commands)
 
 
 @host_operation
 @locked
 def boot_file(run: Run) -> Commands:
     """What the unit puts back, placed among the rules that are there now."""
-    part, observed = run.part_of(host), run.look(host)
+    part, observed = run.part_of(host), run.observe(host)
     policies = forward_policies(part, before(part, observed))
     text = boot_text(wanted(part), part.interface, observed, policies)
-    yield from carry_out(run, hold_file(run, paths.rules(part.interface), text))
+    yield from run_commands(run, ensure_file(run, paths.rules(part.interface), text))
 
 
 @deploy("Firewall")

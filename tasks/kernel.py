@@ -8,39 +8,41 @@ from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
 from tasks.lock import locked
-from tasks.operations import Commands, carry_out, hold_file, host_operation
+from tasks.operations import Commands, ensure_file, host_operation, run_commands
 from wgcluster.host import module, paths, sysctl
 
 
 @host_operation
 @locked
 def load_module(run: Run) -> Commands:
-    observed = run.look(host)
+    observed = run.observe(host)
     if observed.module == "available":
-        run.say(host, "the WireGuard module is not loaded")
+        run.log_once(host, "the WireGuard module is not loaded")
         yield StringCommand("modprobe wireguard")
-        run.forget(host)
+        run.invalidate(host)
     elif observed.module == "missing" and observed.link is None:
-        run.say(host, "the kernel has no WireGuard module; wg-quick will run wireguard-go, in user space")
+        run.log_once(
+            host, "the kernel has no WireGuard module; wg-quick will run wireguard-go, in user space"
+        )
 
 
 @host_operation
 @locked
 def module_file(run: Run) -> Commands:
     """The file that loads it at boot, where there is to be one."""
-    yield from carry_out(run, hold_file(run, paths.MODULE, module.boot_text(run.look(host))))
+    yield from run_commands(run, ensure_file(run, paths.MODULE, module.boot_text(run.observe(host))))
 
 
 @host_operation
 @locked
 def forwarding(run: Run) -> Commands:
-    part, observed = run.part_of(host), run.look(host)
+    part, observed = run.part_of(host), run.observe(host)
     # The file first: a value that cannot be set now must not keep the next boot from setting it.
-    commands = hold_file(run, paths.SYSCTL, sysctl.text(sysctl.at_boot(part, observed)))
+    commands = ensure_file(run, paths.SYSCTL, sysctl.text(sysctl.at_boot(part, observed)))
     for key, (value, wanted) in sysctl.differences(part, observed).items():
-        run.say(host, f"{key} is {value} and will be {wanted}")
+        run.log_once(host, f"{key} is {value} and will be {wanted}")
         commands.append(StringCommand(f"sysctl -q -w {key}={wanted}"))
-    yield from carry_out(run, commands)
+    yield from run_commands(run, commands)
 
 
 @deploy("Kernel")

@@ -16,9 +16,9 @@ from pyinfra.api.state import State
 
 from tasks.once import once
 from wgcluster.inventory.faults import KeystoreError
-from wgcluster.inventory.from_pyinfra import keystore_seemingly
+from wgcluster.inventory.from_pyinfra import probable_keystore
 from wgcluster.keys.seal import Cost, Seal, made_with
-from wgcluster.keys.secret import Secret, passphrase_at_hand
+from wgcluster.keys.secret import Secret, passphrase_without_prompt
 
 # Perhaps still being derived. An error is given back: gevent prints the traceback of what a worker raises.
 Key = Future[Seal | KeystoreError]
@@ -39,12 +39,12 @@ def begin(state: State) -> Early | None:
 
     None where its passphrase is to be asked for, or the registry cannot be read at a glance.
     """
-    path = Path(state.cwd or ".") / keystore_seemingly(state.inventory)
+    path = Path(state.cwd or ".") / probable_keystore(state.inventory)
     try:
         parts = made_with(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    secret = passphrase_at_hand(path)
+    secret = passphrase_without_prompt(path)
     if parts is None or secret is None:
         return None
     return Early(parts, secret, derived(lambda: Seal(secret, *parts)))

@@ -84,7 +84,7 @@ def locked(operation: Operation) -> Operation:
             yield StringCommand(f"echo {shlex.quote(refused)} >&2; exit 1")
             return
         if not ours:
-            run.forget(host)
+            run.invalidate(host)
             commands = operation(run, **given)
             first = next(commands, None)
         while first is not None:
@@ -102,14 +102,14 @@ def hold(run: Run) -> tuple[bool, str]:
     leftovers = " ".join(paths.leftovers(run.part_of(host).interface))
     came, owner = host.get_fact(Lock, verb="take", leftovers=leftovers)
     if came == "held":
-        run.say(host, f"waits up to {PATIENCE} s: {owner} is changing this host")
+        run.log_once(host, f"waits up to {PATIENCE} s: {owner} is changing this host")
         came, owner = host.get_fact(Lock, verb="take", patience=PATIENCE, leftovers=leftovers)
     if came == "held":
         return False, f"{owner} is changing this host; run again when it is done"
     if came not in ("taken", "kept", "dead"):
         return False, "the lock of this host cannot be taken"
     if came == "dead":
-        run.say(host, f"taken over from {owner}, whose run is dead")
+        run.log_once(host, f"taken over from {owner}, whose run is dead")
     _used[host.name] = time.monotonic()
     return came == "kept", ""
 

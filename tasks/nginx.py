@@ -16,7 +16,7 @@ from tasks.operations import Commands, failure, host_operation, show_diff
 from wgcluster.nginx.edit.on_host import check, old_files, steps, unread, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import GuardedSite
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 
 REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
 
@@ -25,13 +25,13 @@ REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
 @locked
 def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
     """Guard these sites and no others; fails where a site file can no longer be read, as after an edit."""
-    observed = run.look(host)
+    observed = run.observe(host)
     cut_off = observed.nginx_cut_off
     if cut_off:
-        run.say(host, "a replacement of nginx's files was cut off: undone, and done again")
+        run.log_once(host, "a replacement of nginx's files was cut off: undone, and done again")
         yield StringCommand(_script(undo="1"))
-        run.forget(host)
-        observed = run.look(host)
+        run.invalidate(host)
+        observed = run.observe(host)
     try:
         if cut_off and sites:
             check(run.part_of(host), observed)
@@ -46,14 +46,16 @@ def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
     if not (changed or cut_off or older):
         return
     for path, text in changed.items():
-        run.say(host, f"{path}: {_why(path, text, old)}")
+        run.log_once(host, f"{path}: {_why(path, text, old)}")
         show_diff(run, path, old.get(path, ("", ""))[1] or "", text or "")
     if older and not changed:
-        run.say(host, f"nginx has not read its files again since a change of {some(older)}; it will now")
+        run.log_once(
+            host, f"nginx has not read its files again since a change of {abbreviated(older)}; it will now"
+        )
     if not observed.unit("nginx.service").active:
-        run.say(host, "nginx.service is not running: it reads the new files when it starts")
+        run.log_once(host, "nginx.service is not running: it reads the new files when it starts")
     yield StringCommand(_script(undo=""), _stdin=_lines(steps(changed, observed), old))
-    run.forget(host)
+    run.invalidate(host)
 
 
 def _why(path: str, text: str | None, old: Mapping[str, object]) -> str:

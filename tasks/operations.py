@@ -84,7 +84,7 @@ def show_diff(run: Run, path: str, old: str, new: str) -> None:
         return
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), path, path, n=2, lineterm="")
     text = "\n".join(f"    {line}" for line in lines)
-    run.say(host, text)
+    run.log_once(host, text)
 
 
 def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") -> StringCommand:
@@ -127,39 +127,39 @@ def reasons(file: File, same: bool, mode: str = "644") -> list[str]:
     return found
 
 
-def hold_file(run: Run, path: str, text: str | None, mode: str = "644") -> list[StringCommand]:
+def ensure_file(run: Run, path: str, text: str | None, mode: str = "644") -> list[StringCommand]:
     """Commands that make ``path`` hold ``text``, or take it away where that is None; none if all is well.
 
     What they change and why is said here, not between them: to predict a change pyinfra goes through an
     operation up to its first command and no further.
     """
-    file = run.look(host).file(path)
+    file = run.observe(host).file(path)
     if text is None:
         if file.kind == "absent":
             return []
-        run.say(host, f"{path} is not wanted and is taken away")
+        run.log_once(host, f"{path} is not wanted and is taken away")
         show_diff(run, path, file.text, "")
         return [StringCommand(f"rm -f {shlex.quote(path)}")]
     why = reasons(file, file.data == text.encode("utf-8", "surrogateescape"), mode)
     if not why:
         return []
-    run.say(host, f"{path}: {'; '.join(why)}")
+    run.log_once(host, f"{path}: {'; '.join(why)}")
     show_diff(run, path, file.text, text)
     return [upload(path, text, mode)]
 
 
-def carry_out(run: Run, commands: Iterable[StringCommand]) -> Commands:
+def run_commands(run: Run, commands: Iterable[StringCommand]) -> Commands:
     """All ``commands``; what was seen of the host no longer counts after one."""
     for command in commands:
         yield command
-        run.forget(host)
+        run.invalidate(host)
 
 
 @host_operation
 @locked
 def text_file(run: Run, path: str, text: str | None, mode: str = "644") -> Commands:
     """Hold a file of ours at ``text``; None: it is not there."""
-    yield from carry_out(run, hold_file(run, path, text, mode))
+    yield from run_commands(run, ensure_file(run, path, text, mode))
 
 
 @host_operation

@@ -15,13 +15,13 @@ from wgcluster.host.packages import INSTALL, missing
 @host_operation
 @locked
 def install(run: Run) -> Commands:
-    tools = run.look(host).tools
+    tools = run.observe(host).tools
     names = missing(tools)
     if names:
         tool = next(tool for tool in INSTALL if tool in tools)
-        run.say(host, f"lacks {' and '.join(names)}; {tool} will install")
+        run.log_once(host, f"lacks {' and '.join(names)}; {tool} will install")
         yield StringCommand(INSTALL[tool].format(names=" ".join(names)))
-        run.forget(host)
+        run.invalidate(host)
 
 
 @deploy("Packages")

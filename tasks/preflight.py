@@ -11,8 +11,8 @@ from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import new_keys
 from wgcluster.text import printable
 from wgcluster.verify.earlier import announced, earlier, restore
-from wgcluster.verify.preflight import obstacles
-from wgcluster.wireguard.config import Shown
+from wgcluster.verify.preflight import preflight_faults
+from wgcluster.wireguard.config import RenderCache
 
 
 @once
@@ -36,15 +36,15 @@ def _refusal(run: Run) -> str:
     except KeystoreError as error:
         lines.append(str(error))
     try:
-        seen = run.looks.first()
+        seen = run.observations.first()
     except PyinfraError as error:  # none is left to look at
         return "\n".join(["", *lines, str(error)])
-    shown = Shown()
+    shown = RenderCache()
     found = {host: earlier(run.part_of(host), observed, shown) for host, observed in seen.items()}
     faults = [
         (run.part_of(host).name, fault)
         for host, observed in seen.items()
-        for fault in obstacles(run.part_of(host), observed)
+        for fault in preflight_faults(run.part_of(host), observed)
     ]
     unknown = {host: words for host, one in found.items() if (words := run.unknown_keys(one))}
     refused = {host: words for host, words in unknown.items() if not new_keys(host)}

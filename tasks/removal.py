@@ -10,7 +10,7 @@ from tasks.controller import Run
 from tasks.firewall import live_rules
 from tasks.lock import locked
 from tasks.nginx import guard_sites
-from tasks.operations import Commands, carry_out, hold_file, host_operation, text_file
+from tasks.operations import Commands, ensure_file, host_operation, run_commands, text_file
 from tasks.wireguard import unit
 from wgcluster.host import paths, sysctl
 from wgcluster.host.forwarding_before import given_back
@@ -25,18 +25,20 @@ from wgcluster.wireguard.config import MARK
 def stop_interface(run: Run) -> Commands:
     """Stop and disable the unit and take the config away, if it is ours."""
     interface = run.part_of(host).interface
-    observed = run.look(host)
+    observed = run.observe(host)
     file = observed.file(paths.config(interface))
     if file.kind == "file" and not file.text.startswith(MARK):
-        run.say(host, f"{paths.config(interface)} was not made by us and stays, and so does its interface")
+        run.log_once(
+            host, f"{paths.config(interface)} was not made by us and stays, and so does its interface"
+        )
         return
     seen = observed.unit(unit(interface))
     commands = []
     if seen.enabled or seen.active:
         # While the file is still there: wg-quick reads in it what to take down.
-        run.say(host, f"{unit(interface)} is {_state(seen)}, and will be neither")
+        run.log_once(host, f"{unit(interface)} is {_state(seen)}, and will be neither")
         commands.append(StringCommand(f"systemctl disable -q --now {unit(interface)}"))
-    yield from carry_out(run, [*commands, *hold_file(run, paths.config(interface), None)])
+    yield from run_commands(run, [*commands, *ensure_file(run, paths.config(interface), None)])
 
 
 def _state(unit: Unit) -> str:
@@ -47,12 +49,12 @@ def _state(unit: Unit) -> str:
 @locked
 def forwarding_back(run: Run) -> Commands:
     """Forwarding that was off before the first deploy, and that nobody else uses, is off again."""
-    part, observed = run.part_of(host), run.look(host)
+    part, observed = run.part_of(host), run.observe(host)
     commands = []
     for key in sysctl.forwarding_off(given_back(part, observed), observed):
-        run.say(host, f"{key} was 0 before the first deploy and will be again")
+        run.log_once(host, f"{key} was 0 before the first deploy and will be again")
         commands.append(StringCommand(f"sysctl -q -w {key}=0"))
-    yield from carry_out(run, commands)
+    yield from run_commands(run, commands)
 
 
 @host_operation
@@ -61,41 +63,41 @@ def drop_boot_unit(run: Run) -> Commands:
     """The unit of this interface; the script and the template go with the last interface."""
     interface = run.part_of(host).interface
     name = f"wgcluster-firewall@{interface}.service"
-    observed = run.look(host)
+    observed = run.observe(host)
     seen = observed.unit(name)
     commands = []
     if seen.enabled or seen.active:
-        run.say(host, f"{name} is {_state(seen)}, and will be neither")
+        run.log_once(host, f"{name} is {_state(seen)}, and will be neither")
         commands.append(StringCommand(f"systemctl disable -q --now {name}"))
-    commands += hold_file(run, paths.rules(interface), None)
-    commands += hold_file(run, paths.before(interface), None)
+    commands += ensure_file(run, paths.rules(interface), None)
+    commands += ensure_file(run, paths.before(interface), None)
     if any(observed.file(path).kind != "absent" for path in (paths.FIREWALL_UNIT, paths.FIREWALL_SCRIPT)):
         others = "ls /etc/wgcluster/*.rules >/dev/null 2>&1"
         files = f"{paths.FIREWALL_UNIT} {paths.FIREWALL_SCRIPT}"
-        run.say(host, f"{files.replace(' ', ' and ')} go with the last interface")
+        run.log_once(host, f"{files.replace(' ', ' and ')} go with the last interface")
         commands.append(StringCommand(f"{others} || {{ rm -f {files}; systemctl daemon-reload; }}"))
-    yield from carry_out(run, commands)
+    yield from run_commands(run, commands)
 
 
 @host_operation
 @locked
 def drop_folders(run: Run) -> Commands:
     """Folders of ours that nothing is left in."""
-    if run.look(host).folders:
-        run.say(host, f"empty: {', '.join(run.look(host).folders)}")
-        yield StringCommand("rmdir --ignore-fail-on-non-empty " + " ".join(run.look(host).folders))
-        run.forget(host)
+    if run.observe(host).folders:
+        run.log_once(host, f"empty: {', '.join(run.observe(host).folders)}")
+        yield StringCommand("rmdir --ignore-fail-on-non-empty " + " ".join(run.observe(host).folders))
+        run.invalidate(host)
 
 
 @host_operation
 @locked
 def drop_packages(run: Run) -> Commands:
-    tools = run.look(host).tools
+    tools = run.observe(host).tools
     manager = next((tool for tool in REMOVE if tool in tools), None)
     if "wg-quick" in tools and manager is not None:
-        run.say(host, f"wireguard-tools is installed; {manager} removes it")
+        run.log_once(host, f"wireguard-tools is installed; {manager} removes it")
         yield StringCommand(REMOVE[manager].format(names="wireguard-tools"))
-        run.forget(host)
+        run.invalidate(host)
 
 
 @deploy("Teardown")

@@ -24,7 +24,7 @@ def start(state: State) -> Run:
     begin(state)
 
     from tasks.declaration import declaration
-    from tasks.looks import looks
+    from tasks.observations import looks
 
     looks(state, declaration(state).cluster).begin()
 

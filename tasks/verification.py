@@ -13,7 +13,7 @@ from pyinfra.api.state import State
 
 from tasks.controller import Run
 from tasks.facts import FILES, Reading, Sent, ask
-from tasks.looks import Asked
+from tasks.observations import Questions
 from tasks.once import once
 from tasks.operations import Commands, failure, host_operation
 from wgcluster.host import paths
@@ -24,11 +24,11 @@ from wgcluster.nginx.probe.probe import Answer, Probe, judge_insider, judge_stra
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import HostPlan
-from wgcluster.text import printable, some
+from wgcluster.text import abbreviated, printable
 from wgcluster.verify.boot import BootFiles
 from wgcluster.verify.checks import Check, checks, ping_targets, pings, table
 from wgcluster.verify.earlier import earlier, restore
-from wgcluster.wireguard.config import Shown
+from wgcluster.wireguard.config import RenderCache
 
 
 class Pings(Reading[dict[str, bool]]):
@@ -55,7 +55,7 @@ class Answers(Reading[list[Answer]]):
 @once
 def verify(state: State, run: Run) -> Mapping[str, Sequence[Check]]:
     """Check every host of this run, all at the same time, and print the table; the checks by host."""
-    found = Asked(state, lambda host: _checks(run, host)).answers()
+    found = Questions(state, lambda host: _checks(run, host)).answers()
     rows = {run.part_of(host).name: checked for host, checked in found.items()}
     logger.info("")
     for line in printable(table(rows)).split("\n"):
@@ -67,11 +67,11 @@ def verify(state: State, run: Run) -> Mapping[str, Sequence[Check]]:
 
 def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
     """Beside another registry each check fails; this says why."""
-    hosts = ((run.part_of(host), run.look(host)) for host in found)
+    hosts = ((run.part_of(host), run.observe(host)) for host in found)
     lines = [
         f"{part.name}: {unknown}"
         for part, observed in hosts
-        if (unknown := run.unknown_keys(earlier(part, observed, Shown())))
+        if (unknown := run.unknown_keys(earlier(part, observed, RenderCache())))
     ]
     for line in [*lines, restore(run.registry.path.name)] if lines else ():
         logger.warning(f"--> {printable(line)}")
@@ -82,7 +82,7 @@ def _checks(run: Run, host: Host) -> list[Check]:
     targets = ping_targets(run.plan, part)
     # The pings first: they make the handshakes that are looked at next.
     answered = ask(host, Pings, targets=targets) if targets else {}
-    observed = run.look(host)
+    observed = run.observe(host)
     files = BootFiles(
         config=observed.file(paths.config(part.interface)),
         rules=observed.file(paths.rules(part.interface)),
@@ -97,7 +97,7 @@ def _nginx(run: Run, host: Host) -> Check:
 
     A request to an own address comes from that same address (RFC 6724, 5, rule 1): nginx sees what we know.
     """
-    part, observed = run.part_of(host), run.look(host)
+    part, observed = run.part_of(host), run.observe(host)
     if not part.nginx:
         return Check("nginx", 0)
     if observed.nginx_error is not None or not observed.unit("nginx.service").active:
@@ -125,7 +125,7 @@ def _nginx(run: Run, host: Host) -> Check:
     if observed.nginx_cut_off:
         faults.append("a replacement of its files was cut off, or is under way; deploy to this host again")
     if older := unread(observed):
-        faults.append(f"it has not read its files again since a change of {some(older)}")
+        faults.append(f"it has not read its files again since a change of {abbreviated(older)}")
     for probe, answer in zip(found, got, strict=True):
         if _is_inside(part, probe):
             stranger = strangers.get((probe.port, probe.host, probe.path, probe.headers))

@@ -14,13 +14,13 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.facts import Reading, Sent, ask
 from tasks.lock import held, hold, locked
-from tasks.operations import Commands, carry_out, failure, host_operation, reasons, show_diff, upload
+from tasks.operations import Commands, failure, host_operation, reasons, run_commands, show_diff, upload
 from wgcluster.host import paths
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.text import last_words
 from wgcluster.wireguard import config as wgconf
 from wgcluster.wireguard import drift
-from wgcluster.wireguard.sessions import begun_by, without_session
+from wgcluster.wireguard.sessions import handshake_initiators, without_session
 
 SYNC = Path(__file__).parent.parent / "files" / "sync.sh"
 
@@ -40,12 +40,12 @@ def config_file(run: Run) -> Commands:
     """Hold /etc/wireguard/<interface>.conf, which root alone may read at any moment."""
     part = run.part_of(host)
     path = paths.config(part.interface)
-    observed = run.look(host)
+    observed = run.observe(host)
     file = observed.file(path)
     text = wgconf.render(part, run.private_key(part).reveal(), _preshared_keys(run))
     commands = []
     if observed.directory[0] not in ("700", ""):
-        run.say(host, f"/etc/wireguard: mode {observed.directory[0]} becomes 700")
+        run.log_once(host, f"/etc/wireguard: mode {observed.directory[0]} becomes 700")
         commands.append(StringCommand("chmod 700 /etc/wireguard"))
     same = file.digest == hashlib.sha256(text.encode()).hexdigest()
     if why := reasons(file, same, "600"):
@@ -53,16 +53,16 @@ def config_file(run: Run) -> Commands:
         if file.kind == "file" and not same and before == after:
             # The host has cut the secrets out of what it shows; its digest knows them.
             why[0] = "the private key differs" + (", or a preshared key" if "PresharedKey" in text else "")
-        run.say(host, f"{path}: {'; '.join(why)}")
+        run.log_once(host, f"{path}: {'; '.join(why)}")
         show_diff(run, path, before, after)
         if hooks := drift.hooks(file.text):
             # They ran when the interface came up; only the file that holds them can undo them.
-            run.say(host, f"restart: {path} holds {', '.join(hooks)}, which are not ours")
+            run.log_once(host, f"restart: {path} holds {', '.join(hooks)}, which are not ours")
             commands.append(StringCommand(f"systemctl stop {unit(part.interface)}"))
         if drift.endpoint_changes(file.text, text):
             run.so_far.sync_wanted.add(host.name)
         commands.append(upload(path, text, "600", folder_mode="700"))
-    yield from carry_out(run, commands)
+    yield from run_commands(run, commands)
 
 
 @host_operation
@@ -71,24 +71,24 @@ def service(run: Run) -> Commands:
     """Enabled, active, and started again where a sync would not do."""
     part = run.part_of(host)
     name = unit(part.interface)
-    observed = run.look(host)
+    observed = run.observe(host)
     seen = observed.unit(name)
     commands = []
     start = ""
     if not seen.enabled:
-        run.say(host, f"{name} is not enabled")
+        run.log_once(host, f"{name} is not enabled")
         commands.append(StringCommand(f"systemctl enable -q {name}"))
     if observed.link is None or not seen.active:
         # A link without its unit was brought up by hand; the unit could not start beside it.
         stale = f"wg-quick down {part.interface}; " if observed.link is not None else ""
-        run.say(host, f"start: {name} is not active")
+        run.log_once(host, f"start: {name} is not active")
         start = f"{stale}{_restart(name)}"
     elif why := list(drift.restart_reasons(part, observed.link)):
-        run.say(host, f"restart: {'; '.join(why)}")
+        run.log_once(host, f"restart: {'; '.join(why)}")
         start = _restart(name)
     if start:
         commands.append(StringCommand(start))
-    yield from carry_out(run, commands)
+    yield from run_commands(run, commands)
     if start:  # done by now: where a change is only predicted, nothing comes as far as this
         run.so_far.touched.started.add(part.name)
         run.so_far.sync_wanted.discard(host.name)
@@ -111,19 +111,19 @@ def peers(run: Run) -> Commands:
     changes = _changes(run)
     if not changes:
         return
-    run.say(host, "sync, without a restart: " + "; ".join(changes))
+    run.log_once(host, "sync, without a restart: " + "; ".join(changes))
     command, names = _sync(run)
     yield command
     run.so_far.touched.peers[part.name] = names
     run.so_far.sync_wanted.discard(host.name)
-    run.forget(host)
+    run.invalidate(host)
     if left := _changes(run):
         yield failure(f"{part.interface} still differs from the plan: {'; '.join(left)}")
 
 
 def _changes(run: Run) -> list[str]:
     part = run.part_of(host)
-    observed = run.look(host)
+    observed = run.observe(host)
     if observed.link is None or not drift.in_place(part, observed):
         return []  # it is going to be started, with all that is in the file
     found = list(drift.peer_changes(part, observed.link, observed.clock, _preshared_keys(run), run.names()))
@@ -154,12 +154,12 @@ class NewSessions(Reading[str]):
 
 
 @host_operation
-def reach_again(run: Run) -> Commands:
+def renew_sessions(run: Run) -> Commands:
     """New sessions over the links that this run has made or cut, at once and from one side."""
     part = run.part_of(host)
-    if names := set(begun_by(part.name, run.dials, run.so_far.touched, run.active(host.state))):
-        run.forget(host)  # others may have reached it meanwhile
-        if silent := without_session(part, names, run.look(host).link, run.so_far.touched):
+    if names := set(handshake_initiators(part.name, run.dials, run.so_far.touched, run.active(host.state))):
+        run.invalidate(host)  # others may have reached it meanwhile
+        if silent := without_session(part, names, run.observe(host).link, run.so_far.touched):
             _begin(run, silent)
     yield from ()
 
@@ -170,7 +170,7 @@ def _begin(run: Run, silent: Sequence[Peer]) -> None:
     _, wrong = hold(run)
     if wrong := wrong or ask(host, NewSessions, script=Sent(script)):
         names = ", ".join(peer.name for peer in silent)
-        run.say(host, f"no new session with {names}, it may take some seconds: {wrong}")
+        run.log_once(host, f"no new session with {names}, it may take some seconds: {wrong}")
     targets = " ".join(str(run.plan.host(peer.name).addresses[0].ip) for peer in silent)
     pings = Sent(f"printf '%s\\n' {targets} | xargs -n 1 -P 32 ping -n -q -c 1 -W 1")
     ask(host, NewSessions, script=pings)
@@ -179,11 +179,11 @@ def _begin(run: Run, silent: Sequence[Peer]) -> None:
 def _sync(run: Run) -> tuple[StringCommand, frozenset[str]]:
     """The command that syncs with the file, and the names of the peers it sets."""
     part = run.part_of(host)
-    link = run.look(host).link
+    link = run.observe(host).link
     assert link is not None  # it would be started
     some = None
     if host.name not in run.so_far.sync_wanted:
-        some = drift.peers_to_set(part, link, run.look(host).clock, _preshared_keys(run))
+        some = drift.peers_to_set(part, link, run.observe(host).clock, _preshared_keys(run))
     only, gone = some or ([], [])
     set_now = frozenset(p.name for p in part.peers if some is None or p.public_key in only)
     unshared, unkept = drift.left_behind(part, link)
@@ -215,4 +215,4 @@ def wireguard(run: Run) -> None:
     config_file(name=f"Write {paths.config(part.interface)}", run=run)
     service(name=f"Enable and start {unit(part.interface)}", run=run)
     peers(name="Sync the peers", run=run)
-    reach_again(name="Reach the peers over new links", run=run)
+    renew_sessions(name="Reach the peers over new links", run=run)

@@ -15,7 +15,7 @@ _SECRET = re.compile(
 )
 
 
-def some(names: Iterable[str]) -> str:
+def abbreviated(names: Iterable[str]) -> str:
     """The first ten names, and how many more there are."""
     listed = list(names)
     return ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")

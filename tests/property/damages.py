@@ -25,9 +25,9 @@ from wgcluster.text import printable
 from wgcluster.verify.boot import BootFiles
 from wgcluster.verify.checks import checks, table
 from wgcluster.verify.earlier import announced, earlier, unknown_keys
-from wgcluster.verify.preflight import obstacles
+from wgcluster.verify.preflight import preflight_faults
 from wgcluster.wireguard import drift
-from wgcluster.wireguard.config import Shown
+from wgcluster.wireguard.config import RenderCache
 
 Lines = list[bytes]
 
@@ -180,7 +180,7 @@ def sections(lines: Sequence[str]) -> Counter[tuple[str, tuple[str, ...]]]:
 def judge_all(observed: Observed, plan: Plan, name: str) -> str:
     """Everything that a deploy or verify makes of what was observed; what would be shown of it."""
     part = plan.host(name)
-    shown = [*obstacles(part, observed), module.boot_text(observed) or ""]
+    shown = [*preflight_faults(part, observed), module.boot_text(observed) or ""]
     shown += [
         str(sysctl.differences(part, observed)),
         *drift.hooks(observed.file("/etc/wireguard/wg.conf").text),
@@ -188,7 +188,7 @@ def judge_all(observed: Observed, plan: Plan, name: str) -> str:
     shown += [
         line for _, made in needed(wanted(part), part.interface, observed) for c in made for line in c.diff
     ]
-    before = earlier(part, observed, Shown())
+    before = earlier(part, observed, RenderCache())
     shown += [unknown_keys(before, set(), set(), "keys.yml"), *announced(plan, [before], set())]
     if observed.link is not None:
         secrets = {peer.preshared_key: "" for peer in part.peers if peer.preshared_key}

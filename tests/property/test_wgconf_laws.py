@@ -16,7 +16,7 @@ from wgcluster.plan.plan import HostPlan, Interface, Peer
 from wgcluster.wireguard.config import (
     ParsedConfig,
     ParsedPeer,
-    Shown,
+    RenderCache,
     WgConfError,
     cut,
     mask,
@@ -115,7 +115,7 @@ def test_every_text_parses_back_to_what_was_planned(case: tuple[HostPlan, str, d
 def test_rendering_and_reading_many_at_once_is_the_same(
     cases: list[tuple[HostPlan, str, dict[str, str]]],
 ) -> None:
-    shown = Shown()
+    shown = RenderCache()
     for host, private, shared in [*cases, *cases]:
         text = render(host, private, shared, shown)
         assert text == render(host, private, shared)

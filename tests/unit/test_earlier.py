@@ -27,7 +27,7 @@ def deployed(part: HostPlan, live: str | None = None, told: str = "", text: str 
 
 
 def unknown(observed: Observed, known: set[str] = KEYS, *made: str, part: HostPlan = ROOT) -> str:
-    return unknown_keys(earlier(part, observed, wgconf.Shown()), known, set(made), "keys.yml")
+    return unknown_keys(earlier(part, observed, wgconf.RenderCache()), known, set(made), "keys.yml")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_link_that_lost_its_preshared_key() -> None:
 def changes(before: Plan, after: Plan, *clients: tuple[str, str, str]) -> list[str]:
     names = {part.name for part in before.hosts}
     found = [
-        earlier(part, deployed(before.host(part.name)), wgconf.Shown())
+        earlier(part, deployed(before.host(part.name)), wgconf.RenderCache())
         for part in after.hosts
         if part.name in names
     ]
@@ -123,5 +123,5 @@ def test_each_laptop_is_told_once() -> None:
 
 def test_what_someone_wrote_into_the_file_is_read_or_passed_over() -> None:
     text = wgconf.render(ROOT).replace("AllowedIPs = 10.0.0.3/32", "AllowedIPs = 10.0.0.4/24, nonsense,")
-    found = earlier(ROOT, deployed(ROOT, "key-root", text=text), wgconf.Shown())
+    found = earlier(ROOT, deployed(ROOT, "key-root", text=text), wgconf.RenderCache())
     assert list(announced(PLAN, [found], set())) == []

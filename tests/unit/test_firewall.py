@@ -18,7 +18,15 @@ from tests.unit.chains import (
     of,
     six,
 )
-from wgcluster.firewall.placement import Change, after, changes, closes, elsewhere, is_ours, restore_text
+from wgcluster.firewall.placement import (
+    Change,
+    after,
+    changes,
+    for_other_backend,
+    is_ours,
+    restore_text,
+    would_close,
+)
 from wgcluster.firewall.rules import FAMILIES, Family, Rule, wanted
 from wgcluster.firewall.tables import Packet, Spec, Tables, join, parse_save, verdict
 from wgcluster.plan.plan import HostPlan, Peer
@@ -400,11 +408,11 @@ def test_is_ours() -> None:
 def test_the_other_backend_gets_what_it_would_stop(there: list[str], expected: list[str]) -> None:
     closed = ":INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]"
     rules = of(replace(PEERS, forwards=(4,), masquerade=True))
-    assert [rule.chain for rule in elsewhere(filter_table(*there, heads=closed), rules)] == expected
+    assert [rule.chain for rule in for_other_backend(filter_table(*there, heads=closed), rules)] == expected
 
 
 def test_a_backend_that_lets_all_through_gets_nothing() -> None:
-    assert elsewhere(filter_table(), of(BASELINE)) == []
+    assert for_other_backend(filter_table(), of(BASELINE)) == []
 
 
 # Who would be locked out
@@ -433,4 +441,4 @@ def test_a_backend_that_lets_all_through_gets_nothing() -> None:
 def test_closes(source: str, port: int, interface: str | None, there: list[str], closed: bool) -> None:
     tables, network = filter_table(*there), ip_network(source)
     made = changes(tables, of(BASELINE, 4 if network.version == 4 else 6), "wg")
-    assert closes(tables, made, network, port, interface) is closed
+    assert would_close(tables, made, network, port, interface) is closed

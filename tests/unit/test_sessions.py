@@ -10,16 +10,16 @@ import pytest
 
 from tests.unit.small_clusters import article, planned
 from wgcluster.host.observed import Link, LivePeer
-from wgcluster.wireguard.sessions import Touched, begun_by, dialled, without_session
+from wgcluster.wireguard.sessions import ChangedLinks, dialled, handshake_initiators, without_session
 
 # a and b can dial each other and d; c, behind NAT, dials them; nobody dials c
 DIALS = {"a": "bd", "b": "ad", "c": "ab", "d": ""}
 ALL = "abcd"
 
 
-def begun(touched: Touched, active: str = ALL) -> set[str]:
+def begun(touched: ChangedLinks, active: str = ALL) -> set[str]:
     dials = {host: frozenset(peers) for host, peers in DIALS.items()}
-    return {f"{host}{peer}" for host in active for peer in begun_by(host, dials, touched, active)}
+    return {f"{host}{peer}" for host in active for peer in handshake_initiators(host, dials, touched, active)}
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def begun(touched: Touched, active: str = ALL) -> set[str]:
     ],
 )
 def test_who_begins(started: str, peers: Mapping[str, str], active: str, pairs: str) -> None:
-    touched = Touched(set(started), {host: frozenset(names) for host, names in peers.items()})
+    touched = ChangedLinks(set(started), {host: frozenset(names) for host, names in peers.items()})
     assert begun(touched, active) == set(pairs.split())
 
 
 @pytest.mark.parametrize("started", ["".join(s) for n in range(5) for s in combinations(ALL, n)])
 def test_no_link_is_begun_from_both_sides(started: str) -> None:
-    found = begun(Touched(set(started), {"a": frozenset("b"), "b": frozenset("a")}))
+    found = begun(ChangedLinks(set(started), {"a": frozenset("b"), "b": frozenset("a")}))
     assert not [pair for pair in found if pair[::-1] in found]
 
 
@@ -65,9 +65,9 @@ def test_who_was_heard_of_keeps_its_session_unless_one_was_started() -> None:
 
     def silent(link: Link | None, *started: str) -> list[str]:
         names = {"cloud", "backup"}
-        return [peer.name for peer in without_session(made, names, link, Touched(set(started)))]
+        return [peer.name for peer in without_session(made, names, link, ChangedLinks(set(started)))]
 
     assert silent(link) == ["backup"]
     assert silent(link, "cloud") == silent(link, "root") == ["backup", "cloud"]
     assert silent(Link(1420)) == silent(None) == ["backup", "cloud"]
-    assert without_session(made, (), None, Touched()) == []
+    assert without_session(made, (), None, ChangedLinks()) == []

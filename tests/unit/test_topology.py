@@ -13,7 +13,7 @@ from tests.unit.small_clusters import cluster, host, line, planned, two_sites
 from wgcluster.inventory.reading import Cluster, Host
 from wgcluster.plan.routes import NOWHERE
 from wgcluster.plan.topology import make_topology
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 
 
 def way(of: Cluster, source: str, destination: str) -> str:
@@ -150,5 +150,5 @@ def pairs(hosts: tuple[Host, ...], of: Cluster) -> set[tuple[str, str]]:
 
 
 def test_some_names_and_how_many_more() -> None:
-    assert some("abc") == "a, b, c"
-    assert some("abcdefghijkl") == "a, b, c, d, e, f, g, h, i, j and 2 more"
+    assert abbreviated("abc") == "a, b, c"
+    assert abbreviated("abcdefghijkl") == "a, b, c, d, e, f, g, h, i, j and 2 more"

@@ -16,7 +16,7 @@ from wgcluster.inventory.schema import Address
 from wgcluster.keys.registry import write_private
 from wgcluster.plan.checks import gateways_to_dial
 from wgcluster.plan.plan import ClientPlan, Plan, PlanError
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 from wgcluster.wireguard.client import config, next_addresses, qr
 
 # wg-quick(8): what may stand in front of .conf
@@ -67,7 +67,7 @@ def _gateway(cluster: Cluster, name: str, chosen: str | None) -> str | None:
     if chosen is None:
         return next(iter(gateways), None)
     if chosen not in gateways:
-        wrong = f"no gateway that clients can dial has this name; there are {some(gateways) or 'none'}"
+        wrong = f"no gateway that clients can dial has this name; there are {abbreviated(gateways) or 'none'}"
         raise PlanError([Fault(name, "gateway", chosen, wrong)])
     return chosen
 

@@ -106,7 +106,7 @@ def render(args: Namespace) -> int:
 
 def _texts(planned: Plan, folder: Path) -> Iterator[tuple[Path, str]]:
     """Each file as it is wanted, for a large mesh has more text than should be held."""
-    shown = wgconf.Shown()
+    shown = wgconf.RenderCache()
     for host in planned.hosts:
         place = folder / "hosts" / host.name
         yield place / f"{host.interface}.conf", wgconf.render(host, shown=shown)

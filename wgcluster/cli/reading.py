@@ -16,7 +16,7 @@ from wgcluster.keys.loading import registry_of
 from wgcluster.keys.registry import Registry, passphrase
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.plan.planner import make_plan
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 
 
 class CommandError(ValueError):
@@ -90,4 +90,4 @@ def no_such(kind: str, name: str, names: Sequence[str], meant: str | None = None
     """What to raise where none of ``names`` is ``name``: asks for ``meant``, or else for the nearest."""
     near = [meant] if meant else difflib.get_close_matches(name, names, 1)
     question = f"did you mean {near[0]}? There" if near else "there"
-    return CommandError(f"no {kind} is called {name}; {question} are: {some(names) or 'none'}")
+    return CommandError(f"no {kind} is called {name}; {question} are: {abbreviated(names) or 'none'}")

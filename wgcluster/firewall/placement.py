@@ -67,7 +67,7 @@ def changes(
     return found
 
 
-def elsewhere(tables: Tables, rules: Sequence[Rule]) -> list[Rule]:
+def for_other_backend(tables: Tables, rules: Sequence[Rule]) -> list[Rule]:
     """Those of ``rules`` that the other backend needs too: what they let in is stopped by rules there.
 
     Both backends hook into the kernel and a packet has to pass each. ``iptables`` shows only its own.
@@ -198,7 +198,9 @@ def after(tables: Tables, made: Sequence[Change]) -> Tables:
     return result
 
 
-def closes(tables: Tables, made: Sequence[Change], source: Network, port: int, interface: str | None) -> bool:
+def would_close(
+    tables: Tables, made: Sequence[Change], source: Network, port: int, interface: str | None
+) -> bool:
     """Would a new connection from ``source`` to TCP ``port`` on ``interface`` no longer surely get in?"""
     new = frozenset({"NEW"})
     packet = Packet(in_interface=interface, source=source, protocol="tcp", dport=port, state=new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from wgcluster.firewall.placement import Change, changes, elsewhere
+from wgcluster.firewall.placement import Change, changes, for_other_backend
 from wgcluster.firewall.rules import Family, Rule
 from wgcluster.host.observed import Observed, Rules
 
@@ -13,7 +13,7 @@ def by_tool(rules: Sequence[Rule], observed: Observed) -> Iterator[tuple[Rules, 
     """Each backend and family that the host has, with those of ``rules`` that it is to hold."""
     for saved in observed.rules:
         ours = [rule for rule in rules if rule.family == saved.family]
-        yield saved, ours if saved.primary else elsewhere(saved.tables, ours)
+        yield saved, ours if saved.primary else for_other_backend(saved.tables, ours)
 
 
 def needed(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from wgcluster.inventory.cluster import Client, Host
-from wgcluster.inventory.expectations import misfits
+from wgcluster.inventory.expectations import invalid_expectations
 from wgcluster.inventory.faults import Fault, near
 from wgcluster.inventory.schema import Address, Network, SharedKeys
 
@@ -172,5 +172,5 @@ def strange_expectations(
     """Each of ``entries`` of ``wg_expect`` that is none, or names nobody."""
     names = {host.name for host in hosts} | {client.name for client in clients}
     names |= {str(subnet) for host in hosts for subnet in host.subnets}
-    for text, wrong in misfits(entries, names):
+    for text, wrong in invalid_expectations(entries, names):
         yield Fault("", "wg_expect", text, wrong)

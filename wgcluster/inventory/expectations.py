@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 
 _EXPECTATION = re.compile(r"(\S+)\s*(!?->)\s*(\S+)")
 
@@ -36,7 +36,7 @@ def read_expectation(text: str) -> Expectation:
     return Expectation(source, destination, arrow == "->")
 
 
-def misfits(entries: Iterable[str], names: Collection[str]) -> Iterator[tuple[str, str]]:
+def invalid_expectations(entries: Iterable[str], names: Collection[str]) -> Iterator[tuple[str, str]]:
     """The entries of ``wg_expect`` that are not of the form, or name what is not among ``names``, and why."""
     for text in entries:
         try:
@@ -46,5 +46,5 @@ def misfits(entries: Iterable[str], names: Collection[str]) -> Iterator[tuple[st
             continue
         for name in (expectation.source, expectation.destination):
             if name not in names:
-                there_are = some(sorted(names))
+                there_are = abbreviated(sorted(names))
                 yield text, f"{name} is no host, client or wg_subnets network; there are {there_are}"

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,10 @@ def told_once(faults: Iterable[Fault], hosts: Collection[str]) -> list[Fault]:
 def _together(names: Sequence[str], hosts: Collection[str]) -> str:
     if len(names) > 1 and set(names) == set(hosts):
         return "all hosts"
-    return some(names)
+    return abbreviated(names)
 
 
 def near(word: str, names: Collection[str]) -> str:
     """A hint to append to a fault: the nearest of ``names``, or some of those there are."""
     close = difflib.get_close_matches(word, names, 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {some(sorted(names))}"
+    return f"; did you mean {close[0]}?" if close else f"; there are {abbreviated(sorted(names))}"

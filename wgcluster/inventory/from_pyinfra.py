@@ -41,7 +41,7 @@ def load_rows(inventory: Path) -> list[Row]:
     return rows_of(loaded)
 
 
-def keystore_seemingly(hosts: Iterable[Host]) -> str:
+def probable_keystore(hosts: Iterable[Host]) -> str:
     """The registry that the first host names, as all should; nothing of it has been checked."""
     return next((str(host.data.get("wg_keystore") or KEYSTORE) for host in hosts), KEYSTORE)
 

@@ -14,7 +14,7 @@ from wgcluster.inventory.consistency import inconsistencies, strange_expectation
 from wgcluster.inventory.faults import Fault, ModelError, told_once
 from wgcluster.inventory.row import OURS, Row
 from wgcluster.inventory.schema import Address
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 
 __all__ = [
     "OURS",
@@ -136,7 +136,7 @@ def _stray(row: Row, known: Sequence[Row]) -> Fault:
     shorter = {other.default_name: other.name for other in known}
     close = same or difflib.get_close_matches(row.name, names, 1)
     close = close or [shorter[one] for one in difflib.get_close_matches(row.default_name, shorter, 1)]
-    meant = f"names as in the inventory: {close[0]}?" if close else f"there are {some(names)}"
+    meant = f"names as in the inventory: {close[0]}?" if close else f"there are {abbreviated(names)}"
     why = f"is required; if {row.name} stands in a group alone, pyinfra has made a new host of it: {meant}"
     return Fault(row.name, "wg_address", None, why)
 

@@ -18,7 +18,7 @@ from wgcluster.keys import keyfile
 from wgcluster.keys.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
 from wgcluster.keys.seal import COST, KEY, SALT, Cost, Seal, encode, new_private_key, public_key_of
 from wgcluster.keys.secret import Secret, passphrase, passphrase_source
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 
 __all__ = ["COST", "KeystoreError", "Registry", "Secret", "passphrase"]
 
@@ -255,7 +255,7 @@ class Registry:
 
     def _has(self, kind: str, name: str, entries: Collection[str]) -> None:
         if name not in entries:
-            there = some(sorted(entries)) or "none"
+            there = abbreviated(sorted(entries)) or "none"
             raise KeystoreError([f"{self.path}: has no key of {kind} {name}; there are: {there}"])
 
     def _unlocked(self) -> Seal:

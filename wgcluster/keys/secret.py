@@ -90,7 +90,7 @@ def passphrase_source(keystore: Path) -> str:
     return str(beside) if beside.exists() else _TERMINAL
 
 
-def passphrase_at_hand(keystore: Path) -> Secret | None:
+def passphrase_without_prompt(keystore: Path) -> Secret | None:
     """The passphrase where nobody is to be asked for it; None where somebody is, or there is a fault."""
     if passphrase_source(keystore) == _TERMINAL:
         return None

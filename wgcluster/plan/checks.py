@@ -23,7 +23,7 @@ def gateways_of(cluster: Cluster) -> dict[str, Host]:
     return {client.name: gateways.get(client.gateway or "", first) for client in cluster.clients}
 
 
-def refusals(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
+def plan_faults(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:
     """Every fault; ``gateways`` are those of the road warriors that have one."""
     yield from _check_clients(cluster, gateways)
     yield from _check_degree(cluster)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wgcluster.inventory.cluster import Client, Cluster, Host
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
-from wgcluster.plan.checks import gateways_of, refusals
+from wgcluster.plan.checks import gateways_of, plan_faults
 from wgcluster.plan.links import dialled_at
 from wgcluster.plan.plan import Allow, ClientPlan, GuardedSite, HostPlan, Interface, Peer, Plan, PlanError
 from wgcluster.plan.sources import Sources
@@ -36,13 +36,13 @@ def make_plan(cluster: Cluster, public_keys: Mapping[str, str], client_keys: Map
     """
     topology, faults = make_topology(cluster)
     gateways = gateways_of(cluster)
-    faults += refusals(cluster, gateways)
+    faults += plan_faults(cluster, gateways)
     if faults:
         raise PlanError(faults)
     return _Planner(cluster, topology, gateways, public_keys, client_keys).plan()
 
 
-class _Seen(NamedTuple):
+class _PeerTemplates(NamedTuple):
     """The peers that stand for themselves alone, as every host of one site with one keepalive has them."""
 
     peers: NDArray[np.object_]  # [2, hosts]: by whether the peer dials too, and by its index
@@ -76,7 +76,7 @@ class _Planner:
         self.alone = [self.prefixes.cover(np.flatnonzero(self.owner == i)) for i in range(len(self.hosts))]
         self.dialled: dict[str | None, list[str | None]] = {}
         self.peers: dict[tuple[int, str | None, int | None], Peer] = {}
-        self.seen: dict[tuple[str | None, int | None], _Seen] = {}
+        self.seen: dict[tuple[str | None, int | None], _PeerTemplates] = {}
         self.sources = Sources(cluster.hosts, topology)
         subnets = [subnet for host in self.hosts for subnet in host.subnets]
         everything = Prefixes((*cluster.networks, *subnets))
@@ -164,11 +164,11 @@ class _Planner:
             peers[at] = peer
         return peers
 
-    def _seen_like(self, host: Host) -> _Seen:
+    def _seen_like(self, host: Host) -> _PeerTemplates:
         key = (host.site, host.keepalive)
         if key not in self.seen:
             shape = (2, len(self.hosts))
-            self.seen[key] = _Seen(np.empty(shape, np.object_), np.zeros(shape, np.bool_))
+            self.seen[key] = _PeerTemplates(np.empty(shape, np.object_), np.zeros(shape, np.bool_))
         return self.seen[key]
 
     def _peer(self, host: Host, j: int, dials_back: bool, allowed: tuple[Network, ...]) -> Peer:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wgcluster.inventory.reading import Cluster, Fault
 from wgcluster.plan.links import Matrix, chosen_links, declared_links, dials_of, site_numbers
 from wgcluster.plan.routes import NOWHERE, first_hops, gateway_ranks
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _check_gateways(cluster: Cluster, dials: Matrix, gateways: NDArray[np.bool_]
         return faults
     for site, members in sites.items():
         if not gateways[members].any():
-            names = some(cluster.hosts[i].name for i in members)
+            names = abbreviated(cluster.hosts[i].name for i in members)
             faults.append(
                 Fault("", "wg_gateway", None, f"site {site} has no gateway; set it on one of {names}")
             )
@@ -102,7 +102,9 @@ def _check_pieces(cluster: Cluster, topology: Topology) -> list[Fault]:
     names = [host.name for host in cluster.hosts]
     pieces = _pieces(topology.linked)
     if len(pieces) > 1:
-        listed = "; ".join(f"({i}) {some(names[j] for j in piece)}" for i, piece in enumerate(pieces, 1))
+        listed = "; ".join(
+            f"({i}) {abbreviated(names[j] for j in piece)}" for i, piece in enumerate(pieces, 1)
+        )
         return [
             Fault(
                 "",
@@ -117,10 +119,11 @@ def _check_pieces(cluster: Cluster, topology: Topology) -> list[Fault]:
             names[i],
             "wg_topology",
             cluster.topology,
-            f"no way to {some(names[j] for j in np.flatnonzero(apart[i]))}: neither side can be dialled and"
+            f"no way to {cut}: neither side can be dialled and"
             " no gateway is linked to both; set wg_gateway on a host that can be dialled",
         )
         for i in np.flatnonzero(apart.any(axis=1))
+        for cut in [abbreviated(names[j] for j in np.flatnonzero(apart[i]))]
     ]
 
 

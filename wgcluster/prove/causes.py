@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wgcluster.prove.ground import STRANGER, Ground
+from wgcluster.prove.ground import STRANGER, Fabric
 from wgcluster.prove.read import Flags
 from wgcluster.prove.walk import Broken, Why
 
@@ -24,7 +24,7 @@ class Finding:
     pairs: int = 0  # how many pairs break there for this reason
 
 
-def causes(ground: Ground, broken: Broken, required: Flags) -> Iterator[Finding]:
+def causes(ground: Fabric, broken: Broken, required: Flags) -> Iterator[Finding]:
     """What stops packets that must arrive: a finding for each place and reason, with the first such pair."""
     node = ground.node
     counts = np.flatnonzero(required[node[broken.source], node[broken.destination]])
@@ -48,7 +48,7 @@ def causes(ground: Ground, broken: Broken, required: Flags) -> Iterator[Finding]
         )
 
 
-def explain(ground: Ground, broken: Broken, i: int) -> tuple[str, str]:
+def explain(ground: Fabric, broken: Broken, i: int) -> tuple[str, str]:
     """The machine at which the packet of row ``i`` is lost, and why."""
     at, to = int(broken.at[i]), int(broken.to[i])
     names = [machine.name for machine in ground.machines]
@@ -79,7 +79,7 @@ def explain(ground: Ground, broken: Broken, i: int) -> tuple[str, str]:
             return names[to], "still under way when its time to live ends: the way is too long or a circle"
 
 
-def _link(ground: Ground, at: int, to: int) -> str:
+def _link(ground: Fabric, at: int, to: int) -> str:
     here, there = ground.machines[at].name, ground.machines[to].name
     if not ground.has_peer[to, at]:
         return f"{there} has no peer with the key of {here}"
@@ -93,7 +93,7 @@ def _link(ground: Ground, at: int, to: int) -> str:
     )
 
 
-def _forward(ground: Ground, machine: int, family: int, way: str) -> str:
+def _forward(ground: Fabric, machine: int, family: int, way: str) -> str:
     if not ground.gates.kernel[machine, int(family == 6)]:
         return f"ip_forward is off for IPv{family}"
     return f"its FORWARD chain does not let through what goes {way}, or not the answers"

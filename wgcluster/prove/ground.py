@@ -28,7 +28,7 @@ FAMILIES: tuple[Family, Family] = (4, 6)
 
 
 @dataclass(frozen=True, slots=True)
-class Atom:
+class AddressClass:
     """Addresses ``first`` to ``last`` of one family, which are at home with one machine."""
 
     family: Family
@@ -43,7 +43,7 @@ class Atom:
 
 
 @dataclass(frozen=True, slots=True)
-class Gates:
+class ForwardingPolicy:
     """What each machine forwards, by its ip_forward and its FORWARD chain, answers included."""
 
     kernel: Flags  # [machine, family]: ip_forward is on
@@ -54,7 +54,7 @@ class Gates:
     masked: Flags  # [machine, atom]: what it forwards from there does
 
 
-class Ground:
+class Fabric:
     """Machines, nodes, atoms and who hands what to whom.
 
     A *node* is what pairs are made of: a machine, or a network behind one. ``faults`` tells what is wrong
@@ -82,7 +82,7 @@ class Ground:
         self.route = self._routes()
         self.gates = self._gates(subnets)
 
-    def _cut(self, subnets: list[tuple[int, Network]]) -> Iterator[Atom]:
+    def _cut(self, subnets: list[tuple[int, Network]]) -> Iterator[AddressClass]:
         taken: dict[tuple[Family, int], int] = {}
         ends: dict[Family, set[int]] = {4: set(), 6: set()}
         for i, interfaces in enumerate(self.reading.addresses):
@@ -95,7 +95,7 @@ class Ground:
                     )
                     continue
                 taken[place] = i
-                yield Atom(*place, int(interface), i, i)
+                yield AddressClass(*place, int(interface), i, i)
         for network in (*self.reading.prefixes, *(one for _, one in subnets)):
             ends[network.version] |= {int(network.network_address), int(network.broadcast_address) + 1}
         for family, address in taken:
@@ -114,7 +114,7 @@ class Ground:
                     )
                     continue
                 taken[place] = i
-                yield Atom(*place, after - 1, i, node)
+                yield AddressClass(*place, after - 1, i, node)
 
     def _holders(self) -> Ints:
         holder: dict[str, int] = {}
@@ -257,7 +257,7 @@ class Ground:
         holder = self.machine_of_key[key]
         return f"the key {self.reading.keys[key]}" if holder == STRANGER else self.machines[holder].name
 
-    def _gates(self, subnets: list[tuple[int, Network]]) -> Gates:
+    def _gates(self, subnets: list[tuple[int, Network]]) -> ForwardingPolicy:
         count = len(self.machines)
         kernel = np.zeros((count, 2), np.bool_)
         relay, masquerade = kernel.copy(), kernel.copy()
@@ -283,7 +283,7 @@ class Ground:
             out = Packet(out_interface=tunnel, source=subnet)
             inward[a] = on and _passes(machine, atom.family, into, out)
             outward[a] = on and _passes(machine, atom.family, out, into)
-        return Gates(kernel, relay, inward, outward, masquerade, masked)
+        return ForwardingPolicy(kernel, relay, inward, outward, masquerade, masked)
 
     def _within(self, network: Network) -> slice:
         """The atoms that lie in a network."""
@@ -293,7 +293,7 @@ class Ground:
         )
 
 
-def _begin(atom: Atom) -> tuple[Family, int]:
+def _begin(atom: AddressClass) -> tuple[Family, int]:
     return atom.family, atom.first
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import rustworkx
 
-from wgcluster.prove.ground import Ground
+from wgcluster.prove.ground import Fabric
 from wgcluster.prove.read import Flags, Ints
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 
 
-def losses(ground: Ground) -> Iterator[str]:
+def losses(ground: Fabric) -> Iterator[str]:
     """A sentence for each host that others depend on.
 
     What is left may be routed through any host that may relay, so a host counts only if no other could take
@@ -31,10 +31,11 @@ def losses(ground: Ground) -> Iterator[str]:
     for name in sorted({*cuts, *warriors}):
         cut, rest = cuts.get(name, ([], []))
         if cut:
-            yield f"if {name} is lost, {some(cut)} no longer reach{'es' * (len(cut) == 1)} {some(rest)}"
+            reach = "reaches" if len(cut) == 1 else "reach"
+            yield f"if {name} is lost, {abbreviated(cut)} no longer {reach} {abbreviated(rest)}"
         if name in warriors:
             several = len(warriors[name]) > 1
-            yield f"if {name} is lost, {some(warriors[name])} {'are' if several else 'is'} cut off"
+            yield f"if {name} is lost, {abbreviated(warriors[name])} {'are' if several else 'is'} cut off"
 
 
 def _cuts(linked: Flags, relays: Flags, names: list[str]) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -14,7 +14,7 @@ import numpy as np
 from wgcluster.inventory.expectations import read_expectation
 from wgcluster.plan.plan import Plan
 from wgcluster.prove.causes import Finding, causes, explain
-from wgcluster.prove.ground import Ground
+from wgcluster.prove.ground import Fabric
 from wgcluster.prove.loss import losses
 from wgcluster.prove.read import NONE, Flags, read
 from wgcluster.prove.strangers import let_in
@@ -121,7 +121,7 @@ def prove_texts(texts: Iterable[MachineText], expect: Sequence[str] = ()) -> Pro
     road warriors of it must reach it.
     """
     unread: list[str] = []
-    ground = Ground(read(texts, unread))
+    ground = Fabric(read(texts, unread))
     followed = walk(ground)
     required = followed.together & ~_hidden(ground)
     wrong = [Finding(message) for message in (*unread, *ground.faults)]
@@ -132,7 +132,7 @@ def prove_texts(texts: Iterable[MachineText], expect: Sequence[str] = ()) -> Pro
     return Proof(tuple(ground.nodes), tuple(wrong), tuple(losses(ground)), followed, required)
 
 
-def _hidden(ground: Ground) -> Flags:
+def _hidden(ground: Fabric) -> Flags:
     count = len(ground.nodes)
     hidden = np.zeros((count, count), np.bool_)
     number = {machine.name: i for i, machine in enumerate(ground.machines)}
@@ -146,7 +146,7 @@ def _hidden(ground: Ground) -> Flags:
     return hidden
 
 
-def _endpoints_twice(ground: Ground) -> Iterator[Finding]:
+def _endpoints_twice(ground: Fabric) -> Iterator[Finding]:
     """One address and port for two machines: at most one of them can be dialled there.
 
     Two sites may use the same private address, each for itself.
@@ -176,7 +176,7 @@ def _endpoints_twice(ground: Ground) -> Iterator[Finding]:
             yield Finding(f"{shown} is the endpoint of {names}: give each a port of its own", rule="endpoint")
 
 
-def _expected(ground: Ground, followed: Walk, required: Flags, expect: Sequence[str]) -> Iterator[Finding]:
+def _expected(ground: Fabric, followed: Walk, required: Flags, expect: Sequence[str]) -> Iterator[Finding]:
     """``wg_expect``, entry by entry; ``required`` is changed to what the entries say."""
     number = {name: i for i, name in enumerate(ground.nodes)}
     broken = followed.broken

@@ -36,7 +36,7 @@ class MachineText:
 
 def texts_of(plan: Plan) -> Iterator[MachineText]:
     """Every machine of a plan with its rendered texts, hosts first, one at a time to save memory."""
-    shown = wgconf.Shown()
+    shown = wgconf.RenderCache()
     for host in plan.hosts:
         yield MachineText(
             name=host.name,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster.prove.ground import Ground
+from wgcluster.prove.ground import Fabric
 from wgcluster.prove.read import NONE, Flags
 
 Column = NDArray[Any]  # whole numbers, one a packet
@@ -63,7 +63,7 @@ class Walk:
     broken: Broken
 
 
-def walk(ground: Ground) -> Walk:
+def walk(ground: Fabric) -> Walk:
     """Follow every packet. A pair of nodes holds if it holds for all their atoms, family by family."""
     shape = len(ground.nodes), len(ground.nodes)
     together, lost = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
@@ -98,7 +98,7 @@ class _Steps:
     All that does not depend on the packet's source is checked here, once for all packets of the same way.
     """
 
-    def __init__(self, ground: Ground, family: int) -> None:
+    def __init__(self, ground: Fabric, family: int) -> None:
         self.ground, self.family = ground, family
         route, gates = ground.route, ground.gates
         arrives = route == ground.owner

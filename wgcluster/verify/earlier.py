@@ -17,7 +17,7 @@ from wgcluster.host.observed import Observed
 from wgcluster.inventory.cluster import Client
 from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan, Plan
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 from wgcluster.wireguard import config as wgconf
 
 # As wgconf.render writes it; what was added by hand is without our comment, and drift.
@@ -63,7 +63,7 @@ class Move(NamedTuple):
     network: Network
 
 
-def earlier(part: HostPlan, observed: Observed, shown: wgconf.Shown) -> Earlier:
+def earlier(part: HostPlan, observed: Observed, shown: wgconf.RenderCache) -> Earlier:
     """What an earlier deploy gave to a host; ``shown`` as for ``wgconf.render``."""
     text = observed.file(paths.config(part.interface)).text
     if not text.startswith(wgconf.MARK):
@@ -97,7 +97,7 @@ def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry:
             found.append(f"that of {peer.name}")
         elif peer.shared and peer.public_key in links:
             found.append(f"the preshared one with {peer.name}")
-    return f"has keys that {registry} does not know: {some(found)}" if found else ""
+    return f"has keys that {registry} does not know: {abbreviated(found)}" if found else ""
 
 
 def restore(registry: str) -> str:
@@ -129,7 +129,7 @@ def moved_from(one: Earlier, plan: Plan) -> set[tuple[str, str, str]]:
     }
 
 
-def moved_ways(one: Earlier, shown: wgconf.Shown) -> Iterator[Move]:
+def moved_ways(one: Earlier, shown: wgconf.RenderCache) -> Iterator[Move]:
     """The networks that a host now reaches through another host than before."""
     was = {peer.name: peer.allowed_ips for peer in one.peers if not peer.is_client}
     will = {peer.name: shown.networks(peer.allowed_ips) for peer in one.part.peers if not peer.is_client}
@@ -172,7 +172,7 @@ def announced(
         clients: those of ``moved_clients``.
     """
     moved = set(clients)
-    shown = wgconf.Shown()
+    shown = wgconf.RenderCache()
     ways: dict[tuple[str, str], tuple[dict[str, None], set[Network]]] = {}  # hosts and networks
     for one in found:
         if one.same:
@@ -193,4 +193,5 @@ def announced(
             for family in (4, 6)
             for network in collapse_addresses(n for n in networks if n.version == family)  # type: ignore[type-var]
         )
-        yield f"the way of {some(hosts)} to {some(whole)} leads through {new}, no longer through {old}"
+        way = f"the way of {abbreviated(hosts)} to {abbreviated(whole)}"
+        yield f"{way} leads through {new}, no longer through {old}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_network
 
-from wgcluster.firewall.placement import closes
+from wgcluster.firewall.placement import would_close
 from wgcluster.firewall.rules import FAMILIES, wanted
 from wgcluster.host.backends import needed
 from wgcluster.host.observed import Observed, Rules
@@ -26,7 +26,7 @@ def lockout(part: HostPlan, observed: Observed) -> str | None:
         if (
             made
             and saved.family == source.version
-            and closes(saved.tables, made, source, ssh.port, ssh.interface)
+            and would_close(saved.tables, made, source, ssh.port, ssh.interface)
         ):
             return (
                 f"this run comes from {ssh.source} to TCP port {ssh.port}, which the baseline would close;"

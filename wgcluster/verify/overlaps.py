@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from wgcluster.host.kernel_routes import Route
 from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan, Network
-from wgcluster.text import some
+from wgcluster.text import abbreviated
 from wgcluster.wireguard.drift import routed
 
 IpAddress = IPv4Address | IPv6Address
@@ -33,7 +33,8 @@ def overlaps(part: HostPlan, observed: Observed) -> Iterator[str]:
                 if network in overlay
                 else "announce networks in wg_subnets that leave this out"
             )
-            yield f"{network} is to go to {part.interface}, but this host needs in it {some(found)}; {remedy}"
+            needed = abbreviated(found)
+            yield f"{network} is to go to {part.interface}, but this host needs in it {needed}; {remedy}"
 
 
 def _in_use(

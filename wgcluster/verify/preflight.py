@@ -16,7 +16,7 @@ from wgcluster.verify.overlaps import overlaps
 from wgcluster.wireguard.config import MARK
 
 
-def obstacles(part: HostPlan, observed: Observed) -> Iterator[str]:
+def preflight_faults(part: HostPlan, observed: Observed) -> Iterator[str]:
     """What stands in the way on one host."""
     tools = observed.tools
     if missing(tools) and not tools & INSTALL.keys():

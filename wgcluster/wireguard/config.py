@@ -50,7 +50,7 @@ class ParsedConfig:
     peers: list[ParsedPeer] = field(default_factory=list)
 
 
-class Shown:
+class RenderCache:
     """What was rendered before, so that a whole cluster is rendered without writing anything twice.
 
     Hosts share the networks of a plan, and in a mesh its peers: they are known again by identity, and kept
@@ -94,7 +94,7 @@ def render(
     host: HostPlan,
     private_key: str = HIDDEN,
     preshared_keys: Mapping[str, str] | None = None,
-    shown: Shown | None = None,
+    shown: RenderCache | None = None,
 ) -> str:
     """The config file of one host.
 
@@ -105,7 +105,7 @@ def render(
         shown: pass the same for every host of a plan, which saves time where there are many.
     """
     secrets = preshared_keys or {}
-    shown = shown or Shown()
+    shown = shown or RenderCache()
     lines = [
         MARK,
         f"# host {host.name}",
@@ -122,7 +122,7 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def _peer(peer: Peer, shown: Shown, secrets: Mapping[str, str]) -> list[str]:
+def _peer(peer: Peer, shown: RenderCache, secrets: Mapping[str, str]) -> list[str]:
     lines = [
         "[Peer]",
         f"# {'client' if peer.is_client else 'host'} {peer.name}",

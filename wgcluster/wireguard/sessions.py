@@ -16,7 +16,7 @@ from wgcluster.plan.plan import HostPlan, Peer, Plan
 
 
 @dataclass
-class Touched:
+class ChangedLinks:
     """Links that a run has made or cut; all by names of hosts."""
 
     started: set[str] = field(default_factory=set)  # their interface came up
@@ -31,8 +31,8 @@ def dialled(plan: Plan) -> dict[str, frozenset[str]]:
     }
 
 
-def begun_by(
-    host: str, dials: Mapping[str, frozenset[str]], touched: Touched, active: Collection[str]
+def handshake_initiators(
+    host: str, dials: Mapping[str, frozenset[str]], touched: ChangedLinks, active: Collection[str]
 ) -> Iterator[str]:
     """The names of the peers with which ``host`` begins, sorted.
 
@@ -53,7 +53,7 @@ def begun_by(
 
 
 def without_session(
-    host: HostPlan, names: Collection[str], link: Link | None, touched: Touched
+    host: HostPlan, names: Collection[str], link: Link | None, touched: ChangedLinks
 ) -> list[Peer]:
     """Those of the peers called ``names`` that have no session now which both sides know of.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from wgcluster.nginx.audit.verdict import NO_TRAIL, Asked, Past, Trail, Verdict
+from wgcluster.nginx.audit.verdict import NO_TRAIL, Past, Questions, Trail, Verdict
 from wgcluster.nginx.config.access import Families, Level, common_client, is_within, may_forge, opening
 from wgcluster.nginx.config.find import covers, is_wished, listens_of
 from wgcluster.nginx.config.locations import Place, is_page, may_begin, places_of, resolve
@@ -177,7 +177,7 @@ class Gate:
         for at, directive in self._trusted(level, seen):
             before = [asked for asked in seen.lists if asked.at < at]
             since = [asked for asked in seen.lists if asked.at >= at]
-            since.append(Asked(len(seen.places), level.rules, let_in=True))
+            since.append(Questions(len(seen.places), level.rules, let_in=True))
             if may_forge(directive, allowed, *_parted(before)) and _some_client(since):
                 return directive
         return None
@@ -244,13 +244,13 @@ class Gate:
         return Verdict("leaks", opened, remedy)
 
 
-def _parted(lists: Iterable[Asked]) -> tuple[list[tuple[Directive, ...]], list[tuple[Directive, ...]]]:
+def _parted(lists: Iterable[Questions]) -> tuple[list[tuple[Directive, ...]], list[tuple[Directive, ...]]]:
     """The lists that have let a request in, and those that have kept it out."""
     lists = tuple(lists)
     return [a.rules for a in lists if a.let_in], [a.rules for a in lists if not a.let_in]
 
 
-def _some_client(lists: Iterable[Asked]) -> bool:
+def _some_client(lists: Iterable[Questions]) -> bool:
     """Is there an address that can be written down and that they all treat so?"""
     let_in, denied_by = _parted(lists)
     return common_client(let_in, (), _WRITTEN, denied_by=denied_by) is not None

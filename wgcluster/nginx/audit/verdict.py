@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
     at: Directive | None = None  # the line to blame, where it is not the location's own
 
 
-class Asked(NamedTuple):
+class Questions(NamedTuple):
     """A list that was asked on the way: at which of the trail's places, and did it let the request in?"""
 
     at: int  # -1: before the first of them; -2: and that by the address which was its own
@@ -34,7 +34,7 @@ class Past(NamedTuple):
     """What has become of requests on their way to a place."""
 
     forged_by: Directive | None = None  # the set_real_ip_from by which their address was replaced
-    lists: frozenset[Asked] = frozenset()  # that all of them were asked by
+    lists: frozenset[Questions] = frozenset()  # that all of them were asked by
     paged: bool = False  # an error_page was asked, and none is asked again
     gets: bool = False  # that, or a service, has made them GETs
     query: str | None = None  # what they have now; None: any
@@ -48,7 +48,7 @@ class Past(NamedTuple):
 
     def asked(self, rules: tuple[Directive, ...], *, let_in: bool) -> Past:
         """The list was asked."""
-        return self._replace(lists=self.lists | {Asked(-1, rules, let_in)})
+        return self._replace(lists=self.lists | {Questions(-1, rules, let_in)})
 
     def is_within(self, other: Past) -> bool:
         """Are all such requests among those of ``other``?"""
@@ -86,7 +86,7 @@ class Trail(NamedTuple):
     forged_by: Directive | None = None  # by whose word its address was replaced before it came to the first
     early: frozenset[int] = frozenset()  # the places that it left before realip works
     paged: bool = False  # no further error_page is asked
-    lists: tuple[Asked, ...] = ()
+    lists: tuple[Questions, ...] = ()
     paths: Paths | None = None  # where it has come on; None: any that come to its place
     known: Known = NOTHING
     turns: int = 0
@@ -126,7 +126,7 @@ class Trail(NamedTuple):
 
     def asked(self, rules: tuple[Directive, ...], *, let_in: bool) -> Trail:
         """The list of the last place was asked."""
-        return self._replace(lists=(*self.lists, Asked(len(self.places) - 1, rules, let_in)))
+        return self._replace(lists=(*self.lists, Questions(len(self.places) - 1, rules, let_in)))
 
 
 NO_TRAIL = Trail()

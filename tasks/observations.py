@@ -22,7 +22,7 @@ from wgcluster.inventory.from_pyinfra import cluster_name
 Answer = TypeVar("Answer")
 
 
-class Asked(Generic[Answer]):
+class Questions(Generic[Answer]):
     """A question put to every host of a run at the same time; the answers come meanwhile."""
 
     def __init__(self, state: State, question: Callable[[Host], Answer]) -> None:
@@ -60,7 +60,7 @@ class Asked(Generic[Answer]):
         return {host: answer for host, answer in found.items() if answer is not None}
 
 
-class Looks:
+class Observations:
     """Every host as it is."""
 
     def __init__(self, state: State, cluster: Cluster) -> None:
@@ -71,12 +71,12 @@ class Looks:
             for host in cluster.hosts
         }
         self._seen: dict[tuple[str, object], Observed] = {}  # by host and stage
-        self._first: Asked[Observed] | None = None
+        self._first: Questions[Observed] | None = None
 
     def begin(self) -> None:
         """Look at every host of this run while whoever calls goes on; once."""
         if self._first is None:
-            self._first = Asked(self._state, self.at)
+            self._first = Questions(self._state, self.at)
         # pyinfra loads the deploy for all hosts at the same time: not before each look is under way.
         gevent.sleep(0)
 
@@ -87,7 +87,7 @@ class Looks:
         return self._first.answers()
 
     def at(self, host: Host) -> Observed:
-        """The host as it is; read once a stage, and again after a change of ours (``forget``).
+        """The host as it is; read once a stage, and again after a change of ours (``invalidate``).
 
         Raises:
             HostFailed: it cannot be read.
@@ -97,7 +97,7 @@ class Looks:
             self._seen[key] = ask(host, HostState, look=self._looks[cluster_name(host)])
         return self._seen[key]
 
-    def forget(self, host: Host) -> None:
+    def invalidate(self, host: Host) -> None:
         """Something on the host was changed: what was seen of it no longer counts."""
         self._seen.pop((host.name, _stage(host)), None)
 
@@ -111,6 +111,6 @@ def _stage(host: Host) -> object:
 
 
 @once
-def looks(state: State, cluster: Cluster) -> Looks:
+def looks(state: State, cluster: Cluster) -> Observations:
     """Those of this run, the same for all its hosts."""
-    return Looks(state, cluster)
+    return Observations(state, cluster)
