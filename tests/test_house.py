@@ -175,6 +175,23 @@ def secrets_revealed(of: Sources) -> Iterator[str]:
             yield f"{name} reveals a secret"
 
 
+def deploys_that_observe(of: Sources) -> Iterator[str]:
+    """An operation of ours stops its own host; what fails in a deploy function would end the run for all."""
+    for name, tree in of.items():
+        if name.startswith("tasks."):
+            if name != "tasks.operations" and "pyinfra.api.operation" in ast.unparse(tree):
+                yield f"{name}: operations of ours are host_operation"
+            for function in ast.walk(tree):
+                if isinstance(function, ast.FunctionDef) and "deploy(" in _decorators(function):
+                    for node in ast.walk(function):
+                        if isinstance(node, ast.Attribute) and node.attr in ("observe", "get_fact"):
+                            yield f"{name}:{node.lineno} observes a host out of a deploy"
+
+
+def _decorators(function: ast.FunctionDef) -> str:
+    return " ".join(ast.unparse(one) for one in function.decorator_list)
+
+
 def rich_outside_the_command_line(of: Sources) -> Iterator[str]:
     for name in of:
         if "rich" in imports(of, name) and not name.startswith(("wgcluster.cli", "wgcluster.__main__")):
@@ -191,6 +208,7 @@ RULES: dict[Callable[[Sources], Iterator[str]], tuple[str, str]] = {
     decisions_in_tasks: ("tasks.firewall", "from wgcluster.plan.topology import Topology"),
     checks_that_know_a_renderer: ("wgcluster.verify.checks", "from wgcluster.firewall.rules import wanted"),
     secrets_revealed: ("tasks.firewall", "x = secret.reveal()"),
+    deploys_that_observe: ("tasks.firewall", "@deploy('x')\ndef x(run): run.observe(host)"),
     rich_outside_the_command_line: ("wgcluster.verify.checks", "import rich.table"),
 }
 by_name = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
