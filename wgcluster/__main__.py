@@ -20,7 +20,20 @@ _INVENTORY = "the inventory, with its group_data beside it (default: inventory.p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0, 1 for what is wrong with the cluster, 2 for wrong usage."""
+    """Run one command.
+
+    Args:
+        argv: the words of the command; None, as the program ``wgcluster``: those it was called with.
+
+    Returns:
+        The exit status: 0, 1 for what is wrong with the cluster, 2 for wrong usage.
+    """
+    if argv is None:
+        # An inventory may import what stands beside it, as under pyinfra.
+        sys.path.append(str(Path.cwd()))
+        # A command ends before anything is worth collecting, and going through the million objects of a mesh
+        # of 1,000 hosts again and again costs a sixth of its time.
+        gc.disable()
     args = _parser().parse_args(argv)
     run: Callable[[Namespace], int] = args.run
     try:
@@ -141,7 +154,4 @@ def _add_clients(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 
 if __name__ == "__main__":
-    # A command ends before anything is worth collecting, and going through the million objects of a mesh of
-    # 1,000 hosts again and again costs a sixth of its time.
-    gc.disable()
     sys.exit(main())

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -95,3 +96,29 @@ def test_a_reader_that_has_seen_enough_hears_no_complaint(cluster: Cluster) -> N
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_installed_program_is_the_same_as_the_module(cluster: Cluster) -> None:
+    """As pip makes it of the entry point: its own folder is in the path, that of the inventory is not."""
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    module, function = scripts["wgcluster"].split(":")
+    program = f"import sys; from {module} import {function}; sys.exit({function}())"
+    inventory = cluster.folder / "inventory.py"
+    (cluster.folder / "beside.py").write_text(inventory.read_text())
+    inventory.write_text("from beside import servers\n")
+    for words in (["check"], ["check", "--json"], ["plan", "nobody"]):
+        ran = subprocess.run(
+            [sys.executable, "-P", "-c", program, *words],
+            cwd=cluster.folder,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        as_module = process(cluster, *words)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (
+            as_module.returncode,
+            as_module.stdout,
+            as_module.stderr,
+        )
+        assert ran.returncode == (words[0] == "plan")
