@@ -12,7 +12,8 @@ import pytest
 from wgcluster.__main__ import _parser
 from wgcluster.inventory.schema import KEYS, SharedKeys
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -63,9 +64,16 @@ def test_every_command_has_a_row_with_all_that_it_takes_and_every_row_a_command(
     assert sorted(map(ordered, documented)) == sorted(commands(_parser()))
 
 
-def test_every_command_that_README_names_elsewhere_is_one() -> None:
+def test_every_command_that_is_named_elsewhere_is_one() -> None:
     there_are = [re.sub(r" (?:\[|-|[A-Z]).*", "", usage).split() for usage in commands(_parser())]
     named = re.findall(r"python -m wgcluster ([a-z].*?)[`\n]", README)
     assert named
     for words in (name.split() for name in named):
         assert any(words[: len(least)] == least for least in there_are), words
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_document_names_is_there(document: str) -> None:
+    folders = r"wgcluster|tasks|tests|files|script|lab|benchmarks"
+    named = re.findall(rf"`(?:script/test )?((?:{folders})/[\w./-]*)", (ROOT / document).read_text())
+    assert [path for path in named if not (ROOT / path).exists() and "/.state" not in path] == []

@@ -69,7 +69,7 @@ def test_an_entry_opens_only_where_it_belongs(
             read(name)
 
 
-def test_a_key_whose_public_key_is_anothers_is_refused(path: Path) -> None:
+def test_a_key_with_the_public_key_of_another_is_refused(path: Path) -> None:
     """Sealed by who has the passphrase, yet wrong: the public key would never match what the host answers."""
     registry = fill(path)
     other = public_key_of(new_private_key())
