@@ -22,6 +22,7 @@ from wgcluster.nginx.syntax.tree import parse
 from wgcluster.plan.plan import GuardedSite
 
 SITES = Path(__file__).parent / "sites"
+EXAMPLE = str(Path(__file__).parents[2] / "examples" / "gitlab" / "gitlab.nginx")
 FRIEND, STRANGER = "127.0.0.2", "127.0.0.1"
 ACME = "/.well-known/acme-challenge/"
 
@@ -129,6 +130,7 @@ CASES = [
         served=(ACME + "token", "/robots.txt"),
         port=80,
     ),
+    Case(EXAMPLE, "git.example.org", acme_root="/var/www/letsencrypt", refused=("/", "/x", "/502.html/x")),
     Case("certbot.conf", "app.example.org", refused=("/", "/x")),
     Case("nginx-proxy.conf", "app.example.org", acme_root="/var/www/acme", refused=("/", "/x"), port=80),
     Case("one-line.conf", "app.example.org", refused=("/", "/x"), port=80),
@@ -136,7 +138,7 @@ CASES = [
 
 
 def _named(case: Case) -> str:
-    return f"{case.file}-{case.scope}"
+    return f"{Path(case.file).name}-{case.scope}"
 
 
 def runnable(text: str, ports: dict[int, int], back: int, case: Case) -> str:

@@ -1,0 +1,4 @@
+"""What is wanted of the servers in Paris beyond all.py."""
+
+# who stands in the same site dials there at wg_site_endpoint
+wg_site = "paris"
