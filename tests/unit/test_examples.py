@@ -104,6 +104,7 @@ def _names(peers: Any) -> set[str]:
 
 @cache
 def _used(name: str, top: Path) -> Example:
+    shutil.rmtree(top, ignore_errors=True)  # left by a test that failed here
     shutil.copytree(REPOSITORY / "examples" / name, top / "examples" / name)
     (top / "examples" / name / "picture.svg").unlink()
     example = Example(name, top)
