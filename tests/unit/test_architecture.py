@@ -60,3 +60,14 @@ def test_each_dependency_is_told_of() -> None:
 def test_the_files_that_it_names_are_there() -> None:
     for name in set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*(?:\.py|\.sh|/))`", TEXT)):
         assert (ROOT / name).exists() or (ROOT / "wgcluster" / name).exists(), name
+
+
+def test_the_functions_and_classes_that_it_tells_to_use_are_there() -> None:
+    sources = "".join(
+        path.read_text() for top in ("wgcluster", "tasks") for path in (ROOT / top).rglob("*.py")
+    )
+    advice = TEXT.split("\n## How to add")[1]
+    named = set(re.findall(r"`@?(?:run\.)?(\w+)(?:\(host\))?`", advice))
+    defined = set(re.findall(r"^ *(?:def|class) (\w+)", sources, re.MULTILINE))
+    assert len(named) > 10
+    assert named - defined == {"deploy", "tools"}  # pyinfra's, and a section
