@@ -275,14 +275,8 @@ def test_a_folder_that_was_left_behind(site: Web, left: str) -> None:
     ("opened", "closed"),
     [  # LIST: the list file
         (f"cp {FILE} /root/guarded; sed -i '/# wgcluster/d' {FILE}", f"cp /root/guarded {FILE}"),
-        (
-            "sed -i 's/^deny all/allow all/' /etc/nginx/wgcluster/*.conf",
-            "sed -i 's/^allow all/deny all/' {list}",
-        ),
-        (
-            f"echo '{OPEN}' >/etc/nginx/sites-enabled/a",
-            "rm /etc/nginx/sites-enabled/a",
-        ),
+        ("sed -i 's/^deny all/allow all/' LIST", "sed -i 's/^allow all/deny all/' LIST"),
+        (f"echo '{OPEN}' >/etc/nginx/sites-enabled/a", "rm /etc/nginx/sites-enabled/a"),
     ],
     ids=["a site file", "a list", "a file that is gone"],
 )
