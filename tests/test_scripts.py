@@ -12,22 +12,24 @@ ROOT = Path(__file__).parent.parent
 OTHER = 'ID=fedora\nVERSION_ID="42"\n'
 
 
-@pytest.mark.parametrize("script", ["demo", "test"])
-def test_elsewhere_without_an_engine_one_sentence_says_what_to_install(script: str, tmp_path: Path) -> None:
+SENTENCE = "No Docker engine answers: install Docker (docs.docker.com/engine/install), start it"
+
+
+def run(folder: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
     """On a system that is neither Debian nor Ubuntu, in a mount namespace: its os-release, and no docker."""
-    release, programs, checkout = tmp_path / "os-release", tmp_path / "bin", tmp_path / "checkout"
+    release, programs, checkout = folder / "os-release", folder / "bin", folder / "checkout"
     release.write_text(OTHER)
     programs.mkdir()
-    for folder in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
-        for program in Path(folder).iterdir() if Path(folder).is_dir() else ():
+    for place in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+        for program in Path(place).iterdir() if Path(place).is_dir() else ():
             link = programs / program.name
             if not program.name.startswith(("docker", "apt")) and not link.is_symlink():
                 link.symlink_to(program)
-    checkout.mkdir()
+    checkout.mkdir(exist_ok=True)
     (checkout / "script").symlink_to(ROOT / "script")
-    inner = f"mount --bind {release} /etc/os-release && exec sh {checkout}/script/{script}"
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", inner],
+    inner = f'mount --bind {release} /etc/os-release && exec sh {checkout}/script/{script} "$@"'
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", inner, "sh", *words],
         env={"PATH": str(programs), "HOME": os.environ.get("HOME", "/")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -35,8 +37,79 @@ def test_elsewhere_without_an_engine_one_sentence_says_what_to_install(script: s
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("script", ["demo", "test"])
+def test_elsewhere_without_an_engine_one_sentence_says_what_to_install(script: str, tmp_path: Path) -> None:
+    done = run(tmp_path, script)
     assert done.returncode == 1
-    sentence = "No Docker engine answers: install Docker (docs.docker.com/engine/install), start it"
-    assert done.stderr.startswith(sentence)
+    assert done.stderr.startswith(SENTENCE)
     assert done.stderr.count("\n") == 1
-    assert not (checkout / ".venv").exists()
+    assert not (tmp_path / "checkout" / ".venv").exists()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Folders of tests, and a .venv that is as it should be, whose programs say how they were called."""
+    checkout = tmp_path / "checkout"
+    for folder in ("tests/unit/cli", "tests/property", "tests/deploy", "tests/lab", "lab", ".venv/bin"):
+        (checkout / folder).mkdir(parents=True)
+    (checkout / "tests/lab/test_ssh.py").touch()
+    for file in ("requirements.txt", "requirements-dev.txt"):
+        (checkout / file).write_text(f"{file}\n")
+    (checkout / ".venv/locked.txt").write_text("requirements.txt\nrequirements-dev.txt\n")
+    for name in ("python", "ruff", "mypy"):
+        program = checkout / ".venv/bin" / name
+        program.write_text(f'#!/bin/sh\n[ "$1" = -c ] || echo {name} "$@"\n')
+        program.chmod(0o755)
+    return tmp_path
+
+
+PYTEST = "python -m pytest -n 2 --dist loadfile"
+CHECKS = ["ruff check .", "ruff format --check .", "mypy"]
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["unit"], [*CHECKS, f"{PYTEST} tests/unit tests/property"]),
+        (["unit", "-k", "lab"], [*CHECKS, f"{PYTEST} -k lab tests/unit tests/property"]),
+        (["--coverage", "unit"], [*CHECKS, f"{PYTEST} tests/unit tests/property --cov"]),
+        (["unit", "--coverage"], [*CHECKS, f"{PYTEST} tests/unit tests/property --cov"]),
+        (["tests/unit/cli", "tests/deploy"], [f"{PYTEST} tests/unit/cli tests/deploy"]),
+        (["-m", "not lab"], [*CHECKS, f"{PYTEST} -m not lab"]),
+        (["tests", "-m", "not lab"], [f"{PYTEST} tests -m not lab"]),
+    ],
+)
+def test_what_needs_no_lab_runs_without_an_engine(checkout: Path, words: list[str], lines: list[str]) -> None:
+    done = run(checkout, "test", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["tests"], ["."], ["tests/lab"], ["tests/lab/test_ssh.py::NAME", "tests/unit"], ["-k", "forward"]],
+)
+def test_what_may_need_the_lab_looks_for_an_engine(checkout: Path, words: list[str]) -> None:
+    done = run(checkout, "test", *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(SENTENCE)
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+def test_a_change_of_either_lock_is_noticed(checkout: Path, file: str) -> None:
+    (checkout / "checkout" / file).write_text("another==1\n")
+    (checkout / "checkout" / ".venv/bin/pip-was-here").touch()
+    done = run(checkout, "test", "unit")
+    assert done.stdout.startswith("Making .venv from requirements.txt and requirements-dev.txt\n")
+    assert done.returncode != 0  # what the files hold here is nothing that pip takes
+    assert not (checkout / "checkout" / ".venv/bin/pip-was-here").exists()
+
+
+def test_help_says_what_there_is_and_runs_nothing(checkout: Path) -> None:
+    done = run(checkout, "test", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"script/test unit", "script/test PATH...", "script/test --coverage"} <= {
+        line.split("  ")[0] for line in done.stdout.splitlines()
+    }
