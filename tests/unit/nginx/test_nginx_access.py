@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from ipaddress import ip_address, ip_network
 
@@ -153,6 +154,7 @@ def test_whom_a_list_lets_in(listed: str, client: str, admitted: bool) -> None:
     assert admits(parse(listed), "unix:" if client == "unix:" else ip_address(client)) == admitted
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="what measures coverage takes longer")
 def test_long_lists_are_judged_in_time() -> None:
     """A list of a CDN's networks, believed and let in, and a long list of who is kept out."""
     networks = [f"173.{i}.48.0/20" for i in range(200)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -206,6 +207,7 @@ def test_a_location_named_for_the_list_is_not_public_for_the_one_around_it() -> 
     assert (kinds["/pub/own/"], kinds["/pub/too/"]) == ("leaks", "public")
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="what measures coverage takes longer")
 def test_many_public_places_that_send_on_to_each_other_are_judged_in_time() -> None:
     count = 20
     here = (
