@@ -52,6 +52,29 @@ def test_a_deploy_that_remembered_nothing_has_switched_it_on() -> None:
     assert known[4].closed
 
 
+def test_a_router_of_old_is_not_closed_by_an_update() -> None:
+    """Nobody knows what it forwarded before; it hides a network of its own, and that goes on."""
+    table = BARE + "*nat\n-A POSTROUTING -s 192.168.50.0/24 -o eth0 -j MASQUERADE\nCOMMIT\n"
+    old = seen("1", table, **{paths.SYSCTL: "net.ipv4.ip_forward = 1\n"})
+    assert forward_policies(GATEWAY, before(GATEWAY, old)) == {}
+    assert given_back(GATEWAY, old) == {}
+    docker = seen(
+        "1",
+        DOCKER.replace("FORWARD DROP", "FORWARD ACCEPT"),
+        **{paths.SYSCTL: "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"},
+    )
+    assert before(GATEWAY, docker)[4].closed
+
+
+def test_a_family_that_we_did_not_switch_on_is_as_it_is() -> None:
+    old = seen("1", BARE, **{paths.SYSCTL: "net.ipv4.ip_forward = 1\n", PATH: "4 off ACCEPT\n"})
+    assert forward_policies(GATEWAY, before(GATEWAY, old)) == {4: "DROP"}
+
+
+def test_without_a_memory_forwarding_is_never_switched_off() -> None:
+    assert given_back(GATEWAY, seen("1", BARE, **{paths.SYSCTL: "net.ipv4.ip_forward = 1\n"})) == {}
+
+
 def test_a_host_that_forwards_for_nobody_has_nothing_to_remember() -> None:
     assert text(before(PEERS, seen("0", BARE))) is None
 

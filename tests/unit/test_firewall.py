@@ -95,6 +95,7 @@ def test_a_gateway_forwards_its_networks_and_masquerades() -> None:
     assert lines(GATEWAY, 4) == [
         f"filter INPUT {LISTEN}",
         NOBODY[0],
+        f"raw PREROUTING -s 172.16.0.0/12 -m rpfilter --invert {OURS} -j DROP",
         f"raw PREROUTING -s 172.16.0.0/12 {OURS} -j RETURN",
         *NOBODY[1:3],
         f"filter FORWARD {RELAY}",
@@ -208,6 +209,9 @@ def test_a_rule_shows_as_the_command_that_adds_it() -> None:
          ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", *BLOCK]),
         (["-j MARK --set-xmark 0x1/0x1", REJECT], ["-j MARK --set-xmark 0x1/0x1", *BLOCK, REJECT]),
         (["-p tcp -j DROP"], ["-p tcp -j DROP", *BLOCK]),
+        (["-m conntrack --ctstate DNAT -j ACCEPT"], [*BLOCK, "-m conntrack --ctstate DNAT -j ACCEPT"]),
+        (["-m conntrack --ctstate ESTABLISHED,UNTRACKED -j ACCEPT"],
+         [*BLOCK, "-m conntrack --ctstate ESTABLISHED,UNTRACKED -j ACCEPT"]),
     ],
 )  # fmt: skip
 def test_forward(there: list[str], expected: list[str]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Literal
 
 import pytest
 
-from tests.unit.chains import BASELINE, EVERYWHERE, PEERS, REJECT, filter_table, of
+from tests.unit.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_table, of
 from wgcluster.firewall.rules import FAMILIES, wanted
 from wgcluster.firewall.tables import Tables
 from wgcluster.host.backends import needed
@@ -71,6 +72,20 @@ def test_only_the_baseline_closes_anything() -> None:
 def test_a_host_without_iptables_is_about_to_get_it() -> None:
     assert lockout(BASELINE, Observed(ssh=SSH)) is not None
     assert lockout(BASELINE, Observed(ssh=replace(SSH, source="198.18.9.5"))) is None
+
+
+@pytest.mark.parametrize("mode", ["peers", "baseline"])
+@pytest.mark.parametrize(
+    ("source", "interface", "refused"),
+    [("192.168.50.7", "wg", True), ("10.0.0.9", "wg", False), ("172.16.3.4", "wg", False)],
+)
+def test_a_run_to_the_overlay_address_from_elsewhere(
+    mode: Literal["peers", "baseline"], source: str, interface: str, refused: bool
+) -> None:
+    """Its packets are dropped once our rules are in, those of what is under way too."""
+    reason = lockout(replace(GATEWAY, firewall=mode), seen(Ssh(source, 22, interface)))
+    assert (reason is not None and "not through the overlay" in reason) is refused
+    assert "not through" not in (lockout(replace(GATEWAY, firewall="off"), seen(Ssh(source, 22, "wg"))) or "")
 
 
 def test_once_in_place_it_changes_nothing() -> None:

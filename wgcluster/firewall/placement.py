@@ -26,6 +26,8 @@ from wgcluster.firewall.tables import (
 )
 from wgcluster.inventory.schema import Network
 
+_NO_ANSWER = frozenset({"NEW", "INVALID", "UNTRACKED"})  # conntrack states of what nobody has asked for
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -131,7 +133,7 @@ def _obstacle(chains: Mapping[str, Chain], name: str, spec: Spec) -> int | None:
         return None
     packet = packet_of(spec)
     if target(spec) == "DROP":
-        return first_accept(chains, name, replace(packet, state=frozenset({"NEW"})))
+        return first_accept(chains, name, replace(packet, state=_NO_ANSWER))
     end = first_end(chains, name, packet)
     return None if end is None or not _differs(spec, end.verdict) else end.index
 

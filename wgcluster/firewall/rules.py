@@ -97,7 +97,10 @@ def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
     behind = [str(network) for network in host.subnets if network.version == family]
     if not own:
         return
-    raw = [_ours(host, "-i", "lo", to="RETURN"), *(_ours(host, "-s", one, to="RETURN") for one in behind)]
+    raw = [_ours(host, "-i", "lo", to="RETURN")]
+    # from a network behind this host only by the interface that leads there: others only pretend
+    raw += [_ours(host, "-s", one, "-m", "rpfilter", "--invert", to="DROP") for one in behind]
+    raw += [_ours(host, "-s", one, to="RETURN") for one in behind]
     raw += [_ours(host, "-d", str(ip_network(one.ip)), "!", "-i", wg, to="DROP") for one in own]
     networks = dict.fromkeys(str(one.network) for one in own)
     raw += [_ours(host, "-s", network, "!", "-i", wg, to="DROP") for network in networks]

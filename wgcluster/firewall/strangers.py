@@ -10,7 +10,7 @@ from typing import Literal
 from wgcluster.firewall.placement import is_ours
 from wgcluster.firewall.tables import Chain, Packet, Tables, first_accept, options, target, verdict
 
-_NEW = frozenset({"NEW"})
+_NEW = frozenset({"NEW", "INVALID", "UNTRACKED"})
 
 
 @dataclass(frozen=True, slots=True)

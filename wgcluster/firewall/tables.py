@@ -341,7 +341,7 @@ def _match_ports(value: str, port: int | None) -> Match:
 
 
 def _match_states(wanted: frozenset[str], states: frozenset[str] | None) -> Match:
-    if states is None:
+    if states is None or wanted & {"DNAT", "SNAT"}:  # flags of a flow, beside its state
         return Match.SOME
     if states <= wanted:
         return Match.ALL

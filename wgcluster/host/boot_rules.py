@@ -2,7 +2,8 @@
 
 A line is ``TOOL TABLE CHAIN WORD TEXT``. ``policy`` sets the policy of the chain. ``first``, ``end``,
 ``behind`` and ``before`` say where the ``rule`` lines that follow begin: at one end of the chain, or beside a
-rule of the host's own. Where that rule is gone, ``behind`` means first and ``before`` means at the end.
+rule of the host's own. Where that rule is gone, ours go first, but for a list that ends in a REJECT: the
+baseline goes to the end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from wgcluster.firewall.tables import Chain, Spec, Tables, join
 from wgcluster.host.backends import by_tool
 from wgcluster.host.observed import Observed
 
+END = "# end"  # of a file that is whole
+
 
 def boot_text(
     rules: Sequence[Rule], interface: str, observed: Observed, policies: Mapping[Family, str]
@@ -26,7 +29,7 @@ def boot_text(
         if saved.primary and saved.family in policies:
             lines.append(f"{saved.tool} filter FORWARD policy {policies[saved.family]}")
         lines += (f"{saved.tool} {line}" for line in _chains(ours, saved.tables, interface))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, END, ""])
 
 
 def _chains(ours: Sequence[Rule], tables: Tables, interface: str) -> Iterator[str]:

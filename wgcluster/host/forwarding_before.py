@@ -14,12 +14,13 @@ from typing import Literal
 
 from wgcluster.firewall.placement import is_ours
 from wgcluster.firewall.rules import FAMILIES, Family
-from wgcluster.firewall.tables import Chain, Packet, first_accept
+from wgcluster.firewall.tables import Chain, Packet, comment, first_accept, target
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
 
 Policy = Literal["ACCEPT", "DROP"]
+FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,11 @@ class Before:
 def before(part: HostPlan, observed: Observed) -> dict[Family, Before]:
     """What is remembered, and what is seen of the families that ``part`` is about to forward."""
     found = _read(observed.file(paths.before(part.interface)).text)
-    # a version of ours that remembered nothing has been here: what is on now may be its doing
-    deployed = observed.file(paths.SYSCTL).kind == "file"
     for family in part.forwards:
-        on = observed.forwarding.get(family) == "1" and not deployed
+        on = observed.forwarding.get(family) == "1"
+        # a version of ours that remembered nothing has been here: what is on now may be its doing
+        ours = FORWARDING[family] in observed.file(paths.SYSCTL).text.replace("/", ".")
+        on = on and (not ours or _routes_for_others(observed, family))
         found.setdefault(family, Before(on, _policy(observed, family)))
     return found
 
@@ -64,16 +66,30 @@ def forward_policies(part: HostPlan, known: Mapping[Family, Before]) -> dict[Fam
 
 def given_back(part: HostPlan, observed: Observed) -> dict[Family, Before]:
     """Families in which forwarding ends with us: it was off before, and nobody else accepts anything new."""
-    known = before(part, observed)
+    known = _read(observed.file(paths.before(part.interface)).text)
     return {
         family: one
         for family, one in known.items()
-        if not one.forwarding and not any(_is_used(saved, part.interface) for saved in _of(observed, family))
+        if not one.forwarding
+        and not _routes_for_others(observed, family)
+        and not any(_is_used(saved, part.interface) for saved in _of(observed, family))
     }
 
 
 def _of(observed: Observed, family: Family) -> list[Rules]:
     return [saved for saved in observed.rules if saved.family == family]
+
+
+def _routes_for_others(observed: Observed, family: Family) -> bool:
+    """Does the host hide networks of its own? Docker's do not count: Docker closes FORWARD itself."""
+    for saved in _of(observed, family):
+        if "DOCKER" in saved.tables.get("filter", {}):
+            continue
+        rules = saved.tables.get("nat", {}).get("POSTROUTING", Chain()).rules
+        others = (spec for spec in rules if "wgcluster-" not in comment(spec))
+        if any(target(spec) in ("MASQUERADE", "SNAT") for spec in others):
+            return True
+    return False
 
 
 def _is_used(saved: Rules, interface: str) -> bool:

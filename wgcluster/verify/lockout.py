@@ -10,14 +10,24 @@ from wgcluster.firewall.rules import FAMILIES, wanted
 from wgcluster.host.backends import needed
 from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
+from wgcluster.wireguard.drift import routed
 
 
 def lockout(part: HostPlan, observed: Observed) -> str | None:
     """Why this run would be cut off by the rules that it is about to set; None: it would not."""
     ssh = observed.ssh
-    if ssh is None or part.firewall != "baseline":
+    if ssh is None or part.firewall == "off":
         return None
     source = ip_network(ssh.source.partition("%")[0])  # no rule knows the zone of a link-local address
+    inside = (*(address.network for address in part.addresses), *routed(part), *part.subnets)
+    known = any(source.version == one.version and source.overlaps(one) for one in inside)
+    if ssh.interface == part.interface and not known:
+        return (
+            f"this run comes from {ssh.source} to an address of the overlay, but not through the overlay,"
+            " which is about to be closed; connect to another address of this host"
+        )
+    if part.firewall != "baseline":
+        return None
     if not observed.rules:  # iptables is about to be installed
         bare = tuple(Rules(family, "", True, {}) for family in FAMILIES)
         observed = replace(observed, rules=bare)

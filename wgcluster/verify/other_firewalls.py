@@ -55,7 +55,7 @@ def _firewalld_loaded(observed: Observed) -> bool:
 
 
 def _incompatible(part: HostPlan, observed: Observed) -> Iterator[str]:
-    needed = {"filter", "nat"} if part.masquerade else {"filter"}
+    needed = {"raw", "filter", "nat"} if part.masquerade else {"raw", "filter"}
     for saved in observed.rules:
         for table in sorted(saved.closed & needed):
             if saved.primary:
