@@ -38,7 +38,7 @@ FAULTS: dict[str, dict[str, Edit]] = {
             move("backup", "10.0.0.7/32", "hub", "root"), move("root", "10.0.0.6/32", "backup", "store")
         ),
         "forwarding off in one family": forwarding_off("hub", 4),
-        "forward rule gone": without_ours("root", 6, "FORWARD"),
+        "forward rule gone": without_ours("hub", 6, "FORWARD"),
         "forward rule behind a reject": with_first("hub", 4, "-j", "REJECT"),
         "network unreachable, its host does not forward": forwarding_off("edge", 6),
         "masquerade gone": without_ours("hub", 4, "POSTROUTING"),
