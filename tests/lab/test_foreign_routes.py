@@ -59,6 +59,9 @@ class Story:
 def story(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     specs = [HostSpec("far", 0x0A01, ssh=True), HostSpec("near", 0x0A02, has_tools=True)]
     with cluster_of(specs, f"{prefix}routes-", tmp_path_factory.mktemp("routes")) as cluster:
+        settled = "for _ in $(seq 100); do ip -6 addr | grep -q tentative || exit 0; sleep 0.1; done; exit 1"
+        for name in ("far", "near"):
+            cluster.lab[name].run(settled, check=True)
         yield Story(cluster, cluster.lab["far"], cluster.lab["near"])
 
 
