@@ -102,7 +102,10 @@ active=$(systemctl is-active $units 2>/dev/null)
 enabled=$(systemctl is-enabled $services 2>/dev/null)
 case $enabled in
 *"$newline"*) ;;
-*) enabled=$(for unit in $services; do printf '%s\n' "$(systemctl is-enabled "$unit" 2>/dev/null)"; done) ;;
+*) enabled=$(for unit in $services; do
+    state=$(systemctl is-enabled "$unit" 2>/dev/null)
+    echo "${state:--}" # an empty last line would be lost, and the next unit's state be taken for this one's
+done) ;;
 esac
 # Of the others a link says it, which costs no program.
 wanted() {
