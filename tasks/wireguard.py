@@ -95,12 +95,14 @@ def service(run: Run) -> Commands:
 
 
 def _restart(unit: str) -> str:
-    """systemctl(1) only says where to look for the reason: what the unit itself said, without what it did."""
-    said = (
-        f"journalctl --sync; journalctl -q -o cat -n 50 _SYSTEMD_INVOCATION_ID="
-        f"$(systemctl show -p InvocationID --value {unit}) | grep -v '^\\[#\\] ' >&2"
-    )
-    return f"systemctl restart {unit} || {{ {said}; exit 1; }}"
+    """systemctl(1) only says where to look for the reason: what the unit itself said, without what it did.
+
+    By the unit and the time: journald loses the invocation's ID of a program that ended before it was read
+    (systemd removes /run/systemd/units/invocation:UNIT with the failed unit).
+    """
+    journal = f"journalctl -q -o cat -n 50 --since @$since _SYSTEMD_UNIT={unit}"
+    said = f"journalctl --sync; {journal} | grep -v '^\\[#\\] ' >&2"
+    return f"since=$(date +%s); systemctl restart {unit} || {{ {said}; exit 1; }}"
 
 
 @host_operation
