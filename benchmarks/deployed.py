@@ -17,13 +17,14 @@ from pathlib import Path
 
 from tasks.firewall import FILES
 from wgcluster.cli.reading import read
-from wgcluster.firewall.rules import Family, Rule, wanted
+from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import forwarding_before as before
 from wgcluster.host import module, paths, sysctl
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.prefixes import Family
 from wgcluster.wireguard import config as wgconf
 from wgcluster.wireguard.drift import preshared_digest
 

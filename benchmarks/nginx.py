@@ -15,12 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_network
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.lexer import lex
 from wgcluster.nginx.syntax.splice import unguard
 from wgcluster.nginx.syntax.tree import parse
-from wgcluster.plan.plan import GuardedSite
 
 MEGABYTE = 1_000_000
 SITE = """# host {n}

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.measure import here, machine, middle, run, table
-from wgcluster.inventory.reading import Cluster, Endpoint, Host
+from wgcluster.inventory.cluster import Cluster, Endpoint, Host
 from wgcluster.inventory.schema import Topology
 from wgcluster.plan.planner import make_plan
 from wgcluster.prove.proof import prove_texts

@@ -11,11 +11,12 @@ from pyinfra.api.state import State
 from tasks.key import Key, begin, derived
 from tasks.once import once
 from wgcluster.inventory.cluster import Cluster
-from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.faults import KeystoreError, ModelError
 from wgcluster.inventory.from_pyinfra import rows_of
-from wgcluster.inventory.reading import ModelError, read_cluster
+from wgcluster.inventory.reading import read_cluster
 from wgcluster.keys.loading import registry_of
-from wgcluster.keys.registry import Registry, passphrase
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.secret import passphrase
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, ensure_file, host_operation, run_commands, text_file
 from wgcluster.firewall.placement import restore_text
-from wgcluster.firewall.rules import Family, Rule, wanted
+from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.host import paths
 from wgcluster.host.backends import needed
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.forwarding_before import before, forward_policies, text
+from wgcluster.prefixes import Family
 
 FILES = Path(__file__).parent.parent / "files"
 

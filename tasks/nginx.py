@@ -13,9 +13,9 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, failure, host_operation, show_diff
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.edit.on_host import check, old_files, steps, unread, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
-from wgcluster.plan.plan import GuardedSite
 from wgcluster.text import abbreviated
 
 REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"

@@ -131,6 +131,20 @@ def circles(of: Sources) -> Iterator[str]:
         yield from walk(name, ())
 
 
+def second_import_paths(of: Sources) -> Iterator[str]:
+    """What is defined in one module is imported from it, and from nowhere else."""
+    for name, tree in of.items():
+        for node in _what_runs(tree):
+            if isinstance(node, ast.ImportFrom) and (module := node.module or "") in of:
+                passed_on = {one.name for one in node.names} & _imported(of[module])
+                yield from (f"{name} imports {one} by way of {module}" for one in sorted(passed_on))
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    froms = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return {one.asname or one.name for node in froms for one in node.names}
+
+
 def core_that_knows_pyinfra(of: Sources) -> Iterator[str]:
     for name in of:
         if name.startswith("wgcluster") and name != "wgcluster.inventory.from_pyinfra":
@@ -203,6 +217,7 @@ RULES: dict[Callable[[Sources], Iterator[str]], tuple[str, str]] = {
     modules_without_a_row: ("wgcluster.managers.all", "x = 1"),
     imports_upwards: ("wgcluster.plan.links", "from wgcluster.wireguard import client"),
     circles: ("wgcluster.plan.links", "from wgcluster.plan import topology"),
+    second_import_paths: ("wgcluster.plan.links", "from wgcluster.inventory.reading import Fault"),
     core_that_knows_pyinfra: ("wgcluster.verify.boot", "from gevent import sleep"),
     reading_of_host_data: ("tasks.firewall", "x = host.data.wg_port"),
     decisions_in_tasks: ("tasks.firewall", "from wgcluster.plan.topology import Topology"),

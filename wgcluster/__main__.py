@@ -11,8 +11,7 @@ from pathlib import Path
 
 from wgcluster.cli import check, clients, keys, plans, sites
 from wgcluster.cli.reading import CommandError
-from wgcluster.inventory.faults import KeystoreError
-from wgcluster.inventory.reading import ModelError
+from wgcluster.inventory.faults import KeystoreError, ModelError
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import PlanError
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_network, summarize_address_range
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_network,
+    summarize_address_range,
+)
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface  # an address with the length of its network
 Network = IPv4Network | IPv6Network
+Family = Literal[4, 6]
+FAMILIES: tuple[Family, Family] = (4, 6)
 
 ANYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 

@@ -19,10 +19,11 @@ from unittest.mock import patch
 
 from tests.deploy.fakehost import Entry, FakeHost
 from tests.deploy.forkserver import Answer, Request
-from wgcluster.inventory.reading import Client
+from wgcluster.inventory.cluster import Client
 from wgcluster.keys import registry as keystore
-from wgcluster.keys.registry import Registry, Secret
+from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import Cost
+from wgcluster.keys.secret import Secret
 
 CHECKOUT = Path(__file__).parents[2]
 PASSPHRASE = "correct horse battery staple"

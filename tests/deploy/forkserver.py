@@ -48,7 +48,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     importlib.import_module("pyinfra_cli.main")
     importlib.import_module("tasks.removal")
     importlib.import_module("tasks.verification")
-    keystore.COST = Cost(2**15, 1)  # the least that is read: the tests derive many keys
+    keystore.COST = Cost(2**15, 1)  # type: ignore[attr-defined]  # the least that is read: the tests derive many keys
     while True:
         try:
             request = pickle.load(requests)

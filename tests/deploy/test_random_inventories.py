@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.deploy.fakecluster import FakeCluster, Rows, json_of, with_nginx
 from tests.deploy.fakehost import Chains, FakeHost
 from tests.property.clusters import clusters, rows_of
-from wgcluster.inventory.reading import Cluster
+from wgcluster.inventory.cluster import Cluster
 
 DOCKER = "-j DOCKER-USER"
 FORWARD = st.lists(

@@ -20,8 +20,8 @@ from select import select
 
 from tests.netns.net import Filter, Namespace, namespaces
 from wgcluster.firewall.tables import Tables
-from wgcluster.prefixes import Network
-from wgcluster.prove.texts import Family, MachineText
+from wgcluster.prefixes import Family, Network
+from wgcluster.prove.texts import MachineText
 from wgcluster.wireguard import config as wgconf
 
 Texts = Mapping[str, MachineText]

@@ -17,9 +17,8 @@ import pytest
 
 from tests.lab.topologies import STRANGER, Edit, Live, live, with_first, without_ours
 from tests.netns.net import missing
-from wgcluster.firewall import rules as firewall
+from wgcluster.prefixes import FAMILIES, Family
 from wgcluster.prove.proof import prove_texts
-from wgcluster.prove.texts import Family
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -56,7 +55,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Live]:
                 " for f in /proc/sys/net/ipv4/conf/*/accept_local; do echo 1 >$f; done"
             )
         for host in made.plan.hosts:
-            for family in firewall.FAMILIES:
+            for family in FAMILIES:
                 judge = made.overlay.machines[host.name].filter(family, made.overlay.backend)
                 for address in host.addresses:
                     if address.version == family:
@@ -70,7 +69,7 @@ def arrived(cluster: Live) -> dict[str, int]:
     """Packets delivered to an overlay address or sent into the tunnel since last asked, by host."""
     found: dict[str, int] = {}
     for host in cluster.plan.hosts:
-        for family in firewall.FAMILIES:
+        for family in FAMILIES:
             judge = cluster.overlay.machines[host.name].filter(family, cluster.overlay.backend)
             shown = judge.namespace.run(judge.tool, "-t", "mangle", "-vnxL", "-Z")
             counts = [int(line.split()[0]) for line in shown.splitlines() if re.match(r" +\d+ +\d+ ", line)]
@@ -103,7 +102,7 @@ def attack(cluster: Live) -> int:
     for name in cluster.overlay.machines:
         if not name.startswith(STRANGER):
             continue
-        for family in firewall.FAMILIES:
+        for family in FAMILIES:
             targets = overlay_addresses(cluster, family)
             for neighbour in neighbours(cluster, name, family) if targets else ():
                 sent += _send(cluster, name, family, neighbour, targets)

@@ -19,12 +19,14 @@ from tests.unit.chains import DOCKER
 from wgcluster.firewall import placement
 from wgcluster.firewall import rules as firewall
 from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save
-from wgcluster.inventory.reading import Client, Row, read_cluster
+from wgcluster.inventory.cluster import Client
+from wgcluster.inventory.reading import read_cluster
+from wgcluster.inventory.row import Row
 from wgcluster.keys.secret import Secret
 from wgcluster.plan.plan import ClientPlan, HostPlan, Plan
 from wgcluster.plan.planner import make_plan
-from wgcluster.prefixes import Network
-from wgcluster.prove.texts import Family, MachineText, texts_of
+from wgcluster.prefixes import FAMILIES, Family, Network
+from wgcluster.prove.texts import MachineText, texts_of
 from wgcluster.wireguard import client
 from wgcluster.wireguard import config as wgconf
 
@@ -208,14 +210,14 @@ def _config(plan: Plan, name: str, key: str, shared: dict[str, str]) -> str:
     return wgconf.render(host, key, shared)
 
 
-def _set_rules(made: Overlay, host: HostPlan) -> dict[firewall.Family, Tables]:
+def _set_rules(made: Overlay, host: HostPlan) -> dict[Family, Tables]:
     """Ours, put among the provider's by the core's own changes; what the tables then say."""
-    for family in firewall.FAMILIES:
+    for family in FAMILIES:
         rules = [rule for rule in firewall.wanted(host) if rule.family == family]
         changes = placement.changes(made.tables(host.name, family), rules, host.interface)
         judge = made.machines[host.name].filter(family, made.backend)
         judge.restore(placement.restore_text(changes))
-    return {family: made.tables(host.name, family) for family in firewall.FAMILIES}
+    return {family: made.tables(host.name, family) for family in FAMILIES}
 
 
 def _ends(plan: Plan) -> list[HostPlan | ClientPlan]:
@@ -235,7 +237,7 @@ def _stations(case: Case, plan: Plan) -> dict[str, Station]:
                 "eth1": (f"lan-{router}", [f"{lan}.254/24", f"fd57:0:0:{80 + i}::fe/64"]),
             },
             forwards=True,
-            tables=dict.fromkeys(firewall.FAMILIES, _NAT),
+            tables=dict.fromkeys(FAMILIES, _NAT),
         )
         for name in names:
             own = [f"{lan}.{numbers[name]}/24", f"fd57:0:0:{80 + i}::{numbers[name]}/64"]
@@ -257,7 +259,7 @@ def _stations(case: Case, plan: Plan) -> dict[str, Station]:
         chains = _FORWARDS[i % len(_FORWARDS)]
         provider: dict[Family, Tables] = {
             family: {"filter": {**(chains if family == 4 else _six(chains)), "INPUT": _INPUT}}
-            for family in firewall.FAMILIES
+            for family in FAMILIES
         }
         tables = provider if isinstance(one, HostPlan) else {}
         stations[one.name] = replace(stations[one.name], ends=ends, tables=tables)

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from wgcluster.firewall.rules import Family
 from wgcluster.firewall.tables import Chain, Tables, join, parse_save
+from wgcluster.prefixes import Family
 
 _CLONE_NEWNET = 0x40000000  # sched.h
 _numbers = count(1)

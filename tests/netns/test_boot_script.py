@@ -17,11 +17,12 @@ from tests.netns.net import BACKENDS, Filter, Namespace
 from tests.property.rulesets import drifted, ours, tables
 from tests.unit.chains import BASELINE, DOCKER, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_text, of, six
 from wgcluster.firewall.placement import changes, is_ours, restore_text
-from wgcluster.firewall.rules import FAMILIES, Family, Rule, wanted
+from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.firewall.tables import Tables, parse_save
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
+from wgcluster.prefixes import FAMILIES, Family
 
 TOOLS: dict[Family, str] = {4: "iptables", 6: "ip6tables"}
 SCRIPT = Path(__file__).parent.parent.parent / "files" / "wgcluster-firewall"

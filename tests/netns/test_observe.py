@@ -17,10 +17,10 @@ import pytest
 from tests.netns.net import BACKENDS, Filter, Namespace, namespaces, no_tunnel, wireguard_go
 from tests.unit.chains import PEERS, filter_table, of
 from wgcluster.firewall.placement import changes, restore_text
-from wgcluster.firewall.rules import FAMILIES
 from wgcluster.host.observed import Observed
 from wgcluster.host.reading import parse
 from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.prefixes import FAMILIES
 from wgcluster.wireguard.drift import Routes, in_place, peer_changes, preshared_digest, routes
 
 SCRIPT = (Path(__file__).parent.parent.parent / "files" / "observe.sh").read_text()

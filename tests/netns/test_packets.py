@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.netns.net import BACKENDS, Filter, Namespace, namespaces
 from tests.property.rulesets import ours, tables
 from wgcluster.firewall.placement import after, changes
-from wgcluster.firewall.rules import FAMILIES, Family
 from wgcluster.firewall.tables import Packet, Tables, verdict
+from wgcluster.prefixes import FAMILIES, Family
 
 NEW = frozenset({"NEW"})
 PORTS = (22, 51500, 51820)

@@ -12,9 +12,10 @@ from tests.netns.net import BACKENDS, Filter, Namespace
 from tests.property.rulesets import drifted, ours, tables
 from tests.unit.chains import BASELINE, DOCKER, GATEWAY, PEERS, REJECT, filter_text, of, six
 from wgcluster.firewall.placement import after, changes, restore_text
-from wgcluster.firewall.rules import FAMILIES, Family, Rule
+from wgcluster.firewall.rules import Rule
 from wgcluster.firewall.tables import Tables, parse_save
 from wgcluster.plan.plan import HostPlan
+from wgcluster.prefixes import FAMILIES, Family
 
 in_all = pytest.mark.parametrize(
     ("family", "backend"), [(family, backend) for family in FAMILIES for backend in BACKENDS]

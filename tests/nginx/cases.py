@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.nginx.real import Answer, free_ports, http_paths, running
 from tests.nginx.worlds import dump
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.syntax.includes import parse_dump
-from wgcluster.plan.plan import GuardedSite
 
 FRIEND = "127.0.0.2"
 LIST = "include @FOLDER@/list.conf;"

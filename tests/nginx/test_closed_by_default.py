@@ -15,9 +15,9 @@ from crossplane import analyzer  # type: ignore[import-untyped]
 
 from tests.nginx.cases import ACME, LIST, PASS, Case, asked
 from tests.nginx.real import LUA, MODULES, NGINX, wanted
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.config.harmless import is_harmless
-from wgcluster.plan.plan import GuardedSite
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 

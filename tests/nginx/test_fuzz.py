@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from tests.nginx.bodies import INSIDE, LUA, SOUP, WORD
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.find import locations, names_of, servers
 from wgcluster.nginx.edit.guard import guard
@@ -22,7 +23,6 @@ from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError
 from wgcluster.nginx.syntax.lexer import lex
 from wgcluster.nginx.syntax.splice import unguard
 from wgcluster.nginx.syntax.tree import parse
-from wgcluster.plan.plan import GuardedSite
 
 SECONDS = float(os.environ.get("WGCLUSTER_FUZZ_SECONDS", "10"))
 TEXTS = [path.read_text() for path in sorted((Path(__file__).parent / "sites").glob("*.conf"))]

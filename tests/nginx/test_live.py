@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.nginx.real import NGINX, free_ports, http_paths, running
 from tests.nginx.worlds import dump
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.probe.curl import answers, curl_config
 from wgcluster.nginx.probe.probe import Answer, Probe, judge_insider, judge_stranger, probes
 from wgcluster.nginx.syntax.includes import parse_dump
-from wgcluster.plan.plan import GuardedSite
 
 CURL = shutil.which("curl")
 pytestmark = pytest.mark.skipif(NGINX is None or CURL is None, reason="nginx or curl is not installed")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.nginx.real import NGINX, free_ports, http_paths, running
 from tests.nginx.worlds import dump
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.edit.guard import guard
@@ -19,7 +20,6 @@ from wgcluster.nginx.probe.probe import judge_insider, judge_stranger, probes
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.splice import unguard
 from wgcluster.nginx.syntax.tree import parse
-from wgcluster.plan.plan import GuardedSite
 
 SITES = Path(__file__).parent / "sites"
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "gitlab" / "gitlab.nginx")

@@ -15,9 +15,9 @@ import pytest
 from tests.nginx.cases import ACME, FRIEND, LIST, PASS, Case, asked
 from tests.nginx.real import ECHO, LUA, NGINX, STREAM, free_ports, running
 from tests.nginx.worlds import dump
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.syntax.includes import parse_dump
-from wgcluster.plan.plan import GuardedSite
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 HERE = ("127.0.0.1", FRIEND)  # the host itself may pass, too; strangers come from 127.0.0.3 then

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from tests.nginx.real import NGINX, http_paths
-from wgcluster.plan.plan import GuardedSite
+from wgcluster.inventory.schema import GuardedSite
 
 FRIEND, STRANGERS = "127.0.0.2", ("127.0.0.1", "127.0.0.3", "127.0.0.9")
 LIST = "include @FOLDER@/list.conf;"

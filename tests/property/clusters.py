@@ -9,8 +9,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from wgcluster.inventory.reading import Client, Cluster, Endpoint, Host, Row
-from wgcluster.inventory.schema import Address, Network, Topology
+from wgcluster.inventory.cluster import Client, Cluster, Endpoint, Host
+from wgcluster.inventory.row import Row
+from wgcluster.inventory.schema import Topology
+from wgcluster.prefixes import Address, Network
 
 FOUR, SIX = ip_network("10.0.0.0/24"), ip_network("fd00::/64")
 SUBNETS = [ip_network(f"172.16.{i}.0/{24 + i % 3}") for i in range(12)]

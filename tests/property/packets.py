@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 
 from wgcluster.firewall.tables import Match, Packet, match, target, verdict
-from wgcluster.inventory.schema import Address, Network
-from wgcluster.prove.texts import Family, MachineText
+from wgcluster.prefixes import Address, Family, Network
+from wgcluster.prove.texts import MachineText
 from wgcluster.wireguard.config import ParsedPeer, parse
 
 

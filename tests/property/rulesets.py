@@ -9,8 +9,9 @@ from ipaddress import ip_network
 from hypothesis import strategies as st
 
 from tests.unit.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS
-from wgcluster.firewall.rules import Family, Rule, wanted
+from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.firewall.tables import Chain, Spec, Tables
+from wgcluster.prefixes import Family
 
 OWN_CHAINS = ("mine", "theirs")
 _SOURCES = {

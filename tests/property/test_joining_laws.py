@@ -15,7 +15,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from tests.property.clusters import clusters, keys_of, many
-from wgcluster.inventory.reading import Cluster, Endpoint, Host
+from wgcluster.inventory.cluster import Cluster, Endpoint, Host
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.plan.planner import make_plan
 from wgcluster.prefixes import Network

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from wgcluster.inventory.faults import KeystoreError
 from wgcluster.keys import keyfile
 from wgcluster.keys import registry as keystore
 from wgcluster.keys.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
-from wgcluster.keys.registry import KeystoreError, Registry, Secret
+from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import SALT, Cost, Seal, decode, encode, made_with
+from wgcluster.keys.secret import Secret
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True) | st.sampled_from(
     ["on", "no", "null", "1", "0x10", "1e3", "2001.01", "1_0", "true", "0o7", "12.5", "y"]  # YAML's traps

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.targets import Folders
 from wgcluster.nginx.config.access import admits
 from wgcluster.nginx.config.find import locations, servers
@@ -15,7 +16,6 @@ from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError, position
 from wgcluster.nginx.syntax.lexer import lex
 from wgcluster.nginx.syntax.splice import Edit, Shift, apply, first_inside, unguard
 from wgcluster.nginx.syntax.tree import Directive, parse
-from wgcluster.plan.plan import GuardedSite
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))
 gap = st.sampled_from(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.property.clusters import clusters, keys_of
 from tests.property.packets import World
 from wgcluster.firewall.tables import Chain
-from wgcluster.inventory.reading import Cluster
+from wgcluster.inventory.cluster import Cluster
 from wgcluster.plan.planner import make_plan
 from wgcluster.prove.proof import prove, prove_texts
 from wgcluster.prove.read import read

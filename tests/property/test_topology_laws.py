@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.clusters import clusters, keys_of, many, rows_of
-from wgcluster.inventory.reading import Client, Cluster, read_cluster
+from wgcluster.inventory.cluster import Client, Cluster
+from wgcluster.inventory.reading import read_cluster
 from wgcluster.plan.links import dialled_at
 from wgcluster.plan.plan import Plan
 from wgcluster.plan.planner import make_plan

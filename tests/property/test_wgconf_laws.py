@@ -9,10 +9,10 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wgcluster.inventory.schema import Network
 from wgcluster.keys.seal import encode
 from wgcluster.keys.secret import HIDDEN
-from wgcluster.plan.plan import HostPlan, Interface, Peer
+from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.prefixes import Interface, Network
 from wgcluster.wireguard.config import (
     ParsedConfig,
     ParsedPeer,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
-from wgcluster.firewall.rules import Family, Rule, wanted
+from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.firewall.tables import Tables, parse_save
-from wgcluster.plan.plan import Allow, HostPlan
+from wgcluster.inventory.schema import OpenPort
+from wgcluster.plan.plan import HostPlan
+from wgcluster.prefixes import Family
 
 EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
@@ -35,9 +37,9 @@ BASELINE = replace(
     listen_from=PEERS.listen_from,
     firewall="baseline",
     firewall_allow=(
-        Allow(22, "tcp", (ip_network("198.18.9.0/24"), ip_network("2001:db8:9::/48"))),
-        Allow(443, "tcp"),
-        Allow(53, "udp", (ip_network("198.18.9.0/24"),)),
+        OpenPort(22, "tcp", (ip_network("198.18.9.0/24"), ip_network("2001:db8:9::/48"))),
+        OpenPort(443, "tcp"),
+        OpenPort(53, "udp", (ip_network("198.18.9.0/24"),)),
     ),
 )
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from wgcluster.inventory.reading import Client, ModelError, Row, read_cluster
+from wgcluster.inventory.cluster import Client
+from wgcluster.inventory.faults import ModelError
+from wgcluster.inventory.reading import read_cluster
+from wgcluster.inventory.row import Row
 
 Data = Mapping[str, Any]
 GATEWAY = {"wg_endpoint": "198.51.100.2", "wg_gateway": True}

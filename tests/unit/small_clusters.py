@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from wgcluster.inventory.reading import Client, Cluster, Endpoint, Host
+from wgcluster.inventory.cluster import Client, Cluster, Endpoint, Host
 from wgcluster.plan.plan import Plan
 from wgcluster.plan.planner import make_plan
 

@@ -9,11 +9,12 @@ import pytest
 
 from tests.unit.chains import REJECT, filter_table
 from wgcluster.firewall.placement import after, changes
-from wgcluster.firewall.rules import FAMILIES, Family, tunnel_rules, wanted
+from wgcluster.firewall.rules import tunnel_rules, wanted
 from wgcluster.firewall.tables import Chain, Tables
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.observed import File, Link, LivePeer, Observed, Rules, Unit
 from wgcluster.plan.plan import HostPlan, Peer, Plan
+from wgcluster.prefixes import FAMILIES, Family
 from wgcluster.verify.boot import BootFiles
 from wgcluster.verify.checks import Check, checks, ping_targets, table
 from wgcluster.wireguard.drift import SESSION

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import segno
 
-from wgcluster.inventory.schema import Network
 from wgcluster.keys.secret import Secret
 from wgcluster.plan.plan import ClientPlan, Peer
+from wgcluster.prefixes import Network
 from wgcluster.wireguard.client import config, next_addresses, qr
 from wgcluster.wireguard.config import mask, parse
 

@@ -27,9 +27,10 @@ from wgcluster.firewall.placement import (
     restore_text,
     would_close,
 )
-from wgcluster.firewall.rules import FAMILIES, Family, Rule, wanted
+from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.firewall.tables import Packet, Spec, Tables, join, parse_save, verdict
 from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.prefixes import FAMILIES, Family
 
 OURS = "-m comment --comment wgcluster-wg"
 RELAY = f"-i wg -o wg {OURS} -j ACCEPT"

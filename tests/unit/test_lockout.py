@@ -9,11 +9,12 @@ from typing import Literal
 import pytest
 
 from tests.unit.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_table, of
-from wgcluster.firewall.rules import FAMILIES, wanted
+from wgcluster.firewall.rules import wanted
 from wgcluster.firewall.tables import Tables
 from wgcluster.host.backends import needed
 from wgcluster.host.observed import Observed, Rules, Ssh
-from wgcluster.plan.plan import Allow
+from wgcluster.inventory.schema import OpenPort
+from wgcluster.prefixes import FAMILIES
 from wgcluster.verify.lockout import lockout
 
 SSH = Ssh("198.18.8.5", 22, "eth0")
@@ -33,7 +34,7 @@ def test_the_message_says_what_to_write() -> None:
 
 
 def test_what_it_says_helps() -> None:
-    mended = replace(BASELINE, firewall_allow=(Allow(22, "tcp", (ip_network("198.18.8.5/32"),)),))
+    mended = replace(BASELINE, firewall_allow=(OpenPort(22, "tcp", (ip_network("198.18.8.5/32"),)),))
     assert lockout(mended, seen(SSH)) is None
 
 

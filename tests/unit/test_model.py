@@ -11,16 +11,11 @@ from hypothesis import strategies as st
 
 from tests.unit.inventories import GATEWAY, Data, client, rows
 from wgcluster.inventory import schema
-from wgcluster.inventory.reading import (
-    Cluster,
-    Endpoint,
-    Host,
-    ModelError,
-    OpenPort,
-    Row,
-    VpnOnly,
-    read_cluster,
-)
+from wgcluster.inventory.cluster import Cluster, Endpoint, Host
+from wgcluster.inventory.faults import ModelError
+from wgcluster.inventory.reading import read_cluster
+from wgcluster.inventory.row import Row
+from wgcluster.inventory.schema import GuardedSite, OpenPort
 
 
 def test_hosts_behind_one_address_have_a_port_each() -> None:
@@ -91,7 +86,7 @@ def test_a_whole_cluster_as_declared() -> None:
         clients_from=(anyone,),
         firewall="baseline",
         firewall_allow=(OpenPort(22, "tcp", (anyone,)), OpenPort(53, "udp", ())),
-        nginx=(VpnOnly("/etc/nginx/a", "a.example", ("/",), ("/x",), (), "location", None),),
+        nginx=(GuardedSite("/etc/nginx/a", "a.example", ("/",), ("/x",), (), "location", None),),
     )
     assert cluster == Cluster(
         networks=(ip_network("10.0.0.0/24"), ip_network("fd00::/64")),

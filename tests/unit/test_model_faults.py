@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from tests.unit.inventories import Data, client, faults, rows
-from wgcluster.inventory.reading import Client, ModelError, Row, read_cluster
+from wgcluster.inventory.cluster import Client
+from wgcluster.inventory.faults import ModelError
+from wgcluster.inventory.reading import read_cluster
+from wgcluster.inventory.row import Row
 
 NO_ENDPOINT = 'no endpoint; write an address, a DNS name or "[v6]", each with an optional ":port"'
 UNDIALLED = "nobody else can dial this address; write the one that other hosts reach it at"
@@ -185,6 +188,14 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         "nginx_vpn_only",
         [{}],
         ["a: nginx_vpn_only[0].file: is required", "a: nginx_vpn_only[0].server_name: is required"],
+    ),
+    (
+        "nginx_vpn_only",
+        [{"file": "/a", "server_name": "b", "addresses": ["10.0.0.9"]}],
+        [
+            "a: nginx_vpn_only[0].addresses = ['10.0.0.9']: is not known here; there are file, server_name,"
+            " locations, public, allow, scope, acme_root"
+        ],
     ),
     (
         "nginx_vpn_only",

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
-from wgcluster.inventory.reading import Cluster, Endpoint, OpenPort, VpnOnly
-from wgcluster.plan.plan import Allow, GuardedSite, Peer, PlanError
+from wgcluster.inventory.cluster import Cluster, Endpoint
+from wgcluster.inventory.schema import GuardedSite, OpenPort
+from wgcluster.plan.plan import Peer, PlanError
 from wgcluster.plan.planner import make_plan
 from wgcluster.prefixes import ANYWHERE
 
@@ -184,7 +185,7 @@ def test_clients_from_narrows_what_is_open_to_strangers() -> None:
 
 def test_what_the_host_keys_say_is_carried_over() -> None:
     port = OpenPort(22, "tcp", nets("198.51.100.0/24"))
-    site = VpnOnly(
+    site = GuardedSite(
         "/etc/nginx/x", "x.example", ("/",), ("/pub",), nets("172.16.0.0/12"), "server", "/var/www"
     )
     of = cluster(
@@ -192,7 +193,7 @@ def test_what_the_host_keys_say_is_carried_over() -> None:
     )
     plan = planned(of).host("a")
     assert plan.firewall == "baseline"
-    assert plan.firewall_allow == (Allow(22, "tcp", nets("198.51.100.0/24")),)
+    assert plan.firewall_allow == (OpenPort(22, "tcp", nets("198.51.100.0/24")),)
     assert plan.nginx == (
         GuardedSite(
             "/etc/nginx/x",

@@ -13,10 +13,10 @@ import pytest
 from tests.property.packets import World
 from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
 from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save
-from wgcluster.inventory.reading import Cluster, Endpoint
-from wgcluster.inventory.schema import Address
+from wgcluster.inventory.cluster import Cluster, Endpoint
+from wgcluster.prefixes import Address, Family
 from wgcluster.prove.proof import Proof, prove, prove_texts
-from wgcluster.prove.texts import Family, MachineText, texts_of
+from wgcluster.prove.texts import MachineText, texts_of
 
 
 def texts(of: Cluster) -> dict[str, MachineText]:

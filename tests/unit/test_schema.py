@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from wgcluster.inventory import schema
+from wgcluster.prefixes import Address
 
 CONTRACT = {
     "wg_name",
@@ -62,7 +63,7 @@ def test_what_is_not_said_has_the_defaults_of_the_contract() -> None:
     assert (host.wg_port, host.wg_mtu, host.firewall) == (51820, 1420, "peers")
     assert (host.wg_keepalive, host.wg_endpoint, host.wg_site, host.wg_site_endpoint) == (None,) * 4
     assert (host.wg_gateway, host.wg_masquerade) == (False, False)
-    site = schema.VpnOnlyEntry.model_validate({"file": "/a", "server_name": "b"})
+    site = TypeAdapter(schema.GuardedSite).validate_python({"file": "/a", "server_name": "b"})
     assert (site.locations, site.public, site.scope, site.acme_root) == (("/",), (), "location", None)
 
 
@@ -86,9 +87,7 @@ dialable = (
 
 @settings(deadline=None)
 @given(dialable, st.none() | st.integers(1, 65535))
-def test_every_address_with_or_without_a_port_is_an_endpoint(
-    address: schema.Address, port: int | None
-) -> None:
+def test_every_address_with_or_without_a_port_is_an_endpoint(address: Address, port: int | None) -> None:
     host = f"[{address}]" if address.version == 6 else f"{address}"
     text = host if port is None else f"{host}:{port}"
     assert TypeAdapter(schema.EndpointField).validate_python(text) == (address, port)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.unit.small_clusters import cluster, host, line, planned, two_sites
-from wgcluster.inventory.reading import Cluster, Host
+from wgcluster.inventory.cluster import Cluster, Host
 from wgcluster.plan.routes import NOWHERE
 from wgcluster.plan.topology import make_topology
 from wgcluster.text import abbreviated

@@ -9,8 +9,7 @@ from rich.console import Console
 
 from wgcluster.cli.printing import console, print_json, table
 from wgcluster.cli.reading import CommandError, read
-from wgcluster.inventory.faults import KeystoreError
-from wgcluster.inventory.reading import ModelError
+from wgcluster.inventory.faults import KeystoreError, ModelError
 from wgcluster.plan.plan import PlanError
 from wgcluster.prove.proof import Proof, Verdict, prove
 

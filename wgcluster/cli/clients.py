@@ -11,11 +11,13 @@ from pathlib import Path
 
 from wgcluster.cli.printing import console, print_json, table
 from wgcluster.cli.reading import CommandError, Reading, no_such, read
-from wgcluster.inventory.reading import Cluster, Fault, read_cluster
-from wgcluster.inventory.schema import Address
+from wgcluster.inventory.cluster import Cluster
+from wgcluster.inventory.faults import Fault
+from wgcluster.inventory.reading import read_cluster
 from wgcluster.keys.registry import write_private
 from wgcluster.plan.checks import gateways_to_dial
 from wgcluster.plan.plan import ClientPlan, Plan, PlanError
+from wgcluster.prefixes import Address
 from wgcluster.text import abbreviated
 from wgcluster.wireguard.client import config, next_addresses, qr
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from wgcluster.cli.printing import console, counted, print_json, table
 from wgcluster.cli.reading import CommandError, read
 from wgcluster.firewall import rules as firewall
-from wgcluster.inventory.schema import Network
 from wgcluster.picture.mermaid import mermaid
 from wgcluster.picture.svg import svg
 from wgcluster.plan.plan import HostPlan, Peer, Plan
+from wgcluster.prefixes import Network
 from wgcluster.wireguard import client
 from wgcluster.wireguard import config as wgconf
 

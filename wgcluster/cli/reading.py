@@ -10,10 +10,13 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from wgcluster.inventory.cluster import Cluster
 from wgcluster.inventory.from_pyinfra import load_rows
-from wgcluster.inventory.reading import Cluster, Row, read_cluster
+from wgcluster.inventory.reading import read_cluster
+from wgcluster.inventory.row import Row
 from wgcluster.keys.loading import registry_of
-from wgcluster.keys.registry import Registry, passphrase
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.secret import passphrase
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.plan.planner import make_plan
 from wgcluster.text import abbreviated

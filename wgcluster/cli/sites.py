@@ -10,11 +10,11 @@ from pathlib import Path
 
 from wgcluster.cli.printing import console, print_json, table
 from wgcluster.cli.reading import CommandError, read
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.edit.deployed import Deployed, as_deployed
 from wgcluster.nginx.syntax.errors import Fault
 from wgcluster.nginx.syntax.includes import parse_dump
-from wgcluster.plan.plan import GuardedSite
 
 _DUMP = "# configuration file "  # how "nginx -T" begins each file
 

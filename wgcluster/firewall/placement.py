@@ -24,7 +24,7 @@ from wgcluster.firewall.tables import (
     target,
     verdict,
 )
-from wgcluster.inventory.schema import Network
+from wgcluster.prefixes import Network
 
 _NO_ANSWER = frozenset({"NEW", "INVALID", "UNTRACKED"})  # conntrack states of what nobody has asked for
 

@@ -15,11 +15,8 @@ from wgcluster.firewall.tables import (
     Spec,
     join,
 )
-from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan
-
-Family = Literal[4, 6]
-FAMILIES: tuple[Family, Family] = (4, 6)
+from wgcluster.prefixes import FAMILIES, Family, Network
 
 # Neighbour discovery and multicast listeners, which IPv6 cannot do without, and ping (RFC 4890, 4.4.1).
 # Errors such as "packet too big" belong to a flow and pass as RELATED.

@@ -10,7 +10,7 @@ from enum import Enum
 from ipaddress import ip_network
 from typing import Literal, NamedTuple
 
-from wgcluster.inventory.schema import Network
+from wgcluster.prefixes import Network
 
 Verdict = Literal["ACCEPT", "DROP", "REJECT"]
 Spec = tuple[str, ...]  # a rule without its "-A CHAIN", one word an element

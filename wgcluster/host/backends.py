@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from wgcluster.firewall.placement import Change, changes, for_other_backend
-from wgcluster.firewall.rules import Family, Rule
+from wgcluster.firewall.rules import Rule
 from wgcluster.host.observed import Observed, Rules
+from wgcluster.prefixes import Family
 
 
 def by_tool(rules: Sequence[Rule], observed: Observed) -> Iterator[tuple[Rules, list[Rule]]]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from wgcluster.firewall.placement import is_ours, placed
-from wgcluster.firewall.rules import Family, Rule
+from wgcluster.firewall.rules import Rule
 from wgcluster.firewall.tables import Chain, Spec, Tables, join
 from wgcluster.host.backends import by_tool
 from wgcluster.host.observed import Observed
+from wgcluster.prefixes import Family
 
 END = "# end"  # of a file that is whole
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wgcluster.firewall.placement import is_ours
-from wgcluster.firewall.rules import FAMILIES, Family
 from wgcluster.firewall.tables import Chain, Packet, comment, first_accept, target
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
+from wgcluster.prefixes import FAMILIES, Family
 
 Policy = Literal["ACCEPT", "DROP"]
 FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}

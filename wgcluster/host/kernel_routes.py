@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Literal
 
-from wgcluster.prefixes import Network
+from wgcluster.prefixes import Family, Network
 
 # ip-route(8), TYPE: a packet that takes one of these routes ends there.
 _ENDS = ("unreachable", "blackhole", "prohibit", "throw")
@@ -40,12 +39,12 @@ class Route:
         return " ".join(self.words[:place] + self.words[place + 2 :])
 
 
-def parse_routes(lines: Sequence[str], family: Literal[4, 6]) -> tuple[Route, ...]:
+def parse_routes(lines: Sequence[str], family: Family) -> tuple[Route, ...]:
     """Read ``ip -o -4 route show``, or that of ``-6``; ValueError or IndexError for what it never prints."""
     return tuple(_route(line.replace("\\", " ").split(), family) for line in lines if line.strip())
 
 
-def _route(words: Sequence[str], family: Literal[4, 6]) -> Route:
+def _route(words: Sequence[str], family: Family) -> Route:
     kind = words[0] if words[0] in TYPES else ""
     destination = words[1] if kind else words[0]
     if destination == "default":

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal
 
 from wgcluster.firewall.nft import Table
 from wgcluster.firewall.tables import Tables
 from wgcluster.host.kernel_routes import Route
-
-Address = IPv4Interface | IPv6Interface
+from wgcluster.prefixes import Family
+from wgcluster.prefixes import Interface as AddressInterface
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class Interface:
 class Rules:
     """What one tool's ``-save`` prints; ``tool`` is "iptables", "ip6tables-legacy" …"""
 
-    family: Literal[4, 6]
+    family: Family
     tool: str
     primary: bool
     tables: Tables
@@ -106,7 +105,7 @@ class Observed:
     config_key: str = ""  # public key of the config file, asked only where the interface is down
     interfaces: tuple[Interface, ...] = ()  # the other ones of WireGuard
     addresses: tuple[str, ...] = ()  # all of global scope, without their prefix
-    held: tuple[tuple[str, Address], ...] = ()  # every address, by interface
+    held: tuple[tuple[str, AddressInterface], ...] = ()  # every address, by interface
     routes: tuple[Route, ...] = ()  # of the main table, both families
     clock: int = 0  # seconds since the epoch
     forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family

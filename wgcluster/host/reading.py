@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_interface
-from typing import Literal
 
 from wgcluster.firewall.nft import parse_ruleset
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import answer
 from wgcluster.host.kernel_routes import Route, parse_routes
 from wgcluster.host.observed import File, Interface, Link, LivePeer, Look, Observed, Rules, Ssh, Unit
+from wgcluster.prefixes import Family
 
 Words = Sequence[str]
 
@@ -326,7 +326,7 @@ def _fields(line: str, separator: str, count: int) -> list[str]:
 
 
 def _rules(words: Sequence[str], lines: Sequence[str]) -> Rules:
-    family: Literal[4, 6] = 4 if words[0] == "4" else 6
+    family: Family = 4 if words[0] == "4" else 6
     return Rules(
         family,
         answer.matching(_TOOL, words[1], "tool"),

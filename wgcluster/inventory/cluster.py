@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Literal
 
-from wgcluster.inventory.schema import DEFAULT_MTU, DEFAULT_PORT, Address, Network, Topology
+from wgcluster.inventory.schema import (
+    DEFAULT_MTU,
+    DEFAULT_PORT,
+    KEYSTORE,
+    FirewallMode,
+    GuardedSite,
+    OpenPort,
+    Topology,
+)
+from wgcluster.prefixes import Address, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,28 +28,6 @@ class Endpoint:
         return (
             f"[{self.host}]:{self.port}" if isinstance(self.host, IPv6Address) else f"{self.host}:{self.port}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class OpenPort:
-    """One entry of ``firewall_allow``."""
-
-    port: int
-    protocol: Literal["tcp", "udp"]
-    sources: tuple[Network, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class VpnOnly:
-    """One entry of ``nginx_vpn_only``."""
-
-    file: str
-    server_name: str
-    locations: tuple[str, ...]
-    public: tuple[str, ...]
-    allow: tuple[Network, ...]
-    scope: Literal["location", "server"]
-    acme_root: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +47,9 @@ class Host:
     links: tuple[str, ...] = ()
     keepalive: int | None = None  # seconds, None: as the topology needs it
     clients_from: tuple[Network, ...] = ()  # empty: anywhere
-    firewall: Literal["peers", "baseline", "off"] = "peers"
+    firewall: FirewallMode = "peers"
     firewall_allow: tuple[OpenPort, ...] = ()
-    nginx: tuple[VpnOnly, ...] = ()
+    nginx: tuple[GuardedSite, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +73,4 @@ class Cluster:
     degree: int | None = None
     preshared_keys: bool = False
     expect: tuple[str, ...] = ()
-    keystore: str = "keys.yml"
+    keystore: str = KEYSTORE

@@ -9,7 +9,8 @@ from itertools import combinations
 from wgcluster.inventory.cluster import Client, Host
 from wgcluster.inventory.expectations import invalid_expectations
 from wgcluster.inventory.faults import Fault, near
-from wgcluster.inventory.schema import Address, Network, SharedKeys
+from wgcluster.inventory.schema import SharedKeys
+from wgcluster.prefixes import Address, Network
 
 MIN_IPV6_MTU = 1280  # bytes
 

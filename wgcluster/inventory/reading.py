@@ -9,28 +9,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from wgcluster.inventory import schema
-from wgcluster.inventory.cluster import Client, Cluster, Endpoint, Host, OpenPort, VpnOnly
+from wgcluster.inventory.cluster import Client, Cluster, Endpoint, Host
 from wgcluster.inventory.consistency import inconsistencies, strange_expectations
 from wgcluster.inventory.faults import Fault, ModelError, told_once
 from wgcluster.inventory.row import OURS, Row
-from wgcluster.inventory.schema import Address
+from wgcluster.prefixes import Address
 from wgcluster.text import abbreviated
-
-__all__ = [
-    "OURS",
-    "Client",
-    "Cluster",
-    "Endpoint",
-    "Fault",
-    "Host",
-    "ModelError",
-    "OpenPort",
-    "Row",
-    "VpnOnly",
-    "keystore_of",
-    "read_cluster",
-]
-
 
 # What may be a fault only because a host was not read.
 _OF_STRAYS = ("wg_links", "wg_topology")
@@ -169,11 +153,8 @@ def _read_host(row: Row, faults: list[Fault]) -> Host:
         keepalive=keys.wg_keepalive,
         clients_from=keys.wg_clients_from,
         firewall=keys.firewall,
-        firewall_allow=tuple(OpenPort(one.port, one.protocol, one.sources) for one in keys.firewall_allow),
-        nginx=tuple(
-            VpnOnly(one.file, one.server_name, one.locations, one.public, one.allow, one.scope, one.acme_root)
-            for one in keys.nginx_vpn_only
-        ),
+        firewall_allow=keys.firewall_allow,
+        nginx=keys.nginx_vpn_only,
     )
 
 

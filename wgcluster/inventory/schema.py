@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from ipaddress import (
     AddressValueError,
     IPv4Address,
@@ -18,10 +19,12 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from wgcluster.prefixes import Address, Network
+
 Topology = Literal["mesh", "sites", "partial"]
+FirewallMode = Literal["peers", "baseline", "off"]
 
 DEFAULT_PORT = 51820
 DEFAULT_MTU = 1420
@@ -141,6 +144,10 @@ def _keystore(value: object) -> str:
     return text
 
 
+def _unknown(value: object) -> object:
+    raise PydanticCustomError("unexpected_keyword_argument", "Unexpected keyword argument")
+
+
 AddressField = Annotated[Address, BeforeValidator(_address)]
 NetworkField = Annotated[Network, BeforeValidator(_network)]
 EndpointField = Annotated[tuple[Address | str, int | None], BeforeValidator(_endpoint)]
@@ -150,24 +157,42 @@ WordField = Annotated[str, BeforeValidator(_word)]
 PortField = Annotated[int, Field(ge=1, le=65535, strict=True)]
 
 
+_STRICT = ConfigDict(extra="forbid")
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=False, arbitrary_types_allowed=True)
+    model_config = _STRICT
 
 
-class OpenPortEntry(_Strict):
+@dataclass(frozen=True, slots=True)
+class OpenPort:
+    """One entry of ``firewall_allow``: a port that the baseline leaves open."""
+
+    __pydantic_config__ = _STRICT
+
     port: PortField
     protocol: Literal["tcp", "udp"] = "tcp"
-    sources: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = Field((), alias="from")
+    # empty: from anywhere, both families
+    sources: Annotated[tuple[NetworkField, ...], BeforeValidator(_list), Field(alias="from")] = ()
 
 
-class VpnOnlyEntry(_Strict):
+@dataclass(frozen=True, slots=True)
+class GuardedSite:
+    """One entry of ``nginx_vpn_only``."""
+
+    __pydantic_config__ = _STRICT
+
     file: PathField
     server_name: WordField
+    # as written in the file: "/", "= /admin", "~ \\.php$"
     locations: Annotated[tuple[WordField, ...], BeforeValidator(_list)] = ("/",)
     public: Annotated[tuple[WordField, ...], BeforeValidator(_list)] = ()
+    # in a Cluster what the operator adds; in a Plan all that may pass: the overlay first
     allow: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
     scope: Literal["location", "server"] = "location"
-    acme_root: PathField | None = None
+    acme_root: PathField | None = None  # webroot of a challenge location that has to be added
+    # in a Plan those of its host; no operator writes them
+    addresses: Annotated[tuple[Address, ...], BeforeValidator(_unknown)] = ()
 
 
 class SharedKeys(_Strict):
@@ -199,9 +224,9 @@ class HostKeys(_Strict):
     wg_links: Annotated[tuple[NameField, ...], BeforeValidator(_list)] = ()
     wg_keepalive: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
     wg_clients_from: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
-    firewall: Literal["peers", "baseline", "off"] = "peers"
-    firewall_allow: tuple[OpenPortEntry, ...] = ()
-    nginx_vpn_only: tuple[VpnOnlyEntry, ...] = ()
+    firewall: FirewallMode = "peers"
+    firewall_allow: tuple[OpenPort, ...] = ()
+    nginx_vpn_only: tuple[GuardedSite, ...] = ()
 
 
 KEYS = frozenset(SharedKeys.model_fields) | frozenset(HostKeys.model_fields)
@@ -220,7 +245,7 @@ def message(error: Mapping[str, Any]) -> str:
         case "greater_than_equal" | "less_than_equal":
             bound = context.get("ge", context.get("le"))
             return f"must be {'at least' if 'ge' in context else 'at most'} {bound}"
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return f"is not known here{_near(error['loc'])}"
         case "too_short":
             return "must not be empty"
@@ -232,15 +257,15 @@ def message(error: Mapping[str, Any]) -> str:
             return "must be a whole number, without quotes"
         case "tuple_type":
             return "must be a list: [...]"
-        case "model_type" | "dict_type":
+        case "dataclass_type":
             return f"must be a mapping{_example(error['loc'])}"
         case _:
             return str(error["msg"])
 
 
-_ENTRIES: Mapping[int | str, type[BaseModel]] = {
-    "firewall_allow": OpenPortEntry,
-    "nginx_vpn_only": VpnOnlyEntry,
+_ENTRIES: Mapping[int | str, type[OpenPort | GuardedSite]] = {
+    "firewall_allow": OpenPort,
+    "nginx_vpn_only": GuardedSite,
 }
 _EXAMPLES: Mapping[int | str, str] = {
     "firewall_allow": '{"port": 22, "protocol": "tcp"}',
@@ -252,7 +277,8 @@ def _near(location: Sequence[int | str]) -> str:
     """The nearest of the keys that the entry at ``location`` may have, or all of them."""
     if location[0] not in _ENTRIES:
         return ""
-    keys = [field.alias or name for name, field in _ENTRIES[location[0]].model_fields.items()]
+    names = [field.name for field in fields(_ENTRIES[location[0]]) if field.name != "addresses"]
+    keys = ["from" if name == "sources" else name for name in names]
     near = difflib.get_close_matches(str(location[-1]), keys, 1)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(keys)}"
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from wgcluster.inventory.faults import KeystoreError
-from wgcluster.inventory.reading import ModelError, Row, keystore_of, read_cluster
+from wgcluster.inventory.faults import KeystoreError, ModelError
+from wgcluster.inventory.reading import keystore_of, read_cluster
+from wgcluster.inventory.row import Row
 from wgcluster.keys.registry import Registry
 
 

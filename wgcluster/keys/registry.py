@@ -12,15 +12,14 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from wgcluster.inventory import schema
+from wgcluster.inventory.cluster import Client
 from wgcluster.inventory.faults import KeystoreError
-from wgcluster.inventory.reading import Client
 from wgcluster.keys import keyfile
 from wgcluster.keys.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
 from wgcluster.keys.seal import COST, KEY, SALT, Cost, Seal, encode, new_private_key, public_key_of
-from wgcluster.keys.secret import Secret, passphrase, passphrase_source
+from wgcluster.keys.secret import Secret, passphrase_source
+from wgcluster.prefixes import Address
 from wgcluster.text import abbreviated
-
-__all__ = ["COST", "KeystoreError", "Registry", "Secret", "passphrase"]
 
 _NAME: TypeAdapter[str] = TypeAdapter(schema.NameField)
 
@@ -129,7 +128,7 @@ class Registry:
         self.dirty |= bool(new)
         return new
 
-    def add_client(self, name: str, addresses: Sequence[schema.Address], gateway: str | None = None) -> None:
+    def add_client(self, name: str, addresses: Sequence[Address], gateway: str | None = None) -> None:
         """Add a road warrior with a new key pair; its addresses stay its own.
 
         Raises:
@@ -164,7 +163,7 @@ class Registry:
                 self._clients[name] = self._clients[name].model_copy(update={"gateway": gateway})
                 self.dirty = True
 
-    def renumber_client(self, name: str, addresses: Sequence[schema.Address]) -> None:
+    def renumber_client(self, name: str, addresses: Sequence[Address]) -> None:
         """Give a client other addresses; its keys stay."""
         self._has("client", name, self._clients)
         chosen = tuple(sorted(addresses, key=lambda address: address.version))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from wgcluster.inventory.cluster import Cluster, Host
 from wgcluster.inventory.consistency import strange_expectations
-from wgcluster.inventory.reading import Cluster, Fault, Host
+from wgcluster.inventory.faults import Fault
 
 
 def gateways_to_dial(cluster: Cluster) -> dict[str, Host]:

@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster.inventory.reading import Endpoint, Fault, Host
+from wgcluster.inventory.cluster import Endpoint, Host
+from wgcluster.inventory.faults import Fault
 
 Matrix = NDArray[np.bool_]
 

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-from typing import Literal
 
-from wgcluster.inventory.reading import Fault
-from wgcluster.prefixes import Network as Network
-
-Interface = IPv4Interface | IPv6Interface
-FirewallMode = Literal["peers", "baseline", "off"]
+from wgcluster.inventory.faults import Fault
+from wgcluster.inventory.schema import FirewallMode, GuardedSite, OpenPort, Topology
+from wgcluster.prefixes import Family, Interface, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +28,6 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Allow:
-    """One entry of ``firewall_allow``: a port that the baseline leaves open."""
-
-    port: int
-    protocol: Literal["tcp", "udp"]
-    sources: tuple[Network, ...] = ()  # empty: from anywhere, both families
-
-
-@dataclass(frozen=True, slots=True)
-class GuardedSite:
-    """One entry of ``nginx_vpn_only`` with the networks that may pass filled in."""
-
-    file: str
-    server_name: str
-    locations: tuple[str, ...]  # as written in the file: "/", "= /admin", "~ \\.php$"
-    public: tuple[str, ...] = ()
-    allow: tuple[Network, ...] = ()  # the overlay first, then the operator's extras
-    scope: Literal["location", "server"] = "location"
-    acme_root: str | None = None  # webroot of a challenge location that has to be added
-    addresses: tuple[IPv4Address | IPv6Address, ...] = ()  # of its host in the overlay
-
-
-@dataclass(frozen=True, slots=True)
 class HostPlan:
     """All that one host gets."""
 
@@ -65,11 +38,11 @@ class HostPlan:
     mtu: int
     public_key: str
     peers: tuple[Peer, ...]  # sorted by name, hosts before clients
-    forwards: tuple[Literal[4, 6], ...] = ()  # families it forwards for others
+    forwards: tuple[Family, ...] = ()  # families it forwards for others
     masquerade: bool = False
     listen_from: tuple[Network, ...] = ()  # who may send to the listen port
     firewall: FirewallMode = "peers"
-    firewall_allow: tuple[Allow, ...] = ()
+    firewall_allow: tuple[OpenPort, ...] = ()
     nginx: tuple[GuardedSite, ...] = ()
     subnets: tuple[Network, ...] = ()  # networks behind it
     site: str | None = None
@@ -93,7 +66,7 @@ class Plan:
 
     interface: str
     networks: tuple[Network, ...]
-    topology: Literal["mesh", "sites", "partial"]
+    topology: Topology
     hosts: tuple[HostPlan, ...]
     clients: tuple[ClientPlan, ...] = ()
     expect: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
@@ -13,10 +14,10 @@ from wgcluster.inventory.cluster import Client, Cluster, Host
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
 from wgcluster.plan.checks import gateways_of, plan_faults
 from wgcluster.plan.links import dialled_at
-from wgcluster.plan.plan import Allow, ClientPlan, GuardedSite, HostPlan, Interface, Peer, Plan, PlanError
+from wgcluster.plan.plan import ClientPlan, HostPlan, Peer, Plan, PlanError
 from wgcluster.plan.sources import Sources
 from wgcluster.plan.topology import Topology, make_topology
-from wgcluster.prefixes import Network, Prefixes
+from wgcluster.prefixes import Interface, Network, Prefixes
 
 
 def make_plan(cluster: Cluster, public_keys: Mapping[str, str], client_keys: Mapping[str, str]) -> Plan:
@@ -118,19 +119,10 @@ class _Planner:
             masquerade=host.masquerade,
             listen_from=self.sources.of(i, bool(self.clients[host.name])),
             firewall=host.firewall,
-            firewall_allow=tuple(Allow(one.port, one.protocol, one.sources) for one in host.firewall_allow),
+            firewall_allow=host.firewall_allow,
             nginx=tuple(
-                GuardedSite(
-                    one.file,
-                    one.server_name,
-                    one.locations,
-                    one.public,
-                    (*self.cluster.networks, *one.allow),
-                    one.scope,
-                    one.acme_root,
-                    host.addresses,
-                )
-                for one in host.nginx
+                replace(site, allow=(*self.cluster.networks, *site.allow), addresses=host.addresses)
+                for site in host.nginx
             ),
             subnets=host.subnets,
             site=host.site,

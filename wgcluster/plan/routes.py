@@ -9,7 +9,7 @@ import numpy as np
 import rustworkx
 from numpy.typing import NDArray
 
-from wgcluster.inventory.reading import Host
+from wgcluster.inventory.cluster import Host
 from wgcluster.plan.links import Matrix, mix, name_hash
 
 Weights = NDArray[np.float64]

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import numpy as np
 
-from wgcluster.inventory.reading import Endpoint, Host
+from wgcluster.inventory.cluster import Endpoint, Host
 from wgcluster.plan.links import dialled_at, site_numbers
 from wgcluster.plan.topology import Topology
 from wgcluster.prefixes import ANYWHERE, Network, Prefixes, order

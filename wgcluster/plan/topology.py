@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster.inventory.reading import Cluster, Fault
+from wgcluster.inventory.cluster import Cluster
+from wgcluster.inventory.faults import Fault
 from wgcluster.plan.links import Matrix, chosen_links, declared_links, dials_of, site_numbers
 from wgcluster.plan.routes import NOWHERE, first_hops, gateway_ranks
 from wgcluster.text import abbreviated

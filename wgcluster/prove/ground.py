@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wgcluster.firewall.tables import Chain, Match, Packet, match, packet_of, target, verdict
-from wgcluster.prefixes import Network
+from wgcluster.prefixes import Family, Network
 from wgcluster.prove.read import NONE, Flags, Indices, Ints, Reading
-from wgcluster.prove.texts import Family, MachineText
+from wgcluster.prove.texts import MachineText
 
 Route = NDArray[np.int32]
 

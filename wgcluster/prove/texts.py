@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from wgcluster.firewall import rules as firewall
 from wgcluster.firewall.tables import Chain, Tables
-from wgcluster.plan.plan import HostPlan, Network, Plan
+from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.prefixes import Family, Network
 from wgcluster.wireguard import client
 from wgcluster.wireguard import config as wgconf
-
-Family = Literal[4, 6]
 
 
 @dataclass(frozen=True, slots=True)

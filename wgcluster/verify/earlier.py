@@ -15,8 +15,8 @@ from typing import NamedTuple
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.cluster import Client
-from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.prefixes import Network
 from wgcluster.text import abbreviated
 from wgcluster.wireguard import config as wgconf
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from wgcluster.firewall.placement import would_close
-from wgcluster.firewall.rules import FAMILIES, wanted
+from wgcluster.firewall.rules import wanted
 from wgcluster.host.backends import needed
 from wgcluster.host.observed import Observed, Rules
 from wgcluster.plan.plan import HostPlan
+from wgcluster.prefixes import FAMILIES
 from wgcluster.wireguard.drift import routed
 
 

@@ -8,7 +8,8 @@ from ipaddress import ip_network
 from wgcluster.firewall.nft import Stop, Table, stop
 from wgcluster.firewall.tables import Packet, target
 from wgcluster.host.observed import Observed
-from wgcluster.plan.plan import HostPlan, Network
+from wgcluster.plan.plan import HostPlan
+from wgcluster.prefixes import Network
 
 _OFF = 'or set firewall = "off" for this host'
 _BUILT_IN = ("INPUT", "FORWARD")

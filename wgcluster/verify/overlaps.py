@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from wgcluster.host.kernel_routes import Route
 from wgcluster.host.observed import Observed
-from wgcluster.plan.plan import HostPlan, Network
+from wgcluster.plan.plan import HostPlan
+from wgcluster.prefixes import Network
 from wgcluster.text import abbreviated
 from wgcluster.wireguard.drift import routed
 

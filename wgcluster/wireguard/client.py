@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 
 import segno
 
-from wgcluster.inventory.schema import DEFAULT_KEEPALIVE, Address, Network
+from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
 from wgcluster.keys.secret import HIDDEN, Secret
 from wgcluster.plan.plan import ClientPlan
+from wgcluster.prefixes import Address, Network
 
 FIRST = 100  # below it the servers have their addresses, as in the article
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wgcluster.keys.secret import HIDDEN
-from wgcluster.plan.plan import HostPlan, Network, Peer
+from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.prefixes import Network
 
 MARK = "# wgcluster: written by the deploy, which puts back whatever is changed here"
 # A relay sends packets out by the interface they came in on, for which the kernel would tell the sender of a

@@ -9,8 +9,8 @@ from ipaddress import ip_network
 
 from wgcluster.host.kernel_routes import TYPES
 from wgcluster.host.observed import Link, LivePeer, Observed
-from wgcluster.inventory.schema import Network
 from wgcluster.plan.plan import HostPlan, Peer
+from wgcluster.prefixes import Network
 from wgcluster.wireguard.config import NO_REDIRECTS, RULES_FIRST, WgConfError, parse
 
 # A session ends 180 s after its handshake (WireGuard whitepaper, 6.1, Reject-After-Time).

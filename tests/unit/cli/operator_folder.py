@@ -16,7 +16,8 @@ import pytest
 from pyinfra_cli.util import PYTHON_CODES  # type: ignore[import-untyped]
 
 from wgcluster.__main__ import main
-from wgcluster.keys.registry import Registry, Secret
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.secret import Secret
 
 REPOSITORY = Path(__file__).parents[3]
 WORD = "correct horse"

@@ -9,8 +9,9 @@ import pytest
 import segno
 
 from tests.unit.cli.operator_folder import HOSTS, WORD, Cluster, process
-from wgcluster.keys.registry import Registry, Secret
+from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import decode, public_key_of
+from wgcluster.keys.secret import Secret
 from wgcluster.wireguard.client import qr
 from wgcluster.wireguard.config import parse
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from pathlib import Path
 
-from wgcluster.keys.registry import Registry, Secret
+from wgcluster.keys.registry import Registry
+from wgcluster.keys.secret import Secret
 
 WORD = Secret("correct horse")
 LAPTOP, PHONE = ip_address("10.0.0.100"), ip_address("10.0.0.101")

@@ -16,11 +16,13 @@ import yaml
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tests.unit.keystore.registries import LAPTOP, PHONE, WORD, fill, opened, secrets_of
-from wgcluster.inventory.reading import Client
+from wgcluster.inventory.cluster import Client
+from wgcluster.inventory.faults import KeystoreError
 from wgcluster.keys import registry as keystore
 from wgcluster.keys import seal
-from wgcluster.keys.registry import KeystoreError, Registry, Secret
+from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import Cost, decode, public_key_of
+from wgcluster.keys.secret import Secret
 
 # As it was written when N was 2^17 and p 1; the passphrase is "four words".
 EARLIER = """\

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.keystore.registries import ROOT
-from wgcluster.keys.registry import KeystoreError, Secret, passphrase
+from wgcluster.inventory.faults import KeystoreError
 from wgcluster.keys.seal import encode, new_private_key, public_key_of
+from wgcluster.keys.secret import Secret, passphrase
 
 
 def test_the_passphrase_is_taken_from_the_first_place_that_has_one(

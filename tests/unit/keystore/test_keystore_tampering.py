@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from tests.unit.keystore.registries import fill, opened
-from wgcluster.keys.registry import KeystoreError, Registry
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import encode, new_private_key, public_key_of
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.keystore.registries import ROOT, WORD, fill, opened
-from wgcluster.keys.registry import KeystoreError, Registry
+from wgcluster.inventory.faults import KeystoreError
+from wgcluster.keys.registry import Registry
 
 
 def test_a_registry_that_another_run_changed_is_not_written_over(path: Path) -> None:

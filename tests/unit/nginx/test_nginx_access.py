@@ -8,10 +8,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.access import Families, Level, admits, common_client, may_forge, opening
 from wgcluster.nginx.syntax.tree import Directive, parse
-from wgcluster.plan.plan import GuardedSite
 
 ALLOWED = (
     ip_network("10.0.0.0/24"),

@@ -9,10 +9,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.config.site import list_path
 from wgcluster.nginx.edit.guard import guard
-from wgcluster.plan.plan import GuardedSite
 
 SITE = GuardedSite("/s", "a.test", ("/",), ("/pub/",), (ip_network("10.0.0.0/24"),))
 LIST = f"include {list_path(SITE)};"

@@ -8,12 +8,12 @@ from typing import Literal
 
 import pytest
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.splice import unguard
-from wgcluster.plan.plan import GuardedSite
 
 ACME = "/.well-known/acme-challenge/"
 OURS = "include /l; # wgcluster\n"

@@ -7,11 +7,11 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.config.listen import socket_for, sockets, tidy
 from wgcluster.nginx.probe.curl import answers, curl_config
 from wgcluster.nginx.probe.probe import Answer, Probe, Unprobed, judge_insider, judge_stranger, probes
 from wgcluster.nginx.syntax.tree import parse
-from wgcluster.plan.plan import GuardedSite
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"), ip_network("172.16.0.0/12"))
 LIST = "allow 10.0.0.0/24; allow fd00::/64; allow 172.16.0.0/12; deny all;"

@@ -7,9 +7,9 @@ from ipaddress import ip_network
 
 import pytest
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.syntax.tree import parse
-from wgcluster.plan.plan import GuardedSite
 
 SITE = GuardedSite(
     "/etc/nginx/sites-available/a", "a.test", ("/",), (), (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.bypass import Bypasses, is_plain
 from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.audit.selfproxy import Guarded, SelfProxies
@@ -21,7 +22,6 @@ from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.includes import effective
 from wgcluster.nginx.syntax.splice import Spliced
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.plan.plan import GuardedSite
 
 _REDIRECT = re.compile(r"https://(?P<host>\$\{?\w+\}?|[^:/?$]+)(?::(?P<port>\d+))?")
 _OWN_NAME = frozenset({"$host", "$http_host", "$server_name"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.verdict import NO_TRAIL, Past, Questions, Trail, Verdict
 from wgcluster.nginx.config.access import Families, Level, common_client, is_within, may_forge, opening
 from wgcluster.nginx.config.find import covers, is_wished, listens_of
@@ -21,7 +22,6 @@ from wgcluster.nginx.config.rewrite import (
 )
 from wgcluster.nginx.config.upstreams import may_be
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.plan.plan import GuardedSite
 from wgcluster.prefixes import Network
 
 # An address that is written down may be of either family, whatever the server listens on.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.folders import climbs
 from wgcluster.nginx.audit.subrequest import past_the_list
 from wgcluster.nginx.audit.verdict import NO_TRAIL, Trail, Verdict, worst
@@ -12,7 +13,6 @@ from wgcluster.nginx.audit.ways import Arrival, Ways
 from wgcluster.nginx.config.access import Level
 from wgcluster.nginx.config.locations import Place, is_page
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.plan.plan import GuardedSite
 
 
 def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "server", "locations"]:

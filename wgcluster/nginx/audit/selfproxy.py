@@ -15,7 +15,7 @@ from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.audit.verdict import Verdict
 from wgcluster.nginx.config.access import Client, admits, may_forge, opening, trusts
 from wgcluster.nginx.config.find import names_of, port_of
-from wgcluster.nginx.config.listen import Address, Socket, socket_for
+from wgcluster.nginx.config.listen import Socket, socket_for
 from wgcluster.nginx.config.locations import Place
 from wgcluster.nginx.config.upstreams import (
     Behind,
@@ -28,6 +28,7 @@ from wgcluster.nginx.config.upstreams import (
     written_out,
 )
 from wgcluster.nginx.syntax.tree import Directive
+from wgcluster.prefixes import Address
 
 _LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _TRUTHFUL = frozenset(

@@ -11,8 +11,8 @@ from urllib.parse import unquote_to_bytes
 
 from wgcluster.nginx.config.find import names_of, port_of, wildcard_rank
 from wgcluster.nginx.syntax.tree import Directive
+from wgcluster.prefixes import Address
 
-Address = IPv4Address | IPv6Address
 _LISTEN = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d+(?:-\d+)?)?")
 
 

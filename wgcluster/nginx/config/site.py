@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from wgcluster.plan.plan import GuardedSite
+from wgcluster.inventory.schema import GuardedSite
 
 # A folder that no stock nginx.conf includes by a glob (conf.d/*.conf, sites-enabled/*, modules-enabled/*).
 LIST_FOLDER = "/etc/nginx/wgcluster"

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from wgcluster.nginx.config.access import Families, Level, may_forge, opening
 from wgcluster.nginx.config.find import listens_of, names_of, servers
-from wgcluster.nginx.config.listen import Address, Endpoint, Socket, sockets, unix_sockets
+from wgcluster.nginx.config.listen import Endpoint, Socket, sockets, unix_sockets
 from wgcluster.nginx.config.locations import Place
 from wgcluster.nginx.config.rewrite import NOTHING, Known
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.prefixes import Network
+from wgcluster.prefixes import Address, Network
 
 _PORTS = {"http": "80", "https": "443", "grpc": "80", "grpcs": "443"}
 _URL = re.compile(

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.config.find import find_servers
 from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.edit.guard import splice
 from wgcluster.nginx.syntax.errors import Fault, NginxError
 from wgcluster.nginx.syntax.splice import Spliced
 from wgcluster.nginx.syntax.tree import parse
-from wgcluster.plan.plan import GuardedSite
 
 
 class Deployed(NamedTuple):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import judge_all
 from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.edit.insertions import Lines, Problem, place_of
 from wgcluster.nginx.syntax.errors import Fault, NginxError, fault_at
 from wgcluster.nginx.syntax.splice import Shift, Spliced, apply, first_inside, removals
 from wgcluster.nginx.syntax.tree import Directive, parse
-from wgcluster.plan.plan import GuardedSite
 
 
 def guard(

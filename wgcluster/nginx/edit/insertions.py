@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.judge import closing
 from wgcluster.nginx.config.access import lets_in_only
 from wgcluster.nginx.config.find import (
@@ -21,7 +22,6 @@ from wgcluster.nginx.config.rewrite import has_list
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.includes import expanded
 from wgcluster.nginx.syntax.tree import Directive, parse
-from wgcluster.plan.plan import GuardedSite
 
 ACME = "/.well-known/acme-challenge"
 

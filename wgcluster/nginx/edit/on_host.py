@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.syntax.errors import Fault, NginxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.splice import unguard
-from wgcluster.plan.plan import GuardedSite, HostPlan
+from wgcluster.plan.plan import HostPlan
 
 _NOT_A_FILE = {
     "absent": ("there is no such file on the host", "name the site file that nginx reads"),

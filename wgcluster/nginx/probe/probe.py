@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
 
+from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import effective_with_lists, server_blocks, sites_of_servers
 from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.config.find import find_servers, names_of
-from wgcluster.nginx.config.listen import Address, Endpoint, Socket, socket_for, sockets, tidy
+from wgcluster.nginx.config.listen import Endpoint, Socket, socket_for, sockets, tidy
 from wgcluster.nginx.config.locations import Place, resolve
 from wgcluster.nginx.config.pcre import hits, samples
 from wgcluster.nginx.config.upstreams import Behind
 from wgcluster.nginx.probe.expected_status import Expected, Unknown, expected_at
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.tree import Directive
-from wgcluster.plan.plan import GuardedSite
+from wgcluster.prefixes import Address
 
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOBODY = "wgcluster-probe.invalid"  # a host name that only a default server answers for (RFC 2606)
