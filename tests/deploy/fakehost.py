@@ -340,7 +340,8 @@ _ANSWERS: list[tuple[str, Callable[[FakeHost, re.Match[str], str], None]]] = [
     (r"(?P<tool>ip6?tables(?:-nft|-legacy)?)-restore -w --noflush", FakeHost._restore),
     (r"systemctl daemon-reload", FakeHost._daemon_reload),
     (
-        r"(?:wg-quick down (?P<stale>\S+); )?systemctl (?P<verb>enable -q|disable -q --now|stop|restart)"
+        r"(?:wg-quick down (?P<stale>\S+); )?(?:since=\S+ \+%s\); )?"
+        r"systemctl (?P<verb>enable -q|disable -q --now|stop|restart)"
         r" (?P<unit>[\w-]+@(?P<interface>\S+)\.service)(?: \|\| \{ journalctl .*; exit 1; \})?",
         FakeHost._unit,
     ),
