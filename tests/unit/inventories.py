@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.faults import short
 from wgcluster.inventory.cluster import Client
-from wgcluster.inventory.faults import ModelError
+from wgcluster.inventory.faults import Fault, ModelError
 from wgcluster.inventory.reading import read_cluster
 from wgcluster.inventory.row import Row
 
@@ -29,9 +30,14 @@ def rows(*hosts: Data, **shared: Any) -> list[Row]:
 
 
 def faults(rows: Sequence[Row], clients: Sequence[Client] = ()) -> list[str]:
+    """What is wrong, each fault without its wording: ``a: wg_port = 0 [setting.too-small]``."""
+    return [short(fault) for fault in worded(rows, clients)]
+
+
+def worded(rows: Sequence[Row], clients: Sequence[Client] = ()) -> tuple[Fault, ...]:
     with pytest.raises(ModelError) as caught:
         read_cluster(rows, clients)
-    return [str(fault) for fault in caught.value.faults]
+    return caught.value.faults
 
 
 def client(name: str, *addresses: str) -> Client:

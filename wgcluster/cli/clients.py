@@ -12,7 +12,7 @@ from pathlib import Path
 from wgcluster.cli.printing import console, print_json, table
 from wgcluster.cli.reading import CommandError, Reading, no_such, read
 from wgcluster.inventory.cluster import Cluster
-from wgcluster.inventory.faults import Fault
+from wgcluster.inventory.faults import fault
 from wgcluster.inventory.reading import read_cluster
 from wgcluster.keys.registry import write_private
 from wgcluster.plan.checks import gateways_to_dial
@@ -69,8 +69,7 @@ def _gateway(cluster: Cluster, name: str, chosen: str | None) -> str | None:
     if chosen is None:
         return next(iter(gateways), None)
     if chosen not in gateways:
-        wrong = f"no gateway that clients can dial has this name; there are {abbreviated(gateways) or 'none'}"
-        raise PlanError([Fault(name, "gateway", chosen, wrong)])
+        raise PlanError([fault("gateway.unknown", name, chosen, names=abbreviated(gateways) or "none")])
     return chosen
 
 

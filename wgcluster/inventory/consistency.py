@@ -8,7 +8,7 @@ from itertools import combinations
 
 from wgcluster.inventory.cluster import Client, Host
 from wgcluster.inventory.expectations import invalid_expectations
-from wgcluster.inventory.faults import Fault, near
+from wgcluster.inventory.faults import Fault, fault, near
 from wgcluster.inventory.schema import SharedKeys
 from wgcluster.prefixes import Address, Network
 
@@ -25,15 +25,11 @@ def inconsistencies(shared: SharedKeys, hosts: Sequence[Host], clients: Sequence
     networks = shared.wg_networks
     for version, count in Counter(network.version for network in networks).items():
         if count > 1:
-            yield Fault(
-                "",
-                "wg_networks",
-                [str(n) for n in networks],
-                f"holds {count} IPv{version} prefixes; one a family",
-            )
+            prefixes = [str(network) for network in networks]
+            yield fault("wg_networks.same-family", value=prefixes, count=count, family=version)
     for name, count in Counter(host.name for host in hosts).items():
         if count > 1:
-            yield Fault(name, "wg_name", name, f"{count} hosts have this name; each needs its own")
+            yield fault("wg_name.duplicate", name, name, count=count)
     yield from _check_addresses(networks, hosts, clients)
     yield from _check_subnets(networks, hosts)
     yield from _check_endpoints(hosts)
@@ -44,15 +40,15 @@ def inconsistencies(shared: SharedKeys, hosts: Sequence[Host], clients: Sequence
         yield from _check_modes(shared, host)
     no_links = shared.wg_degree is None and not any(host.links for host in hosts)
     if shared.wg_topology == "partial" and no_links and len(hosts) > 1:
-        yield Fault("", "wg_topology", "partial", "needs wg_links on hosts, or wg_degree")
+        yield fault("wg_topology.no-links", value="partial")
 
 
 def _check_links(host: Host, names: set[str]) -> Iterator[Fault]:
     for link in host.links:
         if link == host.name:
-            yield Fault(host.name, "wg_links", link, "is the host itself")
+            yield fault("wg_links.itself", host.name, link)
         elif link not in names:
-            yield Fault(host.name, "wg_links", link, f"no host has this name{near(link, names)}")
+            yield fault("wg_links.unknown-host", host.name, link, hint=near(link, names))
 
 
 def _check_keys(shared: SharedKeys, host: Host) -> Iterator[Fault]:
@@ -60,31 +56,21 @@ def _check_keys(shared: SharedKeys, host: Host) -> Iterator[Fault]:
     for key, endpoint in (("wg_endpoint", host.endpoint), ("wg_site_endpoint", host.site_endpoint)):
         address = None if endpoint is None or isinstance(endpoint.host, str) else endpoint.host
         if address is not None and any(address in n for n in networks if n.version == address.version):
-            wrong = "lies inside the overlay; write where the host is reached without the tunnel"
-            yield Fault(host.name, key, str(address), wrong)
+            yield fault("endpoint.inside-overlay", host.name, str(address), key=key)
     if host.mtu < MIN_IPV6_MTU and any(network.version == 6 for network in networks):
-        wrong = f"an overlay with IPv6 needs at least {MIN_IPV6_MTU} (RFC 8200, 5)"
-        yield Fault(host.name, "wg_mtu", host.mtu, wrong)
+        yield fault("wg_mtu.too-small-for-ipv6", host.name, host.mtu, least=MIN_IPV6_MTU)
     for site in host.nginx:
         if site.scope == "location" and not site.locations:
-            wrong = 'guards nothing; name locations, or guard the whole server with "scope": "server"'
-            yield Fault(host.name, "nginx_vpn_only", site.server_name, wrong)
+            yield fault("nginx_vpn_only.no-locations", host.name, site.server_name)
 
 
 def _check_modes(shared: SharedKeys, host: Host) -> Iterator[Fault]:
     if host.masquerade and not host.gateway:
-        yield Fault(
-            host.name,
-            "wg_masquerade",
-            True,
-            "only a gateway masquerades; set wg_gateway = True or leave it out",
-        )
+        yield fault("wg_masquerade.no-gateway", host.name, True)
     if host.masquerade and host.firewall == "off":
-        wrong = 'its rule goes with firewall = "peers" or "baseline"; with "off" set it to False: routed'
-        yield Fault(host.name, "wg_masquerade", True, wrong)
+        yield fault("wg_masquerade.firewall-off", host.name, True)
     if shared.wg_topology == "sites" and host.site is None:
-        wrong = 'is required with wg_topology = "sites"; name the provider or location it stands in'
-        yield Fault(host.name, "wg_site", None, wrong)
+        yield fault("wg_site.missing", host.name)
 
 
 def _check_addresses(
@@ -97,34 +83,28 @@ def _check_addresses(
         *((c.name, c.addresses, hint) for c in clients),
     ]:
         if len({address.version for address in addresses}) < len(addresses):
-            yield Fault(name, "wg_address", [str(a) for a in addresses], "one address a family")
+            yield fault("wg_address.same-family", name, [str(a) for a in addresses])
         for network in networks:
             if addresses and not any(address.version == network.version for address in addresses):
-                needs = f"needs an address in {network} as well{mend}"
-                yield Fault(name, "wg_address", [str(a) for a in addresses], needs)
+                found = [str(a) for a in addresses]
+                yield fault("wg_address.missing-family", name, found, network=network, hint=mend)
         for address in addresses:
             value = str(address)
             home = next((n for n in networks if n.version == address.version and address in n), None)
             if home is None and networks:
                 wanted = " or ".join(str(network) for network in networks)
-                yield Fault(
-                    name, "wg_address", value, f"lies outside the overlay; take one in {wanted}{mend}"
-                )
+                yield fault("wg_address.outside-network", name, value, networks=wanted, hint=mend)
             elif home is not None and home.num_addresses > 2 and address == home.network_address:
-                yield Fault(
-                    name, "wg_address", value, f"is the address of the network {home} itself; take another"
-                )
+                yield fault("wg_address.network-itself", name, value, network=home)
             elif (
                 home is not None
                 and home.version == 4
                 and home.num_addresses > 2
                 and address == home.broadcast_address
             ):
-                yield Fault(name, "wg_address", value, f"is the broadcast address of {home}; take another")
+                yield fault("wg_address.broadcast", name, value, network=home)
             if address in owners:
-                yield Fault(
-                    name, "wg_address", value, f"{owners[address]} has this address; each needs its own"
-                )
+                yield fault("wg_address.taken", name, value, other=owners[address])
             owners.setdefault(address, name)
 
 
@@ -142,8 +122,7 @@ def _check_endpoints(hosts: Sequence[Host]) -> Iterator[Fault]:
                 continue
             place = (where, str(endpoint.host).lower().removesuffix("."), endpoint.port)
             if place in owners:
-                wrong = f"{owners[place]} is dialled there, too; give each an address or a port of its own"
-                yield Fault(host.name, key, str(endpoint), wrong)
+                yield fault("endpoint.taken", host.name, str(endpoint), key=key, other=owners[place])
             owners.setdefault(place, host.name)
 
 
@@ -152,19 +131,15 @@ def _check_subnets(networks: Sequence[Network], hosts: Sequence[Host]) -> Iterat
     for name, subnet in subnets:
         for network in networks:
             if subnet.version == network.version and subnet.overlaps(network):
-                yield Fault(name, "wg_subnets", str(subnet), f"overlaps the overlay {network}")
+                yield fault("wg_subnets.overlaps-overlay", name, str(subnet), network=network)
         for host in hosts:
             for endpoint in (host.endpoint, host.site_endpoint):
                 if endpoint is not None and not isinstance(endpoint.host, str) and endpoint.host in subnet:
-                    yield Fault(
-                        name,
-                        "wg_subnets",
-                        str(subnet),
-                        f"holds {host.name}'s endpoint {endpoint.host}: the tunnel would swallow itself",
-                    )
+                    at = endpoint.host
+                    yield fault("wg_subnets.holds-endpoint", name, str(subnet), other=host.name, endpoint=at)
     for (name, one), (other_name, other) in combinations(subnets, 2):
         if one.version == other.version and one.overlaps(other):
-            yield Fault(name, "wg_subnets", str(one), f"overlaps {other} of {other_name}")
+            yield fault("wg_subnets.overlaps-subnet", name, str(one), network=other, other=other_name)
 
 
 def strange_expectations(
@@ -173,5 +148,4 @@ def strange_expectations(
     """Each of ``entries`` of ``wg_expect`` that is none, or names nobody."""
     names = {host.name for host in hosts} | {client.name for client in clients}
     names |= {str(subnet) for host in hosts for subnet in host.subnets}
-    for text, wrong in invalid_expectations(entries, names):
-        yield Fault("", "wg_expect", text, wrong)
+    yield from invalid_expectations(entries, names)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from wgcluster.inventory.faults import Fault, fault
+from wgcluster.inventory.messages import MESSAGES
 from wgcluster.text import abbreviated
 
 _EXPECTATION = re.compile(r"(\S+)\s*(!?->)\s*(\S+)")
@@ -31,20 +33,20 @@ def read_expectation(text: str) -> Expectation:
     """
     match = _EXPECTATION.fullmatch(text.strip())
     if match is None:
-        raise ValueError('write it like "laptop -> cloud" or "guest !-> cloud"')
+        raise ValueError(MESSAGES["wg_expect.invalid"])
     source, arrow, destination = match.groups()
     return Expectation(source, destination, arrow == "->")
 
 
-def invalid_expectations(entries: Iterable[str], names: Collection[str]) -> Iterator[tuple[str, str]]:
-    """The entries of ``wg_expect`` that are not of the form, or name what is not among ``names``, and why."""
+def invalid_expectations(entries: Iterable[str], names: Collection[str]) -> Iterator[Fault]:
+    """The entries of ``wg_expect`` that are not of the form, or name what is not among ``names``."""
     for text in entries:
         try:
             expectation = read_expectation(text)
-        except ValueError as error:
-            yield text, str(error)
+        except ValueError:
+            yield fault("wg_expect.invalid", value=text)
             continue
         for name in (expectation.source, expectation.destination):
             if name not in names:
                 there_are = abbreviated(sorted(names))
-                yield text, f"{name} is no host, client or wg_subnets network; there are {there_are}"
+                yield fault("wg_expect.unknown-name", value=text, name=name, names=there_are)

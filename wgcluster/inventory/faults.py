@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from wgcluster.inventory.messages import MESSAGES
 from wgcluster.text import abbreviated
 
 
@@ -16,12 +17,31 @@ class Fault:
     host: str  # or hosts; "" when it concerns the whole cluster
     key: str
     value: object
+    code: str  # of MESSAGES: "wg_address.taken"
     message: str
 
     def __str__(self) -> str:
         where = f"{self.host}: {self.key}" if self.host else self.key
         shown = "" if self.value is None else f" = {self.value!r}"
-        return f"{where}{shown}: {self.message}"
+        return f"{where}{shown}: {self.message}  [{self.code}]"
+
+
+def fault(
+    code: str, host: str = "", value: object = None, *, key: str | None = None, **fields: object
+) -> Fault:
+    """The fault that ``MESSAGES`` has under ``code``.
+
+    Args:
+        host: or hosts; "" when it concerns the whole cluster.
+        value: what the operator wrote; None: it is not shown.
+        key: the setting, with the path inside it; by default what stands before the dot of ``code``.
+        fields: those of the message.
+
+    Raises:
+        KeyError: there is no such code, or a field of its message is missing.
+    """
+    where = code.partition(".")[0] if key is None else key
+    return Fault(host, where, value, code, MESSAGES[code].format(**fields))
 
 
 class KeystoreError(ValueError):

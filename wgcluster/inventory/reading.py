@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from wgcluster.inventory import schema
 from wgcluster.inventory.cluster import Client, Cluster, Endpoint, Host
 from wgcluster.inventory.consistency import inconsistencies, strange_expectations
-from wgcluster.inventory.faults import Fault, ModelError, told_once
+from wgcluster.inventory.faults import Fault, ModelError, fault, told_once
 from wgcluster.inventory.row import OURS, Row
 from wgcluster.prefixes import Address
 from wgcluster.text import abbreviated
@@ -45,7 +45,7 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] | None = None) -
     """
     faults: list[Fault] = []
     if not rows:
-        raise ModelError([Fault("", "inventory", None, "names no host")])
+        raise ModelError([fault("inventory.empty")])
     shared = _read_shared(rows, faults)
     strays = [row for row in rows if not row.declared and "wg_address" not in row.data]
     known = [row for row in rows if row not in strays]
@@ -82,8 +82,7 @@ def _validate(kind: type[_Keys], host: str, data: Mapping[str, Any], faults: lis
         for one in error.errors():
             if one["type"] == "too_short" and one["input"]:
                 continue  # it has entries, but each has a fault that is told of itself
-            value = None if one["type"] == "missing" else one["input"]
-            faults.append(Fault(host, schema.path(one["loc"]), value, schema.message(one)))
+            faults.append(schema.fault_of(one, host))
     stand_ins = {key: _STAND_INS[key] for key in _STAND_INS.keys() & wrong}
     sound = kind.model_validate({**{k: v for k, v in data.items() if k not in wrong}, **stand_ins})
     return sound.model_copy(update=dict.fromkeys(stand_ins, ()))
@@ -105,11 +104,8 @@ def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys:
         data[key] = seen[0][1]
         for row, value in seen:
             if value != data[key]:
-                name = row.cluster_name
-                wrong = (
-                    f"{seen[0][0].cluster_name} has {data[key]!r}; it is one for all, in group_data/all.py"
-                )
-                faults.append(Fault(name, key, value, wrong))
+                theirs = {"other": seen[0][0].cluster_name, "theirs": data[key]}
+                faults.append(fault("setting.differs", row.cluster_name, value, key=key, **theirs))
     return _validate(schema.SharedKeys, "", {"wg_networks": (), **data}, faults)
 
 
@@ -121,8 +117,7 @@ def _stray(row: Row, known: Sequence[Row]) -> Fault:
     close = same or difflib.get_close_matches(row.name, names, 1)
     close = close or [shorter[one] for one in difflib.get_close_matches(row.default_name, shorter, 1)]
     meant = f"names as in the inventory: {close[0]}?" if close else f"there are {abbreviated(names)}"
-    why = f"is required; if {row.name} stands in a group alone, pyinfra has made a new host of it: {meant}"
-    return Fault(row.name, "wg_address", None, why)
+    return fault("wg_address.only-in-group", row.name, name=row.name, hint=meant)
 
 
 def _read_host(row: Row, faults: list[Fault]) -> Host:
@@ -130,8 +125,8 @@ def _read_host(row: Row, faults: list[Fault]) -> Host:
     for key in row.data:
         if key.startswith(OURS) and key not in schema.KEYS:
             near = difflib.get_close_matches(key, schema.KEYS, 1)
-            hint = f"; did you mean {near[0]}?" if near else "; the README lists the keys there are"
-            faults.append(Fault(name, key, None, f"is no key of ours{hint}"))
+            hint = f"; did you mean {near[0]}?" if near else "; the README lists all settings"
+            faults.append(fault("setting.unknown", name, key=key, hint=hint))
     data = {key: row.data[key] for key in schema.HostKeys.model_fields if key in row.data}
     keys = _validate(schema.HostKeys, name, {"wg_name": row.default_name, **data}, faults)
 

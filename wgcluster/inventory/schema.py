@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,11 +15,13 @@ from ipaddress import (
     ip_network,
 )
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
+from wgcluster.inventory.faults import Fault, fault, near
+from wgcluster.inventory.messages import MESSAGES
 from wgcluster.prefixes import Address, Network
 
 Topology = Literal["mesh", "sites", "partial"]
@@ -36,8 +37,8 @@ DEFAULT_KEEPALIVE = 25  # seconds; wireguard.com/quickstart, "NAT and Firewall T
 _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 # Under /proc/sys/net/ipv4/conf/, beside the interfaces (kernel.org, networking/ip-sysctl).
 _TAKEN = {
-    "all": "the kernel means every interface by it",
-    "default": "the kernel means every new interface by it",
+    "all": "to the kernel it means every interface",
+    "default": "to the kernel it means every new interface",
     "lo": "the loopback interface has this name",
 }
 # This very host (RFC 1122, 3.2.1.3), twice; multicast, what is kept back, broadcast (RFC 1112, 4; RFC 919, 7)
@@ -52,11 +53,16 @@ _DNS_NAME = re.compile(rf"(?=.{{1,253}}\.?$){_LABEL}(\.{_LABEL})*\.?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
+def wrong(code: str, **fields: str) -> PydanticCustomError:
+    """What a validator raises where a value has the fault ``code``."""
+    return PydanticCustomError(code, MESSAGES[code], fields)
+
+
 def _address(value: object) -> Address:
     try:
         return ip_address(str(value))
     except ValueError:
-        raise ValueError('no IP address; write it like "10.0.0.2" or "fd00::2"') from None
+        raise wrong("address.invalid") from None
 
 
 def _network(value: object) -> Network:
@@ -65,8 +71,8 @@ def _network(value: object) -> Network:
     except ValueError as error:
         if "host bits" in str(error):
             right = ip_network(str(value), strict=False)
-            raise ValueError(f'host bits are set; the network is "{right}"') from None
-        raise ValueError('no network; write it like "10.0.0.0/24" or "fd00::/64"') from None
+            raise wrong("network.host-bits", network=str(right)) from None
+        raise wrong("network.invalid") from None
 
 
 def _list(value: object) -> object:
@@ -75,77 +81,76 @@ def _list(value: object) -> object:
 
 
 def _endpoint(value: object) -> tuple[Address | str, int | None]:
-    wrong = 'no endpoint; write an address, a DNS name or "[v6]", each with an optional ":port"'
     if not isinstance(value, str):
-        raise ValueError(wrong)
+        raise wrong("endpoint.invalid")
     match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d{1,5}))?", value)
     if match is None:
         try:  # a bare IPv6 address leaves open where the port would begin
-            raise ValueError(f'an IPv6 endpoint goes in brackets: "[{IPv6Address(value)}]"')
-        except ValueError as error:
-            raise ValueError(str(error) if "brackets" in str(error) else wrong) from None
+            bare = IPv6Address(value)
+        except AddressValueError:
+            raise wrong("endpoint.invalid") from None
+        raise wrong("endpoint.needs-brackets", address=str(bare))
     six, other, port = match.groups()
     if port is not None and not 1 <= int(port) <= 65535:
-        raise ValueError("the port of an endpoint is 1 to 65535")
+        raise wrong("endpoint.port")
     if six is not None:
         try:
             return _dialable(IPv6Address(six)), int(port) if port else None
         except AddressValueError:
-            raise ValueError("what stands in brackets is no IPv6 address") from None
+            raise wrong("endpoint.not-ipv6") from None
     try:
         return _dialable(IPv4Address(other)), int(port) if port else None
     except AddressValueError:
         pass
     if re.fullmatch(r"[\d.]+", other) or not _DNS_NAME.fullmatch(other):
-        raise ValueError(wrong)
+        raise wrong("endpoint.invalid")
     return other, int(port) if port else None
 
 
 def _dialable(address: Address) -> Address:
     inside = any(address in network for network in (_NOBODYS if address.version == 4 else _UNICAST))
     if inside == (address.version == 4):
-        raise ValueError("nobody else can dial this address; write the one that other hosts reach it at")
+        raise wrong("endpoint.not-dialable")
     return address
 
 
 def _interface(value: object) -> str:
     if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", ".."}:
-        raise ValueError("wg-quick and its unit take 1 to 15 characters of a-z A-Z 0-9 _ . -")
+        raise wrong("wg_interface.invalid")
     if value in _TAKEN:
-        raise ValueError(f'{_TAKEN[value]}; take another name, such as "wg"')
+        raise wrong("wg_interface.reserved", why=_TAKEN[value])
     return value
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ValueError("a name is 1 to 63 letters, digits, dots, underscores and hyphens")
+        raise wrong("name.invalid")
     return value
 
 
 def _absolute(value: object) -> str:
     if not isinstance(value, str) or not value.startswith("/") or re.search(r"[\s'\"\\;{}]", value):
-        raise ValueError('a path on the host that begins with "/", without blanks or quotes')
+        raise wrong("path.invalid")
     return value
 
 
 def _word(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or "\n" in value:
-        raise ValueError("a text of one line, not empty")
+        raise wrong("text.invalid")
     return value.strip()
 
 
 def _keystore(value: object) -> str:
     text = _word(value)
     if text.startswith("~"):
-        wrong = '"~" stays as it is, for no shell reads it; write the whole path, or "keys.yml"'
-        raise ValueError(wrong)
+        raise wrong("wg_keystore.tilde")
     if text.endswith("/") or PurePosixPath(text).name in {"", ".."}:
-        raise ValueError('names a folder; name the file in it: "keys.yml"')
+        raise wrong("wg_keystore.folder")
     return text
 
 
 def _unknown(value: object) -> object:
-    raise PydanticCustomError("unexpected_keyword_argument", "Unexpected keyword argument")
+    raise wrong("setting.unknown-field")
 
 
 AddressField = Annotated[Address, BeforeValidator(_address)]
@@ -232,35 +237,33 @@ class HostKeys(_Strict):
 KEYS = frozenset(SharedKeys.model_fields) | frozenset(HostKeys.model_fields)
 
 
-def message(error: Mapping[str, Any]) -> str:
-    """pydantic's words, made plain where they speak of Python rather than of the value."""
-    context = error.get("ctx", {})
-    match error["type"]:
-        case "value_error":
-            return str(context["error"])
-        case "missing":
-            return "is required"
-        case "literal_error":
-            return f"must be {context['expected']}"
-        case "greater_than_equal" | "less_than_equal":
-            bound = context.get("ge", context.get("le"))
-            return f"must be {'at least' if 'ge' in context else 'at most'} {bound}"
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"is not known here{_near(error['loc'])}"
-        case "too_short":
-            return "must not be empty"
-        case "too_long":
-            return f"must have at most {context['max_length']} entries"
-        case "bool_type":
-            return "must be True or False"
-        case "int_type":
-            return "must be a whole number, without quotes"
-        case "tuple_type":
-            return "must be a list: [...]"
-        case "dataclass_type":
-            return f"must be a mapping{_example(error['loc'])}"
-        case _:
-            return str(error["msg"])
+# pydantic's errors (docs.pydantic.dev, errors/validation_errors). Each has the fields of our message, too.
+_CODES: Mapping[str, str] = {
+    "bool_type": "setting.not-boolean",
+    "dataclass_type": "setting.not-mapping",
+    "dict_type": "setting.not-mapping",
+    "extra_forbidden": "setting.unknown-field",
+    "greater_than_equal": "setting.too-small",
+    "int_type": "setting.not-integer",
+    "less_than_equal": "setting.too-large",
+    "literal_error": "setting.not-one-of",
+    "missing": "setting.missing",
+    "model_type": "setting.not-mapping",
+    "too_long": "setting.too-many",
+    "too_short": "setting.empty",
+    "tuple_type": "setting.not-list",
+    "unexpected_keyword_argument": "setting.unknown-field",
+}
+
+
+def fault_of(error: ErrorDetails, host: str = "") -> Fault:
+    """One of pydantic's errors in our words, which speak of the value and not of Python."""
+    location, value = error["loc"], None if error["type"] == "missing" else error["input"]
+    code = _CODES.get(error["type"], error["type"])
+    if code not in MESSAGES:
+        return fault("setting.invalid", host, value, key=path(location), msg=error["msg"])
+    context = {**error.get("ctx", {}), "hint": _near(location), "example": _example(location)}
+    return fault(code, host, value, key=path(location), **context)
 
 
 _ENTRIES: Mapping[int | str, type[OpenPort | GuardedSite]] = {
@@ -275,16 +278,14 @@ _EXAMPLES: Mapping[int | str, str] = {
 
 def _near(location: Sequence[int | str]) -> str:
     """The nearest of the keys that the entry at ``location`` may have, or all of them."""
-    if location[0] not in _ENTRIES:
+    if not location or location[0] not in _ENTRIES:
         return ""
     names = [field.name for field in fields(_ENTRIES[location[0]]) if field.name != "addresses"]
-    keys = ["from" if name == "sources" else name for name in names]
-    near = difflib.get_close_matches(str(location[-1]), keys, 1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(keys)}"
+    return near(str(location[-1]), ["from" if name == "sources" else name for name in names])
 
 
 def _example(location: Sequence[int | str]) -> str:
-    return f": {_EXAMPLES[location[0]]}" if location[0] in _EXAMPLES else ""
+    return f": {_EXAMPLES[location[0]]}" if location and location[0] in _EXAMPLES else ""
 
 
 def path(location: Iterable[int | str]) -> str:

@@ -23,8 +23,12 @@ _HEAD = """\
 
 def _holds(length: int) -> Callable[[str], str]:
     def check(text: str) -> str:
-        if len(decode(text)) != length:
-            raise ValueError(f"must be {length} bytes in base64")
+        try:
+            fits = len(decode(text)) == length
+        except ValueError:
+            fits = False
+        if not fits:
+            raise schema.wrong("keystore.not-bytes", length=str(length))
         return text
 
     return check
@@ -39,7 +43,7 @@ def _link(name: str) -> str:
     except ValidationError:
         first = second = ""
     if first == second:
-        raise ValueError('a link is called by its two ends: "cloud|root"')
+        raise schema.wrong("keystore.link-name")
     return name
 
 
@@ -159,7 +163,7 @@ def _messages(error: ValidationError, where: str) -> Iterator[str]:
         # A name that is none is located as (…, name, "[key]"): the name is all that helps
         at = schema.path(part for part in one["loc"] if part != "[key]")
         mapping = one["type"] in {"dict_type", "model_type"}
-        yield f"{where}: {at}: {'must be a mapping' if mapping else schema.message(one)}; {_RESTORE}"
+        yield f"{where}: {at}: {'must be a mapping' if mapping else schema.fault_of(one).message}; {_RESTORE}"
 
 
 def _clashes(file: KeyFile, where: str) -> Iterator[str]:

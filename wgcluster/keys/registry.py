@@ -138,7 +138,7 @@ class Registry:
         try:
             _NAME.validate_python(name)
         except ValidationError as error:
-            faults.append(f"client {name!r}: {schema.message(error.errors()[0])}")
+            faults.append(f"client {name!r}: {schema.fault_of(error.errors()[0]).message}")
         if name in self._clients or name in self._hosts:
             what = "client" if name in self._clients else "host"
             faults.append(f"{self.path}: there is a {what} {name} already; choose another name")

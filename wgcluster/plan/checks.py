@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from wgcluster.inventory.cluster import Cluster, Host
 from wgcluster.inventory.consistency import strange_expectations
-from wgcluster.inventory.faults import Fault
+from wgcluster.inventory.faults import Fault, fault
 
 
 def gateways_to_dial(cluster: Cluster) -> dict[str, Host]:
@@ -36,24 +36,21 @@ def _check_clients(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[F
     hosts = {host.name for host in cluster.hosts}
     for client in cluster.clients:
         if client.name in hosts:
-            yield Fault(client.name, "client", None, "a host has this name; each needs its own")
+            yield fault("client.host-has-name", client.name)
         if client.name not in gateways:
-            why = "needs a gateway; set wg_gateway on one with a wg_endpoint"
-            yield Fault(client.name, "gateway", client.gateway, why)
+            yield fault("gateway.none", client.name, client.gateway)
     for name, count in Counter(client.name for client in cluster.clients).items():
         if count > 1:
-            yield Fault(name, "client", None, f"{count} clients have this name; each needs its own")
+            yield fault("client.duplicate", name, count=count)
 
 
 def _check_degree(cluster: Cluster) -> Iterator[Fault]:
     if cluster.degree is not None:
         if cluster.degree < 2:
-            yield Fault("", "wg_degree", cluster.degree, "must be at least 2")
+            yield fault("setting.too-small", value=cluster.degree, key="wg_degree", ge=2)
         for host in cluster.hosts:
             if host.links:
-                yield Fault(
-                    host.name, "wg_links", list(host.links), "wg_degree chooses the links; keep one of both"
-                )
+                yield fault("wg_links.with-degree", host.name, list(host.links))
 
 
 def _check_families(cluster: Cluster) -> Iterator[Fault]:
@@ -61,10 +58,4 @@ def _check_families(cluster: Cluster) -> Iterator[Fault]:
     for host in cluster.hosts:
         for subnet in host.subnets:
             if subnet.version not in families:
-                yield Fault(
-                    host.name,
-                    "wg_subnets",
-                    str(subnet),
-                    f"no host has an IPv{subnet.version} address in the overlay to reach it from;"
-                    f" give wg_networks an IPv{subnet.version} prefix",
-                )
+                yield fault("wg_subnets.no-such-family", host.name, str(subnet), family=subnet.version)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wgcluster.inventory.cluster import Endpoint, Host
-from wgcluster.inventory.faults import Fault
+from wgcluster.inventory.faults import Fault, fault
 
 Matrix = NDArray[np.bool_]
 
@@ -51,9 +51,7 @@ def declared_links(hosts: Sequence[Host], linkable: Matrix, faults: list[Fault])
         for name in host.links:
             j = index[name]
             if not linkable[i, j]:
-                faults.append(
-                    Fault(host.name, "wg_links", name, "neither side can be dialled; give one a wg_endpoint")
-                )
+                faults.append(fault("wg_links.not-dialable", host.name, name))
             linked[i, j] = linked[j, i] = True
     return linked
 

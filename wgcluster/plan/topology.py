@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wgcluster.inventory.cluster import Cluster
-from wgcluster.inventory.faults import Fault
+from wgcluster.inventory.faults import Fault, fault
 from wgcluster.plan.links import Matrix, chosen_links, declared_links, dials_of, site_numbers
 from wgcluster.plan.routes import NOWHERE, first_hops, gateway_ranks
 from wgcluster.text import abbreviated
@@ -78,9 +78,7 @@ def _check_gateways(cluster: Cluster, dials: Matrix, gateways: NDArray[np.bool_]
     faults = []
     for i, host in enumerate(cluster.hosts):
         if host.gateway and host.endpoint is None and not dials[:, i].any():
-            faults.append(
-                Fault(host.name, "wg_gateway", True, "nobody can dial this gateway; give it a wg_endpoint")
-            )
+            faults.append(fault("wg_gateway.not-dialable", host.name, True))
             dials[:, i] = True
             dials[i, i] = False
     sites: dict[str | None, list[int]] = {}
@@ -91,9 +89,7 @@ def _check_gateways(cluster: Cluster, dials: Matrix, gateways: NDArray[np.bool_]
     for site, members in sites.items():
         if not gateways[members].any():
             names = abbreviated(cluster.hosts[i].name for i in members)
-            faults.append(
-                Fault("", "wg_gateway", None, f"site {site} has no gateway; set it on one of {names}")
-            )
+            faults.append(fault("wg_gateway.none-in-site", site=site, names=names))
             gateways[members] = True
     return faults
 
@@ -106,23 +102,10 @@ def _check_pieces(cluster: Cluster, topology: Topology) -> list[Fault]:
         listed = "; ".join(
             f"({i}) {abbreviated(names[j] for j in piece)}" for i, piece in enumerate(pieces, 1)
         )
-        return [
-            Fault(
-                "",
-                "wg_topology",
-                cluster.topology,
-                f"the cluster is in {len(pieces)} pieces with no link between them: {listed}",
-            )
-        ]
+        return [fault("wg_topology.pieces", value=cluster.topology, count=len(pieces), pieces=listed)]
     apart = topology.hop == NOWHERE
     return [
-        Fault(
-            names[i],
-            "wg_topology",
-            cluster.topology,
-            f"no way to {cut}: neither side can be dialled and"
-            " no gateway is linked to both; set wg_gateway on a host that can be dialled",
-        )
+        fault("wg_topology.no-path", names[i], cluster.topology, names=cut)
         for i in np.flatnonzero(apart.any(axis=1))
         for cut in [abbreviated(names[j] for j in np.flatnonzero(apart[i]))]
     ]

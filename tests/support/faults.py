@@ -1,0 +1,16 @@
+"""Faults without their wording: where they are, the value and the code."""
+
+from __future__ import annotations
+
+from wgcluster.inventory.faults import Fault
+
+
+def short(fault: Fault) -> str:
+    """``a: wg_port = 0 [setting.too-small]``: the fault as it is printed, without its message."""
+    return str(fault).replace(f": {fault.message}  [", " [")
+
+
+def prints(text: str, fault: str) -> bool:
+    """Is there a line in ``text`` that tells ``fault``, which is as ``short`` gives it?"""
+    place, code = fault.rsplit(" [", 1)
+    return any(line.startswith(f"  {place}: ") and line.endswith(f"  [{code}") for line in text.splitlines())
