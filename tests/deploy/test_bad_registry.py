@@ -102,7 +102,7 @@ DAMAGES: list[tuple[Callable[[str], str], list[str]]] = [
         [": is no key registry; move it away or restore it"],
     ),
     (lambda text: text.replace("hosts:", "hosts: ["), ["; restore it from a copy"]),
-    (lambda text: text.replace("hosts:", "guests:"), [": guests: is not known here; restore it from a copy"]),
+    (lambda text: text.replace("hosts:", "guests:"), [": guests: unknown field; restore it from a copy"]),
     (
         swapped,
         [
@@ -112,7 +112,7 @@ DAMAGES: list[tuple[Callable[[str], str], list[str]]] = [
     ),
     (
         lambda text: text.replace("    public_key: ", "    public_key: A", 1),
-        [": hosts.backup.public_key: is not base64"],
+        [": hosts.backup.public_key: must be 32 bytes in base64"],
     ),
 ]
 

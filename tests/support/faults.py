@@ -7,7 +7,7 @@ from wgcluster.inventory.faults import Fault
 
 def short(fault: Fault) -> str:
     """``a: wg_port = 0 [setting.too-small]``: the fault as it is printed, without its message."""
-    return str(fault).replace(f": {fault.message}  [", " [")
+    return f"{fault.text.removesuffix(f': {fault.message}')} [{fault.code}]"
 
 
 def prints(text: str, fault: str) -> bool:

@@ -95,7 +95,7 @@ def test_every_address_with_or_without_a_port_is_an_endpoint(address: Address, p
 
 @pytest.mark.parametrize("text", ["0.0.0.0", "127.0.0.1:51820", "[::1]", "[::]:1", "224.0.0.1", "[ff02::1]"])
 def test_an_address_that_nobody_else_can_dial_is_no_endpoint(text: str) -> None:
-    with pytest.raises(ValidationError, match="nobody else can dial"):
+    with pytest.raises(ValidationError, match=r"type=endpoint\.not-dialable"):
         TypeAdapter(schema.EndpointField).validate_python(text)
 
 
@@ -130,7 +130,7 @@ def test_a_name_is_safe_wherever_it_is_written(text: str) -> None:
 
 @pytest.mark.parametrize("path", ["a", "/a b", '/a"b', "/a;b", "/a{b", "/a\nb", "", None, "/a'b", "/a\\b"])
 def test_a_path_that_would_break_a_config_is_refused(path: object) -> None:
-    with pytest.raises(ValidationError, match='a path on the host that begins with "/"'):
+    with pytest.raises(ValidationError, match=r"type=path\.invalid"):
         TypeAdapter(schema.PathField).validate_python(path)
 
 

@@ -36,8 +36,10 @@ def check(args: Namespace) -> int:
     except (CommandError, KeystoreError, ModelError, PlanError) as error:
         if not args.json:
             raise
-        faults = error.faults if isinstance(error, ModelError | PlanError) else [error]
-        print_json({"ok": False, "faults": [{"message": str(fault)} for fault in faults]})
+        faults = [{"message": str(error)}]
+        if isinstance(error, ModelError | PlanError):
+            faults = [{"message": fault.text, "code": fault.code} for fault in error.faults]
+        print_json({"ok": False, "faults": faults})
         return 1
     if args.json:
         print_json(proof.as_dict())

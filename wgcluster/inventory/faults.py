@@ -20,10 +20,14 @@ class Fault:
     code: str  # of MESSAGES: "wg_address.taken"
     message: str
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
         where = f"{self.host}: {self.key}" if self.host else self.key
         shown = "" if self.value is None else f" = {self.value!r}"
-        return f"{where}{shown}: {self.message}  [{self.code}]"
+        return f"{where}{shown}: {self.message}"
+
+    def __str__(self) -> str:
+        return f"{self.text}  [{self.code}]"
 
 
 def fault(
