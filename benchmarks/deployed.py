@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from tasks.firewall import FILES
+from tasks.scripts import script
 from wgcluster.cli.reading import read
 from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.firewall.tables import parse_save
@@ -66,8 +66,8 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     files = [
         (paths.MODULE, module.TEXT, "644"),
         (paths.SYSCTL, sysctl.text(sysctls) or "", "644"),
-        (paths.FIREWALL_SCRIPT, (FILES / "wgcluster-firewall").read_text(), "755"),
-        (paths.FIREWALL_UNIT, (FILES / "wgcluster-firewall@.service").read_text(), "644"),
+        (paths.FIREWALL_SCRIPT, script("wgcluster-firewall"), "755"),
+        (paths.FIREWALL_UNIT, script("wgcluster-firewall@.service"), "644"),
         (
             paths.rules(host.interface),
             boot_text(rules, host.interface, Observed(rules=there), policies),

@@ -26,7 +26,7 @@ from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import HostPlan, Plan, PlanError, secret_names
 from wgcluster.plan.planner import make_plan
 from wgcluster.prove.proof import prove
-from wgcluster.text import printable
+from wgcluster.text import counted, printable
 from wgcluster.verify.earlier import Earlier, moved_clients, unknown_keys
 from wgcluster.wireguard.sessions import ChangedLinks, dialled
 
@@ -93,7 +93,7 @@ class Run:
         if hosts:
             self._tell(f"New keys for {', '.join(hosts)}")
         if links := len(self.made) - len(hosts):
-            self._tell(f"{links} new preshared key{'s' if links > 1 else ''}, one a link")
+            self._tell(f"{counted(links, 'new preshared key')}, one a link")
 
     def _tell(self, keys: str) -> None:
         logger.info(f"--> {keys}, kept in {self.registry.path.name} on the first real run")
@@ -171,6 +171,6 @@ def _prove(plan: Plan) -> None:
     for warning in proof.warnings:
         logger.warning(f"--> Proof of reachability: {warning}")
     if not proof.ok:
-        count = f"{len(proof.faults)} fault{'s' if len(proof.faults) > 1 else ''}"
+        count = counted(len(proof.faults), "fault")
         faults = "\n".join(f"  {fault.message}" for fault in proof.faults)
         raise PyinfraError(f"The plan does not hold, {count}, nothing was changed:\n{faults}")

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-import shlex
 from abc import abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pyinfra import logger
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
+from tasks.scripts import script
 from wgcluster.host.observed import Look, Observed
 from wgcluster.host.reading import parse
 from wgcluster.text import printable
-
-FILES = Path(__file__).parent.parent / "files"
-SCRIPT = FILES / "observe.sh"
 
 _ORDINARY = re.compile(r"@ user [1-9][0-9]*")
 
@@ -93,15 +89,14 @@ class HostState(Reading[Observed]):
     """One host, all that the deploy has to know of it."""
 
     def command(self, look: Look) -> str:
-        values = {
-            "interface": look.interface,
-            "files": " ".join(look.files),
-            "sites": " ".join(look.sites),
-            "dump": str(int(look.dump)),
-        }
         self._look = look
-        head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
-        return f"{head}\n{SCRIPT.read_text()}"
+        return script(
+            "observe.sh",
+            interface=look.interface,
+            files=" ".join(look.files),
+            sites=" ".join(look.sites),
+            dump=str(int(look.dump)),
+        )
 
     def read(self, output: list[str]) -> Observed | Unreadable:
         if any(_ORDINARY.fullmatch(line) for line in output):

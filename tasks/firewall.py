@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api.command import StringCommand
@@ -13,6 +12,7 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, ensure_file, host_operation, run_commands, text_file
+from tasks.scripts import script
 from wgcluster.firewall.placement import restore_text
 from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.host import paths
@@ -20,8 +20,6 @@ from wgcluster.host.backends import needed
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.forwarding_before import before, forward_policies, text
 from wgcluster.prefixes import Family
-
-FILES = Path(__file__).parent.parent / "files"
 
 
 @host_operation
@@ -41,11 +39,10 @@ def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) 
 def boot_unit(run: Run) -> Commands:
     """The script and the unit that put our rules back after a boot, and nothing else."""
     part = run.part_of(host)
-    script, unit = FILES / "wgcluster-firewall", FILES / "wgcluster-firewall@.service"
-    commands = ensure_file(run, paths.FIREWALL_SCRIPT, script.read_text(), "755")
-    if written := ensure_file(run, paths.FIREWALL_UNIT, unit.read_text()):
+    commands = ensure_file(run, paths.FIREWALL_SCRIPT, script("wgcluster-firewall"), "755")
+    if written := ensure_file(run, paths.FIREWALL_UNIT, script("wgcluster-firewall@.service")):
         commands += [*written, StringCommand("systemctl daemon-reload")]
-    name = f"wgcluster-firewall@{part.interface}.service"
+    name = paths.firewall_unit(part.interface)
     if not run.observe(host).unit(name).enabled:
         run.log_once(host, f"{name} is not enabled")
         commands.append(StringCommand(f"systemctl enable -q {shlex.quote(name)}"))
@@ -71,4 +68,4 @@ def firewall(run: Run) -> None:
     text_file(name=f"Remember what was forwarded: {path}", run=run, path=path, text=text(known))
     live_rules(name="Set the rules", run=run, rules=wanted(part), policies=forward_policies(part, known))
     boot_file(name=f"Write {paths.rules(part.interface)}", run=run)
-    boot_unit(name=f"Enable wgcluster-firewall@{part.interface}.service", run=run)
+    boot_unit(name=f"Enable {paths.firewall_unit(part.interface)}", run=run)

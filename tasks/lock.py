@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pyinfra import host, state
@@ -19,13 +18,13 @@ from pyinfra.api.facts import FactBase, get_fact
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
+from tasks.scripts import script
 from wgcluster.host import paths
 
 if TYPE_CHECKING:
     from tasks.controller import Run
     from tasks.operations import Commands
 
-SCRIPT = Path(__file__).parent.parent / "files" / "lock.sh"
 PATIENCE = 30  # seconds that a run waits for another one
 # Nobody takes a lock over that was in use less than 10 s ago (lock.sh).
 SURELY_OURS = 5  # seconds
@@ -59,9 +58,7 @@ def _who() -> str:
 
 
 def _script(verb: str, **given: str) -> str:
-    values = {"run": _run, "verb": verb, **given}
-    head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
-    return f"{head}\n{SCRIPT.read_text()}"
+    return script("lock.sh", run=_run, verb=verb, **given)
 
 
 def locked(operation: Operation) -> Operation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api.command import StringCommand
@@ -13,12 +12,11 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.lock import locked
 from tasks.operations import Commands, failure, host_operation, show_diff
+from tasks.scripts import script
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.edit.on_host import check, old_files, steps, unread, wanted_files
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.text import abbreviated
-
-REPLACE = Path(__file__).parent.parent / "files" / "nginx-replace.sh"
 
 
 @host_operation
@@ -29,7 +27,7 @@ def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
     cut_off = observed.nginx_cut_off
     if cut_off:
         run.log_once(host, "a replacement of nginx's files was cut off: undone, and done again")
-        yield StringCommand(_script(undo="1"))
+        yield StringCommand(script("nginx-replace.sh", undo="1"))
         run.invalidate(host)
         observed = run.observe(host)
     try:
@@ -54,7 +52,7 @@ def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
         )
     if not observed.unit("nginx.service").active:
         run.log_once(host, "nginx.service is not running: it reads the new files when it starts")
-    yield StringCommand(_script(undo=""), _stdin=_lines(steps(changed, observed), old))
+    yield StringCommand(script("nginx-replace.sh", undo=""), _stdin=_lines(steps(changed, observed), old))
     run.invalidate(host)
 
 
@@ -72,10 +70,6 @@ def _lines(made: Sequence[tuple[str, str | None]], old: Mapping[str, tuple[str, 
         lines.append(f"{path} {digests.get(path, 'absent')} {data}\n")
         digests[path] = "-"  # a second step finds what the first one has written
     return "".join(lines)
-
-
-def _script(undo: str) -> str:
-    return f"undo={undo}\n{REPLACE.read_text()}"
 
 
 @deploy("nginx")

@@ -9,7 +9,7 @@ from tasks.controller import Run
 from tasks.once import once
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import new_keys
-from wgcluster.text import printable
+from wgcluster.text import counted, printable
 from wgcluster.verify.earlier import announced, earlier, restore
 from wgcluster.verify.preflight import preflight_faults
 from wgcluster.wireguard.config import RenderCache
@@ -50,8 +50,7 @@ def _refusal(run: Run) -> str:
     refused = {host: words for host, words in unknown.items() if not new_keys(host)}
     faults += [(run.part_of(host).name, words) for host, words in refused.items()]
     if faults:
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        lines.append(f"{count} on the hosts, nothing was changed:")
+        lines.append(f"{counted(len(faults), 'fault')} on the hosts, nothing was changed:")
         lines += [f"  {name}: {printable(fault)}" for name, fault in faults]
     if refused:
         lines.append(restore(run.registry.path.name))

@@ -11,7 +11,6 @@ from tasks.firewall import live_rules
 from tasks.lock import locked
 from tasks.nginx import guard_sites
 from tasks.operations import Commands, ensure_file, host_operation, run_commands, text_file
-from tasks.wireguard import unit
 from wgcluster.host import paths, sysctl
 from wgcluster.host.forwarding_before import given_back
 from wgcluster.host.observed import Unit
@@ -32,12 +31,13 @@ def stop_interface(run: Run) -> Commands:
             host, f"{paths.config(interface)} was not made by us and stays, and so does its interface"
         )
         return
-    seen = observed.unit(unit(interface))
+    unit = paths.wireguard_unit(interface)
+    seen = observed.unit(unit)
     commands = []
     if seen.enabled or seen.active:
         # While the file is still there: wg-quick reads in it what to take down.
-        run.log_once(host, f"{unit(interface)} is {_state(seen)}, and will be neither")
-        commands.append(StringCommand(f"systemctl disable -q --now {unit(interface)}"))
+        run.log_once(host, f"{unit} is {_state(seen)}, and will be neither")
+        commands.append(StringCommand(f"systemctl disable -q --now {unit}"))
     yield from run_commands(run, [*commands, *ensure_file(run, paths.config(interface), None)])
 
 
@@ -62,7 +62,7 @@ def forwarding_back(run: Run) -> Commands:
 def drop_boot_unit(run: Run) -> Commands:
     """The unit of this interface; the script and the template go with the last interface."""
     interface = run.part_of(host).interface
-    name = f"wgcluster-firewall@{interface}.service"
+    name = paths.firewall_unit(interface)
     observed = run.observe(host)
     seen = observed.unit(name)
     commands = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
@@ -12,10 +11,11 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.controller import Run
-from tasks.facts import FILES, Reading, Sent, ask
+from tasks.facts import Reading, Sent, ask
 from tasks.observations import Questions
 from tasks.once import once
 from tasks.operations import Commands, failure, host_operation
+from tasks.scripts import script
 from wgcluster.host import paths
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.on_host import unread
@@ -24,7 +24,7 @@ from wgcluster.nginx.probe.probe import Answer, Probe, judge_insider, judge_stra
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import HostPlan
-from wgcluster.text import abbreviated, printable
+from wgcluster.text import abbreviated, counted, printable
 from wgcluster.verify.boot import BootFiles
 from wgcluster.verify.checks import Check, checks, ping_targets, pings, table
 from wgcluster.verify.earlier import earlier, restore
@@ -35,7 +35,7 @@ class Pings(Reading[dict[str, bool]]):
     """Which of the addresses answer the host."""
 
     def command(self, targets: Sequence[str]) -> str:
-        return f"targets={shlex.quote(' '.join(targets))}\n{(FILES / 'ping.sh').read_text()}"
+        return script("ping.sh", targets=" ".join(targets))
 
     def read(self, output: list[str]) -> dict[str, bool]:
         return pings(output)
@@ -46,7 +46,7 @@ class Answers(Reading[list[Answer]]):
 
     def command(self, config: Sent) -> str:
         data = base64.b64encode(config.text.encode("utf-8", "surrogateescape")).decode()
-        return f"echo {data} | base64 -d | {{ {(FILES / 'request.sh').read_text()} }}"
+        return f"echo {data} | base64 -d | {{ {script('request.sh')} }}"
 
     def read(self, output: list[str]) -> list[Answer]:
         return answers("\n".join(output))
@@ -157,4 +157,4 @@ def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]
 def hold(found: Sequence[Check]) -> Commands:
     """Fails where a check of this host failed; the faults stand below the table."""
     if count := sum(len(check.faults) for check in found):
-        yield failure(f"{count} fault{'s' if count > 1 else ''}, told below the table")
+        yield failure(f"{counted(count, 'fault')}, told below the table")

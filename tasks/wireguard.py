@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api.command import StringCommand
@@ -15,18 +13,13 @@ from tasks.controller import Run
 from tasks.facts import Reading, Sent, ask
 from tasks.lock import held, hold, locked
 from tasks.operations import Commands, failure, host_operation, reasons, run_commands, show_diff, upload
+from tasks.scripts import script
 from wgcluster.host import paths
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.text import last_words
 from wgcluster.wireguard import config as wgconf
 from wgcluster.wireguard import drift
 from wgcluster.wireguard.sessions import handshake_initiators, without_session
-
-SYNC = Path(__file__).parent.parent / "files" / "sync.sh"
-
-
-def unit(interface: str) -> str:
-    return f"wg-quick@{interface}.service"
 
 
 def _preshared_keys(run: Run) -> dict[str, str]:
@@ -58,7 +51,7 @@ def config_file(run: Run) -> Commands:
         if hooks := drift.hooks(file.text):
             # They ran when the interface came up; only the file that holds them can undo them.
             run.log_once(host, f"restart: {path} holds {', '.join(hooks)}, which are not ours")
-            commands.append(StringCommand(f"systemctl stop {unit(part.interface)}"))
+            commands.append(StringCommand(f"systemctl stop {paths.wireguard_unit(part.interface)}"))
         if drift.endpoint_changes(file.text, text):
             run.so_far.sync_wanted.add(host.name)
         commands.append(upload(path, text, "600", folder_mode="700"))
@@ -70,7 +63,7 @@ def config_file(run: Run) -> Commands:
 def service(run: Run) -> Commands:
     """Enabled, active, and started again where a sync would not do."""
     part = run.part_of(host)
-    name = unit(part.interface)
+    name = paths.wireguard_unit(part.interface)
     observed = run.observe(host)
     seen = observed.unit(name)
     commands = []
@@ -207,14 +200,13 @@ def _script(part: HostPlan, **given: str) -> str:
     names = ("whole", "only", "gone", "unshared", "unkept", "anew", "missing", "surplus")
     values = {"interface": part.interface, "public_key": part.public_key, "peers": str(len(part.peers))}
     values |= dict.fromkeys(names, "") | given
-    head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
-    return f"{head}\n{SYNC.read_text()}"
+    return script("sync.sh", **values)
 
 
 @deploy("WireGuard")
 def wireguard(run: Run) -> None:
     part = run.part_of(host)
     config_file(name=f"Write {paths.config(part.interface)}", run=run)
-    service(name=f"Enable and start {unit(part.interface)}", run=run)
+    service(name=f"Enable and start {paths.wireguard_unit(part.interface)}", run=run)
     peers(name="Sync the peers", run=run)
     renew_sessions(name="Reach the peers over new links", run=run)

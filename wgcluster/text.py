@@ -1,10 +1,11 @@
-"""How lists are told to people, and how the words of a host are."""
+"""Texts for people: lists, counts, what a program has said, and what is hidden in them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
+HIDDEN = "(hidden)"  # stands where a secret would
 LAST = 5  # lines of what a program that failed has said
 # A key in base64, whole or nearly so; and what wg(8) repeats of a line, or of a key, that it cannot read.
 _SECRET = re.compile(
@@ -19,6 +20,11 @@ def abbreviated(names: Iterable[str]) -> str:
     """The first ten names, and how many more there are."""
     listed = list(names)
     return ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")
+
+
+def counted(count: int, word: str) -> str:
+    """``count`` of what ``word`` names: "1 host", "2 hosts"."""
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def printable(text: str) -> str:
@@ -40,5 +46,5 @@ def last_words(lines: Iterable[str]) -> list[str]:
     """The last lines that a program said before it failed, fit to be shown: no key, and nothing but text."""
     said = [printable(line.strip()) for text in lines for line in text.split("\n") if line.strip()]
     return [
-        _SECRET.sub(lambda found: f"{found[found.lastindex or 1]}(hidden)", line) for line in said[-LAST:]
+        _SECRET.sub(lambda found: f"{found[found.lastindex or 1]}{HIDDEN}", line) for line in said[-LAST:]
     ]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgcluster.keys.seal import encode
-from wgcluster.keys.secret import HIDDEN
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.prefixes import Interface, Network
+from wgcluster.text import HIDDEN
 from wgcluster.wireguard.config import (
     ParsedConfig,
     ParsedPeer,

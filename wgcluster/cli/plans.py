@@ -9,13 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wgcluster.cli.printing import console, counted, print_json, table
+from wgcluster.cli.printing import console, print_json, table
 from wgcluster.cli.reading import CommandError, read
 from wgcluster.firewall import rules as firewall
 from wgcluster.picture.mermaid import mermaid
 from wgcluster.picture.svg import svg
 from wgcluster.plan.plan import HostPlan, Peer, Plan
 from wgcluster.prefixes import Network
+from wgcluster.text import counted
 from wgcluster.wireguard import client
 from wgcluster.wireguard import config as wgconf
 

@@ -30,11 +30,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return built
 
 
-def counted(count: int, word: str) -> str:
-    """``count`` of what ``word`` names: "1 host", "2 hosts"."""
-    return f"{count} {word}{'' if count == 1 else 's'}"
-
-
 def print_json(value: object) -> None:
     """``value`` on standard output; dataclasses as mappings, addresses and networks as text."""
     print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))

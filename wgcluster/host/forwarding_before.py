@@ -16,11 +16,11 @@ from wgcluster.firewall.placement import is_ours
 from wgcluster.firewall.tables import Chain, Packet, comment, first_accept, target
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed, Rules
+from wgcluster.host.sysctl import FORWARDING, dotted
 from wgcluster.plan.plan import HostPlan
 from wgcluster.prefixes import FAMILIES, Family
 
 Policy = Literal["ACCEPT", "DROP"]
-FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def before(part: HostPlan, observed: Observed) -> dict[Family, Before]:
     for family in part.forwards:
         on = observed.forwarding.get(family) == "1"
         # a version of ours that remembered nothing has been here: what is on now may be its doing
-        ours = FORWARDING[family] in observed.file(paths.SYSCTL).text.replace("/", ".")
+        ours = dotted(FORWARDING[family]) in observed.file(paths.SYSCTL).text.replace("/", ".")
         on = on and (not ours or _routes_for_others(observed, family))
         found.setdefault(family, Before(on, _policy(observed, family)))
     return found

@@ -1,4 +1,4 @@
-"""Where things of ours lie on a host."""
+"""Paths of managed files on a host, and names of its units."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ FIREWALL_SCRIPT = "/usr/local/sbin/wgcluster-firewall"
 FIREWALL_UNIT = "/etc/systemd/system/wgcluster-firewall@.service"
 # Which site files hold lines of ours, so that one that is no longer named is found again.
 GUARDED = "/etc/nginx/wgcluster/guarded"
+
+
+def wireguard_unit(interface: str) -> str:
+    return f"wg-quick@{interface}.service"
+
+
+def firewall_unit(interface: str) -> str:
+    return f"wgcluster-firewall@{interface}.service"
 
 
 def config(interface: str) -> str:

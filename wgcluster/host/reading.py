@@ -10,20 +10,14 @@ from ipaddress import ip_interface
 
 from wgcluster.firewall.nft import parse_ruleset
 from wgcluster.firewall.tables import parse_save
-from wgcluster.host import answer
+from wgcluster.host import answer, paths
 from wgcluster.host.kernel_routes import Route, parse_routes
 from wgcluster.host.observed import File, Interface, Link, LivePeer, Look, Observed, Rules, Ssh, Unit
 from wgcluster.prefixes import Family
 
 Words = Sequence[str]
 
-_UNITS = (
-    "wg-quick@{}.service",
-    "wgcluster-firewall@{}.service",
-    "nginx.service",
-    "ufw.service",
-    "firewalld.service",
-)
+_OTHER_UNITS = ("nginx.service", "ufw.service", "firewalld.service")
 _SECONDS = re.compile(r"[0-9]{1,12}\.\S*")  # some know no nanoseconds, and print what stands for them
 _TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _TOOL = re.compile(r"[a-z0-9-]+")
@@ -264,7 +258,7 @@ def _hold_all_asked(observed: Observed, seen: set[str], look: Look) -> None:
     for path in (*wanted, *observed.guarded, *observed.lists):
         if path not in observed.files:
             raise ValueError(f"it lacks the file {answer.shown(path)}")
-    for name in (unit.format(look.interface) for unit in _UNITS):
+    for name in (paths.wireguard_unit(look.interface), paths.firewall_unit(look.interface), *_OTHER_UNITS):
         if name not in observed.units:
             raise ValueError(f"it lacks the unit {name}")
     if (look.dump and "nginx" in observed.tools) != ("nginx" in seen):

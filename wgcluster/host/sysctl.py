@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan
 
-_FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+FORWARDING: Mapping[int, str] = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
 def at_boot(part: HostPlan, observed: Observed) -> dict[str, str]:
@@ -24,32 +24,30 @@ def at_boot(part: HostPlan, observed: Observed) -> dict[str, str]:
         wanted |= dict.fromkeys(sorted(heard), "2")
     if 4 in part.forwards:
         wanted["net/ipv4/conf/all/send_redirects"] = "0"
-    return wanted | {_FORWARDING[family]: "1" for family in part.forwards}
+    return wanted | {FORWARDING[family]: "1" for family in part.forwards}
 
 
 def differences(part: HostPlan, observed: Observed) -> dict[str, tuple[str, str]]:
     """What the host has now and is to have, by key as sysctl(8) takes it; nothing where they are the same."""
     wanted = at_boot(part, observed)
-    live = {_FORWARDING[family]: value for family, value in observed.forwarding.items()} | observed.sysctls
+    live = {FORWARDING[family]: value for family, value in observed.forwarding.items()} | observed.sysctls
     own = f"net/ipv4/conf/{part.interface}/send_redirects"
     if 4 in part.forwards and own in live:
         wanted[own] = "0"  # at its next start the hook in the config does it
-    return {
-        _dotted(key): (live[key], value) for key, value in wanted.items() if live.get(key, value) != value
-    }
+    return {dotted(key): (live[key], value) for key, value in wanted.items() if live.get(key, value) != value}
 
 
 def forwarding_off(families: Iterable[int], observed: Observed) -> list[str]:
     """Keys, as sysctl(8) takes them, that are to be 0 where these families are no longer forwarded."""
-    return [_dotted(_FORWARDING[family]) for family in families if observed.forwarding.get(family) == "1"]
+    return [dotted(FORWARDING[family]) for family in families if observed.forwarding.get(family) == "1"]
 
 
 def text(wanted: Mapping[str, str]) -> str | None:
     """The file for /etc/sysctl.d; None where nothing is wanted."""
-    lines = [f"{_dotted(key)} = {value}" for key, value in wanted.items()]
+    lines = [f"{dotted(key)} = {value}" for key, value in wanted.items()]
     return "\n".join(["# wgcluster: this host forwards for others", *lines, ""]) if lines else None
 
 
-def _dotted(key: str) -> str:
+def dotted(key: str) -> str:
     """As people write it; with slashes where the name of an interface holds dots (sysctl.d(5))."""
     return key if "." in key else key.replace("/", ".")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from wgcluster.inventory.faults import KeystoreError
+from wgcluster.text import HIDDEN
 
-HIDDEN = "(hidden)"  # stands where a secret would
 _TERMINAL = "the terminal"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from wgcluster.inventory.faults import Fault
 from wgcluster.inventory.schema import FirewallMode, GuardedSite, OpenPort, Topology
 from wgcluster.prefixes import Family, Interface, Network
+from wgcluster.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,10 @@ class PlanError(ValueError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in the cluster"
-        super().__init__("\n".join([f"{count}, nothing was changed:", *(f"  {fault}" for fault in faults)]))
+        count = counted(len(faults), "fault")
+        super().__init__(
+            "\n".join([f"{count} in the cluster, nothing was changed:", *(f"  {fault}" for fault in faults)])
+        )
 
 
 def secret_names(plan: Plan) -> set[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from wgcluster.prove.ground import STRANGER, Fabric
 from wgcluster.prove.read import Flags
 from wgcluster.prove.walk import Broken, Why
+from wgcluster.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def causes(ground: Fabric, broken: Broken, required: Flags) -> Iterator[Finding]
         source = ground.nodes[node[broken.source[i]]]
         destination = ground.nodes[node[broken.destination[i]]]
         at, rule = explain(ground, broken, i)
-        more = f" (and {pairs - 1} more pair{'s' * (pairs > 2)})" if pairs > 1 else ""
+        more = f" (and {counted(pairs - 1, 'more pair')})" if pairs > 1 else ""
         yield Finding(
             f"{source} -> {destination}{more}: hop {max(1, broken.hop[i])}, {at}: {rule}",
             source,

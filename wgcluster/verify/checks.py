@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Packet, packet_of, verdict
-from wgcluster.host import answer
+from wgcluster.host import answer, paths
 from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.verify.boot import BootFiles, boot_faults
@@ -78,7 +78,7 @@ def checks(
 
 
 def _unit(host: HostPlan, observed: Observed) -> Check:
-    names = [f"wg-quick@{host.interface}.service"]
+    names = [paths.wireguard_unit(host.interface)]
     faults = []
     for name in names:
         unit = observed.unit(name)
@@ -86,7 +86,7 @@ def _unit(host: HostPlan, observed: Observed) -> Check:
             faults.append(f"{name} is not active")
         if not unit.enabled:
             faults.append(f"{name} is not enabled: it will be gone after a boot")
-    if host.firewall != "off" and not observed.unit(f"wgcluster-firewall@{host.interface}.service").enabled:
+    if host.firewall != "off" and not observed.unit(paths.firewall_unit(host.interface)).enabled:
         faults.append("the firewall's unit is not enabled: our rules will be gone after a boot")
     link = observed.link
     if link is None:

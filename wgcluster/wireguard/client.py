@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from ipaddress import ip_interface
 
 import segno
 
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
-from wgcluster.keys.secret import HIDDEN, Secret
+from wgcluster.keys.secret import Secret
 from wgcluster.plan.plan import ClientPlan
 from wgcluster.prefixes import Address, Network
+from wgcluster.text import HIDDEN
+from wgcluster.wireguard.config import RenderCache, interface_lines
 
 FIRST = 100  # below it the servers have their addresses, as in the article
 
@@ -43,24 +47,16 @@ def config(
     client: ClientPlan, private_key: Secret | str = HIDDEN, preshared_key: Secret | None = None
 ) -> str:
     """The config of a road warrior; without a key it shows ``(hidden)`` in its place."""
-    gateway = client.gateway
+    gateway = replace(client.gateway, keepalive=client.gateway.keepalive or DEFAULT_KEEPALIVE)
+    addresses = [ip_interface(address.ip) for address in client.addresses]  # without the network's length
+    secrets = {}
+    if gateway.preshared_key is not None and preshared_key is not None:
+        secrets[gateway.preshared_key] = _text(preshared_key)
     lines = [
         f"# {client.name}, by way of {gateway.name}",
-        "[Interface]",
-        *(f"Address = {address.ip}/{address.max_prefixlen}" for address in client.addresses),
-        f"PrivateKey = {_text(private_key)}",
-        f"MTU = {client.mtu}",
-        "",
-        "[Peer]",
-        f"# host {gateway.name}",
-        f"PublicKey = {gateway.public_key}",
+        *interface_lines(addresses, _text(private_key), client.mtu),
+        *RenderCache().peers([gateway], secrets),
     ]
-    if gateway.preshared_key is not None:
-        lines.append(f"PresharedKey = {_text(preshared_key or HIDDEN)}")
-    lines.append(f"AllowedIPs = {', '.join(map(str, gateway.allowed_ips))}")
-    if gateway.endpoint is not None:
-        lines.append(f"Endpoint = {gateway.endpoint}")
-    lines.append(f"PersistentKeepalive = {gateway.keepalive or DEFAULT_KEEPALIVE}")
     return "\n".join(lines) + "\n"
 
 

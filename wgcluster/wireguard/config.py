@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from wgcluster.keys.secret import HIDDEN
+from wgcluster.host import paths
 from wgcluster.plan.plan import HostPlan, Peer
-from wgcluster.prefixes import Network
+from wgcluster.prefixes import Interface, Network
+from wgcluster.text import HIDDEN
 
 MARK = "# wgcluster: written by the deploy, which puts back whatever is changed here"
 # A relay sends packets out by the interface they came in on, for which the kernel would tell the sender of a
@@ -16,7 +17,7 @@ MARK = "# wgcluster: written by the deploy, which puts back whatever is changed 
 NO_REDIRECTS = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"
 # The interface comes up behind the rules that guard it. Where they cannot be set the host keeps its tunnel:
 # the unit that sets them fails too, and verify says so.
-RULES_FIRST = "PreUp = /usr/local/sbin/wgcluster-firewall %i || :"
+RULES_FIRST = f"PreUp = {paths.FIREWALL_SCRIPT} %i || :"
 
 _OFTEN_SHARED = 16  # networks: a peer that stands for itself alone has few
 _SECTION = "\n[Peer]\n"
@@ -83,7 +84,7 @@ class RenderCache:
             return [known.get(id(peer)) or self._peer(peer, secrets) for peer in peers]
 
     def _peer(self, peer: Peer, secrets: Mapping[str, str]) -> str:
-        text = "\n".join(["", *_peer(peer, self, secrets)])
+        text = "\n".join(["", *_peer_lines(peer, secrets, self.networks(peer.allowed_ips))])
         # one with a secret, or with much behind it, is no other host's peer
         if peer.preshared_key is None and len(peer.allowed_ips) <= _OFTEN_SHARED:
             self._kept.append(peer)
@@ -111,19 +112,29 @@ def render(
         MARK,
         f"# host {host.name}",
         "",
-        "[Interface]",
-        *(f"Address = {address}" for address in host.addresses),
-        f"PrivateKey = {private_key}",
-        f"ListenPort = {host.port}",
-        f"MTU = {host.mtu}",
+        *interface_lines(host.addresses, private_key, host.mtu, host.port),
         *([RULES_FIRST] if host.firewall != "off" else []),
         *([NO_REDIRECTS] if 4 in host.forwards else []),
+        *shown.peers(host.peers, secrets),
     ]
-    lines += shown.peers(host.peers, secrets)
     return "\n".join(lines) + "\n"
 
 
-def _peer(peer: Peer, shown: RenderCache, secrets: Mapping[str, str]) -> list[str]:
+def interface_lines(
+    addresses: Iterable[Interface], private_key: str, mtu: int, port: int | None = None
+) -> list[str]:
+    """The ``[Interface]`` section."""
+    return [
+        "[Interface]",
+        *(f"Address = {address}" for address in addresses),
+        f"PrivateKey = {private_key}",
+        *([] if port is None else [f"ListenPort = {port}"]),
+        f"MTU = {mtu}",
+    ]
+
+
+def _peer_lines(peer: Peer, secrets: Mapping[str, str], networks: str) -> list[str]:
+    """The ``[Peer]`` section; ``networks``: its AllowedIPs as they are shown."""
     lines = [
         "[Peer]",
         f"# {'client' if peer.is_client else 'host'} {peer.name}",
@@ -131,7 +142,7 @@ def _peer(peer: Peer, shown: RenderCache, secrets: Mapping[str, str]) -> list[st
     ]
     if peer.preshared_key is not None:
         lines.append(f"PresharedKey = {secrets.get(peer.preshared_key, HIDDEN)}")
-    lines.append(f"AllowedIPs = {shown.networks(peer.allowed_ips)}")
+    lines.append(f"AllowedIPs = {networks}")
     if peer.endpoint is not None:
         lines.append(f"Endpoint = {peer.endpoint}")
     if peer.keepalive is not None:

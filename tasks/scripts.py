@@ -1,0 +1,14 @@
+"""The scripts and units of files/, as they are sent to hosts."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+FILES = Path(__file__).parent.parent / "files"
+
+
+def script(name: str, **variables: str) -> str:
+    """The text of a script, with the shell variables that it reads set in front of it."""
+    head = "".join(f"{variable}={shlex.quote(value)}\n" for variable, value in variables.items())
+    return head + (FILES / name).read_text()
