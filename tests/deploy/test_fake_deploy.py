@@ -39,7 +39,6 @@ def test_first_run_brings_every_host_to_the_plan(world: FakeCluster) -> None:
         "DOCKER-USER",
         "ACCEPT",
         "ACCEPT",
-        "DROP",
         "icmp-host-prohibited",
     ]
     assert root.policies == {"iptables": "DROP"}

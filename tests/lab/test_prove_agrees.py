@@ -41,7 +41,7 @@ FAULTS: dict[str, dict[str, Edit]] = {
         "forward rule gone": without_ours("hub", 6, "FORWARD"),
         "forward rule behind a reject": with_first("hub", 4, "-j", "REJECT"),
         "network unreachable, its host does not forward": forwarding_off("edge", 6),
-        "masquerade gone": without_ours("hub", 4, "POSTROUTING"),
+        "masquerade gone": without_ours("hub", 4, "POSTROUTING", "nat"),
     },
     "sites": {
         "entry removed at a gateway": take("fra1", "home1", "172.16.8.0/24"),
@@ -51,7 +51,7 @@ FAULTS: dict[str, dict[str, Edit]] = {
         "forwarding off": forwarding_off("ams1", 4),
         "forward rule gone": without_ours("fra1", 4, "FORWARD"),
         "forward rule behind a drop": with_first("home1", 4, "-i", "wg", "-j", "DROP"),
-        "masquerade gone": without_ours("fra1", 4, "POSTROUTING"),
+        "masquerade gone": without_ours("fra1", 4, "POSTROUTING", "nat"),
         "preshared key on one side only": without("ams1", "home1", "PresharedKey"),
     },
     "partial": {
@@ -67,7 +67,7 @@ FAULTS: dict[str, dict[str, Edit]] = {
         "forwarding off": forwarding_off("e", 6),
         "forward rule gone": without_ours("a", 6, "FORWARD"),
         "forward rule behind a drop": with_first("c", 6, "-i", "wg", "-j", "DROP"),
-        "masquerade gone": without_ours("d", 6, "POSTROUTING"),
+        "masquerade gone": without_ours("d", 6, "POSTROUTING", "nat"),
     },
 }
 

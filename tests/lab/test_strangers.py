@@ -1,7 +1,7 @@
 """A stranger on every wire tries every overlay address in every way; only what is planned arrives.
 
-What arrives is counted by the kernel in a table that the deploy never touches: ``mangle``, behind every rule
-that might have dropped it.
+What arrives is counted by the kernel in a table that the deploy never touches: ``security``, behind every
+rule that might have dropped it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.lab.topologies import STRANGER, Edit, Live, live, with_first, without
 from tests.netns.net import missing
 from wgcluster.prefixes import FAMILIES, Family
 from wgcluster.prove.proof import prove_texts
+from wgcluster.prove.texts import MachineText
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -29,19 +30,33 @@ UDP, TCP = 17, 6
 ELSEWHERE = {4: "198.51.100.9", 6: "2001:db8:66::9"}  # documentation networks: nobody's
 BEHIND = re.compile(rf"{STRANGER}net\d")
 
+
+def _let_in(host: str, family: Family, *words: str) -> Edit:
+    """Somebody accepts it in front of our rules, in every table that might drop it."""
+
+    def edit(texts: dict[str, MachineText]) -> None:
+        for table in ("mangle", "filter"):
+            with_first(host, family, *words, "-j", "ACCEPT", table=table)(texts)
+
+    return edit
+
+
 # {topology: what is planted at whom, and says to whom that lets a stranger in}
 FAULTS: dict[str, dict[str, tuple[str, Edit]]] = {
     "mesh": {
-        "our rules gone from FORWARD": ("root", without_ours("root", 4, "FORWARD")),
-        "somebody lets a protocol through": ("hub", with_first("hub", 6, "-p", "udp", "-j", "ACCEPT")),
-        "the guard of the addresses gone": ("cloud", without_ours("cloud", 4, "PREROUTING")),
-        "the same in IPv6": ("web", without_ours("web", 6, "PREROUTING")),
+        "our rules gone from FORWARD": ("root", without_ours("root", 4, "FORWARD", "mangle")),
+        "somebody lets a protocol through": (
+            "hub",
+            _let_in("hub", 6, "-p", "udp"),
+        ),
+        "the guard of the addresses gone": ("cloud", without_ours("cloud", 4, "PREROUTING", "raw")),
+        "the same in IPv6": ("web", without_ours("web", 6, "PREROUTING", "raw")),
     },
     "sites": {
-        "all let through behind masquerade": ("fra1", with_first("fra1", 4, "-j", "ACCEPT")),
-        "the guard of the addresses gone": ("ams1", without_ours("ams1", 4, "PREROUTING")),
+        "all let through behind masquerade": ("fra1", _let_in("fra1", 4)),
+        "the guard of the addresses gone": ("ams1", without_ours("ams1", 4, "PREROUTING", "raw")),
     },
-    "partial": {"the guard of the addresses gone": ("e", without_ours("e", 6, "PREROUTING"))},
+    "partial": {"the guard of the addresses gone": ("e", without_ours("e", 6, "PREROUTING", "raw"))},
 }
 
 
@@ -60,8 +75,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Live]:
                 for address in host.addresses:
                     if address.version == family:
                         words = ("-d", str(address.network), "!", "-i", "lo")
-                        judge.namespace.run(judge.tool, "-t", "mangle", "-A", "INPUT", *words)
-                judge.namespace.run(judge.tool, "-t", "mangle", "-A", "POSTROUTING", "-o", "wg")
+                        judge.namespace.run(judge.tool, "-t", "security", "-A", "INPUT", *words)
+                judge.namespace.run(judge.tool, "-t", "security", "-A", "FORWARD", "-o", "wg")
         yield made
 
 
@@ -71,7 +86,7 @@ def arrived(cluster: Live) -> dict[str, int]:
     for host in cluster.plan.hosts:
         for family in FAMILIES:
             judge = cluster.overlay.machines[host.name].filter(family, cluster.overlay.backend)
-            shown = judge.namespace.run(judge.tool, "-t", "mangle", "-vnxL", "-Z")
+            shown = judge.namespace.run(judge.tool, "-t", "security", "-vnxL", "-Z")
             counts = [int(line.split()[0]) for line in shown.splitlines() if re.match(r" +\d+ +\d+ ", line)]
             if sum(counts):
                 found[host.name] = found.get(host.name, 0) + sum(counts)
@@ -174,6 +189,20 @@ def test_nothing_gets_in_and_all_that_is_planned_does(cluster: Live) -> None:
     assert attack(cluster) > 1000
     assert arrived(cluster) == {}
     assert cluster.overlay.reached(cluster.nodes, planned, asked=planned) == planned
+
+
+def test_what_others_accept_later_opens_nothing(cluster: Live) -> None:
+    """Docker puts its chains in front of ours whenever it starts."""
+    texts = dict(cluster.texts)
+    for host in cluster.plan.hosts:
+        for family in FAMILIES:
+            with_first(host.name, family, "-j", "ACCEPT")(texts)
+    assert prove_texts(texts.values()).ok
+    cluster.overlay.tell(texts)
+    arrived(cluster)
+    attack(cluster)
+    assert arrived(cluster) == {}
+    cluster.overlay.tell(cluster.texts)
 
 
 def test_with_a_fault_the_proof_names_the_host_by_which_they_get_in(

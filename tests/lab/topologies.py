@@ -362,19 +362,20 @@ def forwarding_off(host: str, family: Family) -> Edit:
     return edit
 
 
-def without_ours(host: str, family: Family, name: str) -> Edit:
-    """FORWARD or POSTROUTING without the rules that the deploy put there."""
-    return _chain(host, family, name, lambda rules: [one for one in rules if f"wgcluster-{_NAME}" not in one])
+def without_ours(host: str, family: Family, name: str, table: str = "filter") -> Edit:
+    """A built-in chain without the rules that the deploy put there."""
+    ours = f"wgcluster-{_NAME}"
+    return _chain(host, family, table, name, lambda rules: [one for one in rules if ours not in one])
 
 
-def with_first(host: str, family: Family, *rule: str) -> Edit:
+def with_first(host: str, family: Family, *rule: str, table: str = "filter") -> Edit:
     """FORWARD with one rule more, in front of all."""
-    return _chain(host, family, "FORWARD", lambda rules: [rule, *rules])
+    return _chain(host, family, table, "FORWARD", lambda rules: [rule, *rules])
 
 
-def _chain(host: str, family: Family, name: str, change: Callable[[list[Spec]], list[Spec]]) -> Edit:
-    table = {"POSTROUTING": "nat", "PREROUTING": "raw"}.get(name, "filter")
-
+def _chain(
+    host: str, family: Family, table: str, name: str, change: Callable[[list[Spec]], list[Spec]]
+) -> Edit:
     def edit(texts: dict[str, MachineText]) -> None:
         tables = deepcopy(dict(texts[host].tables[family]))
         there = tables[table][name]

@@ -117,7 +117,7 @@ class Filter:
     def load(self, tables: Tables) -> None:
         """Make the tables exactly these."""
         self.namespace.run(
-            f"{self.tool}-restore", text=text_of({"raw": {}, "filter": {}, "nat": {}, **tables})
+            f"{self.tool}-restore", text=text_of({"raw": {}, "mangle": {}, "filter": {}, "nat": {}, **tables})
         )
 
     def restore(self, text: str) -> None:
@@ -140,6 +140,7 @@ def text_of(tables: Tables) -> str:
     for table, chains in tables.items():
         built_in = {
             "raw": ("PREROUTING", "OUTPUT"),
+            "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
             "filter": ("INPUT", "FORWARD", "OUTPUT"),
             "nat": ("PREROUTING", "OUTPUT", "POSTROUTING"),
         }

@@ -42,8 +42,10 @@ class Machine:
         return None
 
     def forwards(self, family: Family, packet: Packet) -> bool:
-        chains = self.text.tables.get(family, {}).get("filter", {})
-        return family in self.text.forwards and verdict(chains, "FORWARD", packet) == "ACCEPT"
+        if family not in self.text.forwards:
+            return False
+        tables = [self.text.tables.get(family, {}).get(table, {}) for table in ("mangle", "filter")]
+        return all(verdict(chains, "FORWARD", packet) == "ACCEPT" for chains in tables)
 
     def masquerades(self, family: Family, source: Address) -> bool:
         chain = self.text.tables.get(family, {}).get("nat", {}).get("POSTROUTING")
@@ -130,7 +132,7 @@ class World:
             if came_from_tunnel and not at.forwards(family, Packet(tunnel, tunnel, state=states)):
                 return None
             if home is not None and not at.forwards(
-                family, Packet(out_interface=tunnel, source=home, state=states)
+                family, Packet("eth1", tunnel, source=home, state=states)
             ):
                 return None
             ttl -= came_from_tunnel or home is not None

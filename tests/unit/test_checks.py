@@ -204,8 +204,9 @@ def test_a_forward_rule_must_be_reached_not_merely_there() -> None:
     [
         ("raw", "PREROUTING", "-i eth0 -j ACCEPT", ["for 10.0.0.2", "as if from 10.0.0.0/24"]),
         ("raw", "PREROUTING", "-s 198.18.0.0/16 -j friends", ["for 10.0.0.2"]),
-        ("filter", "FORWARD", "-i eth0 -p tcp -j ACCEPT", ["for wg"]),
-        ("filter", "FORWARD", "-i docker0 -j ACCEPT", []),
+        ("mangle", "FORWARD", "-i eth0 -p tcp -j ACCEPT", ["for wg"]),
+        ("filter", "FORWARD", "-i eth0 -p tcp -j ACCEPT", []),
+        ("mangle", "FORWARD", "-i docker0 -j ACCEPT", []),
     ],
 )
 def test_a_stranger_who_gets_in(table: str, name: str, rule: str, says: list[str]) -> None:

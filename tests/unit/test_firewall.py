@@ -15,6 +15,7 @@ from tests.unit.chains import (
     PEERS,
     REJECT,
     filter_table,
+    filter_text,
     of,
     six,
 )
@@ -35,9 +36,9 @@ from wgcluster.prefixes import FAMILIES, Family
 OURS = "-m comment --comment wgcluster-wg"
 RELAY = f"-i wg -o wg {OURS} -j ACCEPT"
 ANSWERS = f"-o wg -m conntrack --ctstate RELATED,ESTABLISHED {OURS} -j ACCEPT"
-CLOSED = f"-o wg {OURS} -j DROP"
-BLOCK = [RELAY, ANSWERS, CLOSED]
-FORWARDS = replace(PEERS, listen_from=(), forwards=(4, 6))  # these in FORWARD, and those in raw
+CLOSED = f"! -i wg -o wg -m conntrack ! --ctstate RELATED,ESTABLISHED {OURS} -j DROP"
+BLOCK = [RELAY, ANSWERS]
+FORWARDS = replace(PEERS, listen_from=(), forwards=(4, 6))  # these in FORWARD, those in raw and mangle
 LISTEN = f"-p udp -m udp --dport 51820 {OURS} -j ACCEPT"
 
 
@@ -63,8 +64,8 @@ NOBODY = [
     f"raw PREROUTING -i lo {OURS} -j RETURN",
     f"raw PREROUTING -d 10.0.0.3/32 ! -i wg {OURS} -j DROP",
     f"raw PREROUTING -s 10.0.0.0/24 ! -i wg {OURS} -j DROP",
+    f"mangle FORWARD {CLOSED}",
     f"filter FORWARD {ANSWERS}",
-    f"filter FORWARD {CLOSED}",
 ]
 NOBODY_6 = [line.replace("10.0.0.3/32", "fd00::3/128").replace("10.0.0.0/24", "fd00::/64") for line in NOBODY]
 
@@ -99,10 +100,12 @@ def test_a_gateway_forwards_its_networks_and_masquerades() -> None:
         f"raw PREROUTING -s 172.16.0.0/12 -m rpfilter --invert {OURS} -j DROP",
         f"raw PREROUTING -s 172.16.0.0/12 {OURS} -j RETURN",
         *NOBODY[1:3],
+        f"mangle FORWARD -s 172.16.0.0/12 -o wg {OURS} -j RETURN",
+        NOBODY[3],
         f"filter FORWARD {RELAY}",
         f"filter FORWARD -d 172.16.0.0/12 -i wg {OURS} -j ACCEPT",
         f"filter FORWARD -s 172.16.0.0/12 -o wg {OURS} -j ACCEPT",
-        *NOBODY[3:],
+        NOBODY[4],
         f"nat POSTROUTING -s 10.0.0.0/24 -o wg {OURS} -j MASQUERADE",
     ]
     six_of_it = [line.replace("10.0.0.3/32", "fd00::3/128") for line in lines(GATEWAY, 4)]
@@ -127,7 +130,7 @@ def test_a_family_that_is_not_forwarded_lets_nothing_through(forwards: tuple[Fam
 
 
 def test_without_masquerade_the_nat_table_is_left_alone() -> None:
-    assert {rule.table for rule in wanted(replace(GATEWAY, masquerade=False))} == {"raw", "filter"}
+    assert {rule.table for rule in wanted(replace(GATEWAY, masquerade=False))} == {"raw", "mangle", "filter"}
 
 
 def test_off_is_off() -> None:
@@ -168,9 +171,9 @@ def test_the_baselines_ipv6_is_its_ipv4_with_neighbour_discovery() -> None:
 
 
 def test_a_rule_shows_as_the_command_that_adds_it() -> None:
-    shown = [str(rule) for rule in wanted(FORWARDS) if rule.chain == "FORWARD"]
+    shown = [str(rule) for rule in wanted(FORWARDS) if (rule.table, rule.chain) == ("filter", "FORWARD")]
     assert shown[0] == f"iptables -t filter -A FORWARD {RELAY}"
-    assert shown[3] == f"ip6tables -t filter -A FORWARD {RELAY}"
+    assert shown[2] == f"ip6tables -t filter -A FORWARD {RELAY}"
 
 
 # Where it goes
@@ -201,18 +204,18 @@ def test_a_rule_shows_as_the_command_that_adds_it() -> None:
         ([f"-i wg {OURS} -j ACCEPT", REJECT], [*BLOCK, REJECT]),
         (["-i wg2 -o wg2 -m comment --comment wgcluster-wg2 -j ACCEPT", REJECT],
          ["-i wg2 -o wg2 -m comment --comment wgcluster-wg2 -j ACCEPT", *BLOCK, REJECT]),
-        # what may let a stranger into the tunnel comes behind what drops him
-        (["-s 198.18.0.0/16 -j ACCEPT"], [*BLOCK, "-s 198.18.0.0/16 -j ACCEPT"]),
-        (["-i docker0 -j ACCEPT", REJECT], [*BLOCK, "-i docker0 -j ACCEPT", REJECT]),
-        (["-j theirs"], [*BLOCK, "-j theirs"]),
-        (["-j NFQUEUE --queue-num 0"], [*BLOCK, "-j NFQUEUE --queue-num 0"]),
+        # what others let into the tunnel is stopped in mangle
+        (["-s 198.18.0.0/16 -j ACCEPT"], ["-s 198.18.0.0/16 -j ACCEPT", *BLOCK]),
+        (["-i docker0 -j ACCEPT", REJECT], ["-i docker0 -j ACCEPT", *BLOCK, REJECT]),
+        (["-j theirs"], ["-j theirs", *BLOCK]),
+        (["-j NFQUEUE --queue-num 0"], ["-j NFQUEUE --queue-num 0", *BLOCK]),
         (["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"],
          ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", *BLOCK]),
         (["-j MARK --set-xmark 0x1/0x1", REJECT], ["-j MARK --set-xmark 0x1/0x1", *BLOCK, REJECT]),
         (["-p tcp -j DROP"], ["-p tcp -j DROP", *BLOCK]),
-        (["-m conntrack --ctstate DNAT -j ACCEPT"], [*BLOCK, "-m conntrack --ctstate DNAT -j ACCEPT"]),
+        (["-m conntrack --ctstate DNAT -j ACCEPT"], ["-m conntrack --ctstate DNAT -j ACCEPT", *BLOCK]),
         (["-m conntrack --ctstate ESTABLISHED,UNTRACKED -j ACCEPT"],
-         [*BLOCK, "-m conntrack --ctstate ESTABLISHED,UNTRACKED -j ACCEPT"]),
+         ["-m conntrack --ctstate ESTABLISHED,UNTRACKED -j ACCEPT", *BLOCK]),
     ],
 )  # fmt: skip
 def test_forward(there: list[str], expected: list[str]) -> None:
@@ -220,7 +223,9 @@ def test_forward(there: list[str], expected: list[str]) -> None:
     tables = filter_table(*(f"-A FORWARD {rule}" for rule in there), nested)
     result = settled(tables, of(FORWARDS))
     assert chain(result, "FORWARD") == expected
-    found = [change for change in changes(tables, of(FORWARDS), "wg") if change.chain == "FORWARD"]
+    assert chain(result, "FORWARD", "mangle") == [CLOSED]
+    made = changes(tables, of(FORWARDS), "wg")
+    found = [change for change in made if (change.table, change.chain) == ("filter", "FORWARD")]
     assert (found == []) == (there == expected)
 
 
@@ -241,19 +246,20 @@ def test_beside_docker(family: Family) -> None:
     text = DOCKER if family == 4 else six(DOCKER)
     tables = parse_save(text)
     result = settled(tables, of(GATEWAY, family))
-    ours = [join(rule.spec) for rule in of(GATEWAY, family) if rule.chain == "FORWARD"]
+    rules = [rule for rule in of(GATEWAY, family) if (rule.table, rule.chain) == ("filter", "FORWARD")]
+    ours = [join(rule.spec) for rule in rules]
     assert chain(result, "FORWARD")[: len(ours) + 1] == ["-j DOCKER-USER", *ours]
     for table, chains in tables.items():
         for name, one in chains.items():
             foreign = [spec for spec in result[table][name].rules if not is_ours(spec, "wg")]
             assert (result[table][name].policy, foreign) == (one.policy, one.rules)
     assert verdict(result["filter"], "FORWARD", Packet("wg", "wg")) == "ACCEPT"
-    assert verdict(result["filter"], "FORWARD", Packet("docker0", "wg")) == "DROP"
+    assert verdict(result["mangle"], "FORWARD", Packet("docker0", "wg", state=frozenset({"NEW"}))) == "DROP"
 
 
 def test_what_docker_user_drops_is_no_longer_dropped_for_the_tunnel() -> None:
     tables = parse_save(DOCKER.replace("-A DOCKER-USER -j RETURN", "-A DOCKER-USER ! -i eth0 -j DROP"))
-    assert chain(settled(tables, of(FORWARDS)), "FORWARD")[:4] == [*BLOCK, "-j DOCKER-USER"]
+    assert chain(settled(tables, of(FORWARDS)), "FORWARD")[:3] == [*BLOCK, "-j DOCKER-USER"]
 
 
 LOGDROP = (
@@ -313,6 +319,26 @@ def test_masquerade_goes_in_front_of_what_ends_the_chain(end: str) -> None:
     assert chain(result, "POSTROUTING", "nat") == [f"-s 10.0.0.0/24 -o wg {OURS} -j MASQUERADE", end]
 
 
+MASKED = "-i eth0 -p tcp -j ACCEPT"
+
+
+@pytest.mark.parametrize(
+    ("there", "place"),
+    [
+        (["-p tcp -j TCPMSS --clamp-mss-to-pmtu", "-j MARK --set-xmark 0x1/0x1"], 2),
+        # what might take a packet out of the chain comes behind ours
+        ([MASKED], 0),
+        (["-j MARK --set-xmark 0x1/0x1", "-j theirs"], 1),
+        (["-i docker0 -o eth0 -j ACCEPT", "-m conntrack --ctstate ESTABLISHED -j ACCEPT"], 2),
+    ],
+)
+def test_the_tunnel_is_closed_in_mangle_behind_what_marks(there: list[str], place: int) -> None:
+    nested = "-A theirs -p tcp -m tcp --dport 443 -j ACCEPT"
+    text = filter_text(*(f"-A FORWARD {rule}" for rule in there), nested).replace("*filter", "*mangle")
+    result = settled(parse_save(text), of(FORWARDS))
+    assert chain(result, "FORWARD", "mangle") == [*there[:place], CLOSED, *there[place:]]
+
+
 # What is put right
 
 
@@ -320,7 +346,7 @@ def shown(made: list[Change]) -> list[str]:
     return [line for change in made for line in change.diff]
 
 
-RIGHT = [f"-A INPUT {LISTEN}", f"-A FORWARD {RELAY}", f"-A FORWARD {ANSWERS}", f"-A FORWARD {CLOSED}"]
+RIGHT = [f"-A INPUT {LISTEN}", f"-A FORWARD {RELAY}", f"-A FORWARD {ANSWERS}"]
 PLAIN = replace(FORWARDS, port=51820, listen_from=EVERYWHERE)
 PLAIN_RULES = [rule for rule in of(PLAIN) if rule.table == "filter"]
 
@@ -337,8 +363,9 @@ PLAIN_RULES = [rule for rule in of(PLAIN) if rule.table == "filter"]
         ([f"-A INPUT {REJECT}", *RIGHT], [f"~ -t filter -A INPUT {LISTEN}  (stood behind: {REJECT})"]),
         ([*RIGHT[:1], "-A FORWARD -i w+ -j DROP", *RIGHT[1:]],
          [f"~ -t filter -A FORWARD {RELAY}  (stood behind: -i w+ -j DROP)"]),
-        ([*RIGHT[:1], "-A FORWARD -i eth0 -j ACCEPT", *RIGHT[1:]],
-         [f"~ -t filter -A FORWARD {CLOSED}  (stood behind: -i eth0 -j ACCEPT)"]),
+        ([*RIGHT[:1], "-A FORWARD -i eth0 -j ACCEPT", *RIGHT[1:]], []),
+        # what closed the tunnel in versions before 1.0
+        ([*RIGHT, f"-A FORWARD -o wg {OURS} -j DROP"], [f"- -t filter -A FORWARD -o wg {OURS} -j DROP"]),
         ([*RIGHT, f"-A INPUT -p tcp {OURS} -j ACCEPT"], [f"- -t filter -A INPUT -p tcp {OURS} -j ACCEPT"]),
         # a chain in which nothing of ours is wanted
         ([*RIGHT, f"-A OUTPUT ! -o a {OURS} -j ACCEPT"], [f"- -t filter -A OUTPUT ! -o a {OURS} -j ACCEPT"]),
@@ -372,15 +399,17 @@ def test_teardown_leaves_the_host_as_it_was(text: str) -> None:
     assert {name: one for name, one in bare["filter"].items() if one.rules} == {
         name: one for name, one in tables["filter"].items() if one.rules
     }
-    assert not bare["raw"]["PREROUTING"].rules
+    assert not bare["raw"]["PREROUTING"].rules + bare["mangle"]["FORWARD"].rules
     assert changes(bare, [], "wg") == []
 
 
 def test_restore_text() -> None:
     tables = parse_save(f"*filter\n:FORWARD ACCEPT\n-A FORWARD {REJECT}\n-A FORWARD {RELAY}\nCOMMIT\n")
-    rules = [rule for rule in of(replace(GATEWAY, listen_from=(), subnets=())) if rule.table != "raw"]
+    rules = [
+        rule for rule in of(replace(GATEWAY, listen_from=(), subnets=())) if rule.table in ("filter", "nat")
+    ]
     assert restore_text(changes(tables, rules, "wg")) == (
-        f"*filter\n-D FORWARD {RELAY}\n-I FORWARD 1 {RELAY}\n-I FORWARD 2 {ANSWERS}\n-I FORWARD 3 {CLOSED}\n"
+        f"*filter\n-D FORWARD {RELAY}\n-I FORWARD 1 {RELAY}\n-I FORWARD 2 {ANSWERS}\n"
         f"COMMIT\n*nat\n-I POSTROUTING 1 -s 10.0.0.0/24 -o wg {OURS} -j MASQUERADE\nCOMMIT\n"
     )
 

@@ -164,7 +164,7 @@ UFW = "*filter\n:INPUT DROP [0:0]\n:{0} - [0:0]\n-A INPUT -j {0}\n-A {0} -p tcp 
         (Observed(units={"firewalld.service": Unit(True, False)}), "firewalld is enabled"),
         (Observed(rules=(Rules(4, "iptables", True, {}, frozenset({"filter"})),)), "iptables does not show"),
         (Observed(rules=(Rules(4, "iptables", True, {}, frozenset({"raw"})),)), "iptables does not show"),
-        (Observed(rules=(Rules(4, "iptables", True, {}, frozenset({"mangle"})),)), ""),
+        (Observed(rules=(Rules(4, "iptables", True, {}, frozenset({"security"})),)), ""),
         (Observed(rules=(Rules(4, "iptables-nft", False, {}, frozenset({"filter"})),)), ""),
     ],
 )

@@ -258,6 +258,10 @@ def test_a_network_whose_host_does_not_forward() -> None:
         chains = {**found["root"].tables[4], "filter": {"FORWARD": Chain("DROP", left)}}
         proof = prove_texts((found | {"root": replace(found["root"], tables={4: chains})}).values())
         lost[missing] = {pair for pair in broken(proof) if "cloud" in pair}, messages(proof)
+    guard = found["root"].tables[4]["mangle"]["FORWARD"].rules
+    chains = {**found["root"].tables[4], "mangle": {"FORWARD": Chain("ACCEPT", guard[1:])}}
+    proof = prove_texts((found | {"root": replace(found["root"], tables={4: chains})}).values())
+    assert {pair for pair in broken(proof) if "cloud" in pair} == {("172.16.0.0/12", "cloud")}
     assert lost["-d"][0] == {("cloud", "172.16.0.0/12"), ("172.16.0.0/12", "cloud")}
     assert "what goes from the tunnel to 172.16.0.0, or not the answers" in lost["-d"][1]
     assert lost["-s"][0] == {("172.16.0.0/12", "cloud")}
@@ -271,8 +275,8 @@ def test_a_network_whose_host_does_not_forward() -> None:
         ("raw", "PREROUTING", lambda rules: rules[:1] + rules[2:], "what comes by a wire for 10.0.0.2"),
         ("raw", "PREROUTING", lambda rules: rules[:-1], "what comes by a wire as if from 10.0.0.0/24"),
         ("raw", "PREROUTING", lambda rules: [("-j", "ACCEPT"), *rules], "what comes by a wire for 10.0.0.2"),
-        ("filter", "FORWARD", lambda rules: rules[:-1], "what comes by a wire for wg"),
-        ("filter", "FORWARD", lambda rules: [("-s", "198.51.100.0/24", "-j", "ACCEPT"), *rules],
+        ("mangle", "FORWARD", lambda rules: rules[:-1], "what comes by a wire for wg"),
+        ("mangle", "FORWARD", lambda rules: [("-s", "198.51.100.0/24", "-j", "ACCEPT"), *rules],
          "what comes by a wire for wg"),
     ],
 )  # fmt: skip

@@ -104,7 +104,7 @@ def _change(
     blocked = _blocked(chains, name, interface)
     if present == list(ours) and not blocked:
         return None
-    place = placed(chains, name, ours, interface)
+    place = placed(table, chains, name, ours, interface)
     removed = [f"-D {name} {join(spec)}" for spec in present]
     added = [f"-I {name} {place + index} {join(spec)}" for index, spec in enumerate(ours)]
     return Change(table, name, (*removed, *added), tuple(_diff(table, name, present, ours, blocked)))
@@ -144,19 +144,20 @@ def _differs(spec: Spec, verdict: Verdict) -> bool:
     return target(spec) != "REJECT" or verdict == "ACCEPT"  # what is dropped need not be rejected
 
 
-def placed(chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str) -> int:
+def placed(table: str, chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str) -> int:
     """Where ``ours`` begin among the rules of others in a chain, counted from 1."""
     chain = chains.get(name, Chain())
     others = [spec for spec in chain.rules if not is_ours(spec, interface)]
     foreign = {**chains, name: Chain(chain.policy, others)}
     places = [len(others) + 1]
-    if name == "FORWARD":
+    beside_others = (table, name) == ("filter", "FORWARD")
+    if beside_others:
         places.append(2)
     for spec in ours:
         if (index := _obstacle(foreign, name, spec)) is not None:
             places.append(index + 1)
         packet = packet_of(spec)  # answers that somebody else's rule accepts need none of ours
-        if name == "FORWARD" and not packet.state and (end := first_end(foreign, name, packet)) is not None:
+        if beside_others and not packet.state and (end := first_end(foreign, name, packet)) is not None:
             places.append(end.index + 1)
     return min(places)
 

@@ -23,6 +23,8 @@ from wgcluster.prefixes import FAMILIES, Family, Network
 _ICMPV6_TYPES = (128, 130, 131, 132, 133, 134, 135, 136, 143)
 _LINK_LOCAL = IPv6Network("fe80::/10")
 _DHCPV6_CLIENT = 546  # RFC 8415, 7.2
+_STATE = ("-m", "conntrack", "--ctstate")
+_ANSWERS = "RELATED,ESTABLISHED"
 _REJECT = {4: "icmp-host-prohibited", 6: "icmp6-adm-prohibited"}
 
 
@@ -31,7 +33,7 @@ class Rule:
     """One rule of ours: where it belongs and its words without ``-A CHAIN``."""
 
     family: Family
-    table: Literal["raw", "filter", "nat"]
+    table: Literal["raw", "mangle", "filter", "nat"]
     chain: Literal["PREROUTING", "INPUT", "FORWARD", "POSTROUTING"]
     spec: Spec
 
@@ -70,7 +72,7 @@ def _input(host: HostPlan, family: Family) -> Iterator[Rule]:
     ]
     if host.firewall == "baseline":
         specs = [
-            _ours(host, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"),
+            _ours(host, *_STATE, _ANSWERS),
             _ours(host, "-i", "lo"),
             *(_ours(host, *words) for words in _icmp(family)),
             *specs,
@@ -86,8 +88,9 @@ def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
     Linux answers for each of its addresses on every interface, and where it forwards it takes a packet for
     the overlay from anyone who sends it one. So what is for an own overlay address, or pretends to come from
     the overlay, is dropped unless it came by the interface, as wg-quick(8) itself does for a full tunnel, or
-    from a network that this host announces; and the tunnel takes from this host only what the plan forwards,
-    and answers.
+    from a network that this host announces. What is forwarded into the tunnel came out of it, or from such a
+    network, or is an answer. That is held in mangle, which a packet passes before filter: Docker and others
+    put rules that accept in front of ours there whenever they start.
     """
     wg = host.interface
     own = [address for address in host.addresses if address.version == family]
@@ -102,13 +105,17 @@ def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
     networks = dict.fromkeys(str(one.network) for one in own)
     raw += [_ours(host, "-s", network, "!", "-i", wg, to="DROP") for network in networks]
     yield from (Rule(family, "raw", "PREROUTING", spec) for spec in raw)
-    forward = []
+    guard, forward = [], []
     if family in host.forwards:
+        guard += [_ours(host, "-s", network, "-o", wg, to="RETURN") for network in behind]
         forward.append(_ours(host, "-i", wg, "-o", wg))
         forward += [_ours(host, "-d", network, "-i", wg) for network in behind]
         forward += [_ours(host, "-s", network, "-o", wg) for network in behind]
-    forward.append(_ours(host, "-o", wg, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"))
-    forward.append(_ours(host, "-o", wg, to="DROP"))
+    guard.append(
+        _ours(host, "!", "-i", wg, "-o", wg, "-m", "conntrack", "!", "--ctstate", _ANSWERS, to="DROP")
+    )
+    yield from (Rule(family, "mangle", "FORWARD", spec) for spec in guard)
+    forward.append(_ours(host, "-o", wg, *_STATE, _ANSWERS))
     yield from (Rule(family, "filter", "FORWARD", spec) for spec in forward)
     if host.masquerade and family in host.forwards:
         for source in _by_tunnel(host, family):

@@ -17,7 +17,7 @@ _NEW = frozenset({"NEW", "INVALID", "UNTRACKED"})
 class Stranger:
     """One class of packets, the chain that has to drop it, and what it tries."""
 
-    table: Literal["raw", "filter"]
+    table: Literal["raw", "mangle"]
     chain: Literal["PREROUTING", "FORWARD"]
     packet: Packet
     says: str  # "what comes by eth0 for 10.0.0.2"
@@ -42,7 +42,7 @@ def strangers(
             yield Stranger("raw", "PREROUTING", packet, f"what comes by {wire} as if from {network}")
         if addresses:
             through = Packet(in_interface=wire, out_interface=interface, state=_NEW)
-            yield Stranger("filter", "FORWARD", through, f"what comes by {wire} for {interface}")
+            yield Stranger("mangle", "FORWARD", through, f"what comes by {wire} for {interface}")
 
 
 def drops(tables: Tables, stranger: Stranger, interface: str) -> bool:

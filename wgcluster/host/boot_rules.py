@@ -36,15 +36,16 @@ def boot_text(
 def _chains(ours: Sequence[Rule], tables: Tables, interface: str) -> Iterator[str]:
     for table, name in dict.fromkeys((rule.table, rule.chain) for rule in ours):
         specs = [rule.spec for rule in ours if (rule.table, rule.chain) == (table, name)]
-        yield f"{table} {name} {_place(tables.get(table, {}), name, specs, interface)}"
+        yield f"{table} {name} {_place(table, tables.get(table, {}), name, specs, interface)}"
         yield from (f"{table} {name} rule {join(spec)}" for spec in specs)
 
 
-def _place(chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str) -> str:
+def _place(table: str, chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str) -> str:
     others = [spec for spec in chains.get(name, Chain()).rules if not is_ours(spec, interface)]
-    place = placed(chains, name, ours, interface)
-    if place == 1 and (others or name == "FORWARD"):
+    place = placed(table, chains, name, ours, interface)
+    beside_others = (table, name) == ("filter", "FORWARD")
+    if place == 1 and (others or beside_others):
         return "first"
-    if name == "FORWARD":
+    if beside_others:
         return f"behind {join(others[place - 2])}"
     return f"before {join(others[place - 1])}" if place <= len(others) else "end"

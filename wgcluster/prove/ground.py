@@ -23,6 +23,7 @@ from wgcluster.prove.texts import MachineText
 Route = NDArray[np.int32]
 
 STRANGER = -2  # in ``Ground.route``: AllowedIPs give it to a peer whose key no machine here holds
+_WIRE = "a wire"  # by which a network behind a host comes; no rule of ours speaks of it
 _AT_ONCE = 1 << 20  # entries of ``Ground.route`` filled at a time: bounds the memory
 FAMILIES: tuple[Family, Family] = (4, 6)
 
@@ -280,7 +281,7 @@ class Fabric:
             on = kernel[atom.owner, self.family[a]]
             tunnel = machine.interface
             into = Packet(in_interface=tunnel, destination=subnet)
-            out = Packet(out_interface=tunnel, source=subnet)
+            out = Packet(in_interface=_WIRE, out_interface=tunnel, source=subnet)
             inward[a] = on and _passes(machine, atom.family, into, out)
             outward[a] = on and _passes(machine, atom.family, out, into)
         return ForwardingPolicy(kernel, relay, inward, outward, masquerade, masked)
@@ -298,10 +299,11 @@ def _begin(atom: AddressClass) -> tuple[Family, int]:
 
 
 def _passes(machine: MachineText, family: Family, first: Packet, answer: Packet) -> bool:
-    """Does the FORWARD chain let through the first packet of a connection, and the answers to it?"""
-    chains = machine.tables.get(family, {}).get("filter", {})
+    """Do the FORWARD chains let through the first packet of a connection, and the answers to it?"""
+    tables = machine.tables.get(family, {})
     return all(
-        verdict(chains, "FORWARD", replace(packet, state=frozenset({state}))) == "ACCEPT"
+        verdict(tables.get(table, {}), "FORWARD", replace(packet, state=frozenset({state}))) == "ACCEPT"
+        for table in ("mangle", "filter")
         for packet, state in ((first, "NEW"), (answer, "ESTABLISHED"))
     )
 

@@ -102,7 +102,11 @@ def _rules_faults(host: HostPlan, file: File) -> Iterator[str]:
 
 def _tables(text: str, tool: str) -> Tables:
     """What the lines of one program in our rules file make of tables in which there is nothing else."""
-    tables: Tables = {"raw": {"PREROUTING": Chain()}, "filter": {"INPUT": Chain(), "FORWARD": Chain()}}
+    tables: Tables = {
+        "raw": {"PREROUTING": Chain()},
+        "mangle": {"FORWARD": Chain()},
+        "filter": {"INPUT": Chain(), "FORWARD": Chain()},
+    }
     for line in text.split("\n"):
         words = line.split(" ", 4)
         if len(words) == 5 and (words[0], words[3]) == (tool, "rule"):

@@ -56,7 +56,7 @@ def _firewalld_loaded(observed: Observed) -> bool:
 
 
 def _incompatible(part: HostPlan, observed: Observed) -> Iterator[str]:
-    needed = {"raw", "filter", "nat"} if part.masquerade else {"raw", "filter"}
+    needed = {"raw", "mangle", "filter", *(["nat"] if part.masquerade else [])}
     for saved in observed.rules:
         for table in sorted(saved.closed & needed):
             if saved.primary:
