@@ -11,7 +11,7 @@ from tests.nginx import worlds
 from tests.nginx.real import NGINX, Answer, free_ports, http_paths, running
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.audit.judge import ServerJudge
-from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.access import Context
 from wgcluster.nginx.config.listen import tidy
 from wgcluster.nginx.config.locations import resolve
 from wgcluster.nginx.probe.probe import Answer as Got
@@ -109,13 +109,13 @@ def test_a_path_is_routed_as_nginx_routes_it() -> None:
     with running(f"http {{\n{http_paths()}\n{''.join(texts)}}}\n", ready=merging) as nginx:
         for n, text in enumerate(texts):
             (server,) = parse(text)
-            judge = ServerJudge(server, Level(), ())
+            judge = ServerJudge(server, Context(), ())
             r = random.Random(n)
             for path in [paths(r) for _ in range(25)]:
                 answer = nginx.ask([merging, keeping][n % 2], f"s{n}.test", path)
                 if answer.status == 400:  # it climbs out above "/"
                     continue
-                uri = tidy(path, merges_slashes=judge.level.splits_slashes is None)
+                uri = tidy(path, merges_slashes=judge.context.splits_slashes is None)
                 place = resolve(judge.outer, uri)
                 ours = place.directive.body[0].args[1] if place else ""
                 theirs = answer.body if answer.status == 200 else ""

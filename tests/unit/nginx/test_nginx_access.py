@@ -10,7 +10,7 @@ import pytest
 
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
-from wgcluster.nginx.config.access import Families, Level, admits, common_client, may_forge, opening
+from wgcluster.nginx.config.access import Context, Families, admits, common_client, may_forge, opening
 from wgcluster.nginx.syntax.tree import Directive, parse
 
 ALLOWED = (
@@ -98,7 +98,7 @@ def test_who_forges_has_come_by_the_lists_before(before: str, denied: str, forge
 
 
 def test_levels_hand_down_what_the_inner_one_does_not_say() -> None:
-    http = Level().enter(
+    http = Context().enter(
         parse("allow 10.0.0.1; auth_basic x; satisfy any; set_real_ip_from 10.0.0.9; root /a;")
     )
     server = http.enter(parse("error_page 403 /x; auth_request /ok; merge_slashes off; limit_req zone=a;"))
@@ -119,7 +119,7 @@ def test_levels_hand_down_what_the_inner_one_does_not_say() -> None:
 
 def test_an_if_hands_its_own_down_to_nobody() -> None:
     (location,) = parse("location / { if ($a) { satisfy any; } deny all; }")
-    assert Level().enter(location.body).satisfy is None
+    assert Context().enter(location.body).satisfy is None
 
 
 LISTS = [

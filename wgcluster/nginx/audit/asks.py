@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from wgcluster.nginx.audit.folders import climbing, rewritten
-from wgcluster.nginx.config.locations import PASSES, Place
+from wgcluster.nginx.config.locations import PASSES, Location
 from wgcluster.nginx.config.pcre import beginning
 from wgcluster.nginx.config.upstreams import Behind, hops
 from wgcluster.nginx.syntax.tree import Directive
@@ -26,14 +26,14 @@ _OTHERWISE = frozenset({"fastcgi_pass", "memcached_pass"})
 class Asks(NamedTuple):
     """The server behind is asked for ``lead`` and what follows, by a request for ``uri`` and what follows."""
 
-    place: Place
+    place: Location
     address: str
     lead: str
     uri: str  # "": a rewrite or a variable makes it
     directive: Directive
 
 
-def asks(place: Place, server: Directive, behind: Behind) -> Iterator[Asks]:
+def asks(place: Location, server: Directive, behind: Behind) -> Iterator[Asks]:
     """All that requests which come to ``place`` ask for."""
     own = _own(place)
     for hop in hops(place, server, behind) if own else ():
@@ -60,7 +60,7 @@ def asks(place: Place, server: Directive, behind: Behind) -> Iterator[Asks]:
                 yield Asks(place, address, above, f"{own}../", hop.directive)
 
 
-def _own(place: Place) -> str:
+def _own(place: Location) -> str:
     """What the paths of its requests begin with; "": a named location has any."""
     if place.key is None:
         return "/"

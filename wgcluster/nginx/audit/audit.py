@@ -13,9 +13,9 @@ from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.audit.selfproxy import Guarded, SelfProxies
 from wgcluster.nginx.audit.targets import targets_at
 from wgcluster.nginx.audit.verdict import Kind, Verdict
-from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.access import Context
 from wgcluster.nginx.config.find import find_servers, listens_of, names_of, servers
-from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.config.upstreams import Behind, open_streams
 from wgcluster.nginx.syntax.errors import position
@@ -116,14 +116,16 @@ def judge_all(
     guarded = sites_of_servers(tree, sites)
     behind = Behind.of(tree, (address for site in sites for address in site.addresses))
     judges = {
-        s: ServerJudge(s, level, guarded[s], known=behind.known_of(s)) for s, level in blocks if s in guarded
+        s: ServerJudge(s, context, guarded[s], known=behind.known_of(s))
+        for s, context in blocks
+        if s in guarded
     }
     verdicts = {server: judge.verdicts() for server, judge in judges.items()}
     own = SelfProxies(
         (Guarded(judge, [p for p, v in verdicts[s] if _is_hidden(p, v)]) for s, judge in judges.items()),
         behind,
     )
-    bypasses = Bypasses(behind, own, {server: level.enter(server.body) for server, level in blocks})
+    bypasses = Bypasses(behind, own, {server: context.enter(server.body) for server, context in blocks})
     for server, judge in judges.items():
         bypasses.caches.add(judge, (place for place, v in verdicts[server] if v.kind == "guarded"))
     judged: list[Judged] = []
@@ -144,8 +146,8 @@ def judge_all(
                         bypasses.shown.add(target.where)
     allowed = tuple({n: None for site in sites for n in site.allow})
     others = {
-        server: ServerJudge(server, level, (), allowed, behind.known_of(server))
-        for server, level in blocks
+        server: ServerJudge(server, context, (), allowed, behind.known_of(server))
+        for server, context in blocks
         if server not in guarded
     }
     for server, judge in judges.items():
@@ -164,7 +166,7 @@ def judge_all(
 
 def _answered_elsewhere(
     judges: Mapping[Directive, ServerJudge],
-    verdicts: Mapping[Directive, Sequence[tuple[Place, Verdict]]],
+    verdicts: Mapping[Directive, Sequence[tuple[Location, Verdict]]],
     others: Mapping[Directive, ServerJudge],
     behind: Behind,
 ) -> Iterator[Judged]:
@@ -211,14 +213,14 @@ def effective_with_lists(
     return effective(files, {**lists, **(extra or {})})
 
 
-def server_blocks(tree: Sequence[Directive]) -> list[tuple[Directive, Level]]:
+def server_blocks(tree: Sequence[Directive]) -> list[tuple[Directive, Context]]:
     """Every http server with what is in effect around it, in nginx's order."""
-    http = Level().enter(tree)  # site files at hand stand where an http block would be
-    blocks: list[tuple[Directive, Level]] = []
+    http = Context().enter(tree)  # site files at hand stand where an http block would be
+    blocks: list[tuple[Directive, Context]] = []
     for directive in tree:
         if directive.name == "http":
-            level = Level().enter(directive.body)
-            blocks += [(server, level) for server in servers([directive])]
+            context = Context().enter(directive.body)
+            blocks += [(server, context) for server in servers([directive])]
         elif directive.name == "server" and directive.is_block:
             blocks.append((directive, http))
     return blocks
@@ -247,10 +249,10 @@ def _servers_of(tree: Sequence[Directive], site: GuardedSite) -> list[Directive]
     return list(dict.fromkeys([*own, *find_servers(tree, site.server_name)]))
 
 
-def _judged(server: Directive, place: Place, verdict: Verdict) -> Judged:
+def _judged(server: Directive, place: Location, verdict: Verdict) -> Judged:
     blame = verdict.at if verdict.kind == "leaks" and verdict.at is not None else place.directive
     return Judged(server, place.name, verdict, blame)
 
 
-def _is_hidden(place: Place, verdict: Verdict) -> bool:
+def _is_hidden(place: Location, verdict: Verdict) -> bool:
     return verdict.kind == "guarded" and not place.internal and not place.named

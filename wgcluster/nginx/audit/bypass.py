@@ -12,15 +12,15 @@ from wgcluster.nginx.audit.selfproxy import SelfProxies
 from wgcluster.nginx.audit.subrequest import fetches
 from wgcluster.nginx.audit.targets import Folders, Served, Target, opened_at, targets_at
 from wgcluster.nginx.audit.verdict import Verdict
-from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.access import Context
 from wgcluster.nginx.config.find import names_of
-from wgcluster.nginx.config.locations import Place, resolve
+from wgcluster.nginx.config.locations import Location, resolve
 from wgcluster.nginx.config.pcre import samples
 from wgcluster.nginx.config.upstreams import Behind, StreamServer, values_at
 from wgcluster.nginx.syntax.tree import Directive
 
 
-def is_plain(place: Place) -> bool:
+def is_plain(place: Location) -> bool:
     """Is its location named by the beginning of a path?"""
     return place.key is None or place.key.modifier in ("", "^~", "=")
 
@@ -28,17 +28,17 @@ def is_plain(place: Place) -> bool:
 class Bypasses:
     """What is guarded on a host, for others to be held against."""
 
-    def __init__(self, behind: Behind, own: SelfProxies, levels: Mapping[Directive, Level]) -> None:
+    def __init__(self, behind: Behind, own: SelfProxies, contexts: Mapping[Directive, Context]) -> None:
         self.behind = behind
         self.own = own
-        self.levels = levels  # of each server
+        self.contexts = contexts  # of each server
         self.caches = Caches(behind)
         self.hidden = Served()
         self.shown = Folders()
         self.inner: dict[Directive, ServerJudge] = {}  # what guarded places pass on to, by the guarded server
 
     def of_public(
-        self, judge: ServerJudge, place: Place, hidden: Mapping[Place, set[Target]]
+        self, judge: ServerJudge, place: Location, hidden: Mapping[Location, set[Target]]
     ) -> Verdict | None:
         """The leak of a place declared public; ``hidden``: the guarded places of its server."""
         if not judge.passes_rewrites(place):
@@ -52,7 +52,7 @@ class Bypasses:
             or self.caches.leak(judge, place)
         )
 
-    def follow(self, place: Place, judge: ServerJudge, others: Mapping[Directive, ServerJudge]) -> None:
+    def follow(self, place: Location, judge: ServerJudge, others: Mapping[Directive, ServerJudge]) -> None:
         """What a guarded place passes on to may be another server of this nginx: what that has is guarded."""
         work = [(place, judge.server)]
         while work:
@@ -64,7 +64,7 @@ class Bypasses:
                         self.hidden.add(targets_at(inside, server, self.behind))
                         work.append((inside, server))
 
-    def also_hidden(self, judge: ServerJudge) -> list[Place]:
+    def also_hidden(self, judge: ServerJudge) -> list[Location]:
         """The places of another server that have lists of their own and serve what a guarded one serves."""
         return [
             place
@@ -74,7 +74,7 @@ class Bypasses:
             and self.hidden.shares(targets_at(place, judge.server, self.behind)) is not None
         ]
 
-    def of_other(self, judge: ServerJudge) -> Iterator[tuple[Place, Verdict]]:
+    def of_other(self, judge: ServerJudge) -> Iterator[tuple[Location, Verdict]]:
         """The leaks of a server that is nobody's site: it serves what a guarded one serves, to anyone."""
         server = judge.server
         if server in self.inner and server not in self.behind.from_outside:
@@ -118,7 +118,7 @@ class Bypasses:
         return Verdict("leaks", reason, "guard it with allow and deny, or take it out")
 
     def _unmerged(
-        self, judge: ServerJudge, place: Place, hidden: Mapping[Place, set[Target]]
+        self, judge: ServerJudge, place: Location, hidden: Mapping[Location, set[Target]]
     ) -> Verdict | None:
         """The leak of a public place to which "//admin" goes, and what serves it takes that for "/admin"."""
         off = self._splits_slashes(judge)
@@ -137,7 +137,7 @@ class Bypasses:
         return None
 
     def _shows_too_much(
-        self, judge: ServerJudge, place: Place, hidden: Mapping[Place, set[Target]]
+        self, judge: ServerJudge, place: Location, hidden: Mapping[Location, set[Target]]
     ) -> Verdict | None:
         """The leak of a public place whose folder holds what is guarded under another path."""
         values = values_at(place, judge.server, self.behind)
@@ -147,10 +147,12 @@ class Bypasses:
                 uri = served_by(place, judge.outer, target.where, values, one_file=one_file)
                 if uri is not None:
                     reason = f"public, and serves {target}, which are guarded elsewhere, under {uri}"
-                    return Verdict("leaks", reason, "give it a folder of its own", place.level.root)
+                    return Verdict("leaks", reason, "give it a folder of its own", place.context.root)
         return None
 
-    def _asks_too_much(self, judge: ServerJudge, place: Place, hidden: Iterable[Place]) -> Verdict | None:
+    def _asks_too_much(
+        self, judge: ServerJudge, place: Location, hidden: Iterable[Location]
+    ) -> Verdict | None:
         """The leak of a public place that asks the service of a guarded one for paths which that guards."""
         mine = list(asks(place, judge.server, self.behind))
         theirs = (ask for other in hidden for ask in asks(other, judge.server, self.behind)) if mine else ()
@@ -178,10 +180,10 @@ class Bypasses:
         """The ``merge_slashes off`` in effect for it: paths are read before the host name is chosen."""
         mine = self.behind.sockets_of.get(judge.server, ())
         reading = [judge.server if socket.tls else socket.first for socket in mine] or [judge.server]
-        return next((off for s in reading if (off := self.levels[s].splits_slashes) is not None), None)
+        return next((off for s in reading if (off := self.contexts[s].splits_slashes) is not None), None)
 
 
-def _paths_of(place: Place) -> Sequence[str]:
+def _paths_of(place: Location) -> Sequence[str]:
     """Paths for which its server chooses ``place``, or may."""
     if place.key is None or place.named:
         return ()

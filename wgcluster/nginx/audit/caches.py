@@ -13,7 +13,7 @@ from typing import NamedTuple
 from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.audit.verdict import Verdict
 from wgcluster.nginx.config.find import names_of
-from wgcluster.nginx.config.locations import Place, is_page
+from wgcluster.nginx.config.locations import Location, is_page
 from wgcluster.nginx.config.rewrite import is_varied, rewrites
 from wgcluster.nginx.config.upstreams import Behind
 from wgcluster.nginx.syntax.tree import Directive
@@ -34,7 +34,7 @@ class Cached(NamedTuple):
     """What answers at ``place`` is kept in a zone."""
 
     judge: ServerJudge
-    place: Place
+    place: Location
     module: str
     zone: str  # with variables: any
     key: str
@@ -44,9 +44,9 @@ class Cached(NamedTuple):
         return f"{self.module}_cache {self.zone}"
 
 
-def cached_at(judge: ServerJudge, place: Place) -> Iterator[Cached]:
+def cached_at(judge: ServerJudge, place: Location) -> Iterator[Cached]:
     """By each of the ways on from ``place``."""
-    said = {d.name: d.args[0] for d in place.level.caches if d.args}
+    said = {d.name: d.args[0] for d in place.context.caches if d.args}
     for directive in place.passes():
         module = directive.name.removesuffix("_pass")
         if (zone := said.get(f"{module}_cache", "off")) != "off":
@@ -62,11 +62,11 @@ class Caches:
         self.behind = behind
         self.secrets: list[Cached] = []
 
-    def add(self, judge: ServerJudge, places: Iterable[Place]) -> None:
+    def add(self, judge: ServerJudge, places: Iterable[Location]) -> None:
         """Guarded ones."""
         self.secrets += (kept for p in places if not judge.answers_nobody(p) for kept in cached_at(judge, p))
 
-    def leak(self, judge: ServerJudge, place: Place, *, guarded: bool = False) -> Verdict | None:
+    def leak(self, judge: ServerJudge, place: Location, *, guarded: bool = False) -> Verdict | None:
         """The leak of a ``place`` where others come, or anyone if it is not ``guarded``."""
         for mine in cached_at(judge, place) if self.secrets else ():
             for secret in self.secrets:
@@ -118,15 +118,15 @@ def _by_path(mine: Cached, secret: Cached) -> bool:
     directives = list(judge.server.walk())
     if _BY_PATH.fullmatch(mine.key) is None:
         return False
-    sent_to = _sent_to(judge, [*judge.level.error_pages, *directives])
+    sent_to = _sent_to(judge, [*judge.context.error_pages, *directives])
     own = [d for body in mine.place.bodies() for d in body]
-    goes_on = _sent_to(judge, [*mine.place.level.error_pages, *own])
+    goes_on = _sent_to(judge, [*mine.place.context.error_pages, *own])
     return mine.place not in sent_to and not (goes_on and secret.place in sent_to)
 
 
-def _sent_to(judge: ServerJudge, directives: Sequence[Directive]) -> set[Place]:
+def _sent_to(judge: ServerJudge, directives: Sequence[Directive]) -> set[Location]:
     """The places that ``error_page``, ``try_files`` and rewrites name, but for files of error pages."""
-    found: set[Place] = set()
+    found: set[Location] = set()
     for directive in directives:
         how = rewrites(directive) if directive.name == "rewrite" else directive.name
         if how in ("error_page", "try_files", "break", "last") and directive.args:

@@ -10,8 +10,8 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from wgcluster.nginx.config.access import Level
-from wgcluster.nginx.config.locations import PASSES, Place, answers_itself, resolve
+from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.locations import PASSES, Location, answers_itself, resolve
 from wgcluster.nginx.config.pcre import beginning
 from wgcluster.nginx.config.rewrite import named_children, rewrites
 from wgcluster.nginx.config.upstreams import may_be, written_out
@@ -23,36 +23,36 @@ _ANYTHING = re.compile(r"\((?:\?<\w+>)?\.[*+]\)")
 _OF_PATH = ("$uri", "$document_uri", "$request_uri")
 
 
-def file_levels(place: Place) -> list[Level]:
+def file_contexts(place: Location) -> list[Context]:
     """Where files answer: at the place itself, and in each ``if`` that names another folder for some."""
-    if place.passes_all() or (place.level.root is None and answers_itself(place)):
+    if place.passes_all() or (place.context.root is None and answers_itself(place)):
         return []
     bodies = [child.body for child in named_children(place.directive.body, "if")]
     own = [body for body in bodies if any(d.name in ("root", "alias") for d in body)]
-    levels = [place.level.enter(body) for body in own if not any(d.name in PASSES for d in body)]
-    return [place.level, *levels]
+    contexts = [place.context.enter(body) for body in own if not any(d.name in PASSES for d in body)]
+    return [place.context, *contexts]
 
 
-def folder_of(level: Level) -> str:
+def folder_of(context: Context) -> str:
     """The ``root`` or ``alias`` in effect; relative ones, and nginx's default, lie in its prefix."""
-    root = level.root.args[0] if level.root and level.root.args else "html"
+    root = context.root.args[0] if context.root and context.root.args else "html"
     if root.startswith("$"):
         return root
     return "/" + posixpath.normpath(posixpath.join(_PREFIX, root)).lstrip("/")  # of "//x", too
 
 
-def served_folder(place: Place, level: Level) -> str:
+def served_folder(place: Location, context: Context) -> str:
     """With ``root`` the location's own path comes behind it; with ``alias`` and for regexes it does not."""
-    folder, root = folder_of(level), level.root
+    folder, root = folder_of(context), context.root
     plain = place.key is not None and place.key.modifier in ("", "^~", "=")
     if not plain or place.key is None or (root is not None and root.name == "alias"):
         return folder
     return posixpath.normpath(f"{folder}/{place.key.pattern}")
 
 
-def climbs(place: Place) -> Directive | None:
+def climbs(place: Location) -> Directive | None:
     """The alias by which a request leaves its folder: where "/pub" is "/srv/pub/", "/pub../x" is "/srv/x"."""
-    alias = place.level.root
+    alias = place.context.root
     holder = next((p for p in place.outward() if alias is not None and alias in p.directive.body), None)
     if alias is None or holder is None or alias.name != "alias" or not alias.args or place.passes_all():
         return None
@@ -62,17 +62,17 @@ def climbs(place: Place) -> Directive | None:
     return alias if alias.args[0].endswith("/") and not prefix.endswith("/") else None
 
 
-def moved_to(place: Place, values: Mapping[str, frozenset[str]]) -> Iterator[str]:
+def moved_to(place: Location, values: Mapping[str, frozenset[str]]) -> Iterator[str]:
     """The folders that its paths can be made to name, by a rewrite, a captured part, a variable, or ".."."""
     if (alias := climbs(place)) is not None:
         yield posixpath.dirname(posixpath.normpath(alias.args[0]))
-    for level in file_levels(place):
-        folder = folder_of(level)
+    for context in file_contexts(place):
+        folder = folder_of(context)
         tries = [d.args[:-1] for d in named_children(place.directive.body, "try_files")]
         if any(_OF_CLIENT.search(text) for text in (folder, *(arg for args in tries for arg in args))):
             yield "/"
             continue
-        is_root = level.root is None or level.root.name == "root"
+        is_root = context.root is None or context.root.name == "root"
         leads = [_lead(arg) for args in tries for arg in args if is_root and not arg.startswith(_OF_PATH)]
         if is_root:
             leads += rewritten(place)
@@ -90,7 +90,7 @@ def _lead(arg: str) -> str:
     return lead if f"{dollar}{name}".startswith(_OF_PATH) else posixpath.dirname(lead)
 
 
-def rewritten(place: Place) -> Iterator[str]:
+def rewritten(place: Location) -> Iterator[str]:
     """The folders of the paths that its rewrites make of those that end up there."""
     own = place.paths().lead
     for directive in (d for body in place.bodies() for d in body if rewrites(d) == "break"):
@@ -109,8 +109,8 @@ def climbing(lead: str, regex: str) -> str:
 
 
 def served_by(
-    public: Place,
-    outer: Sequence[Place],
+    public: Location,
+    outer: Sequence[Location],
     folder: str,
     values: Mapping[str, frozenset[str]],
     *,
@@ -125,13 +125,13 @@ def served_by(
         return None
     if any(_inside(folder, other) is not None for other in moved_to(public, values)):
         return key.pattern
-    for level in file_levels(public):
-        root = level.root
+    for context in file_contexts(public):
+        root = context.root
         if root is None or not root.args:
             continue
-        if any(_names(written, folder) for written in written_out(served_folder(public, level), values)):
+        if any(_names(written, folder) for written in written_out(served_folder(public, context), values)):
             return key.pattern
-        for written in written_out(folder_of(level), values):
+        for written in written_out(folder_of(context), values):
             inside = _inside(folder, written)
             if inside is None or (root.name == "alias" and key.modifier not in ("", "^~")):
                 continue
@@ -164,14 +164,14 @@ def _inside(folder: str, other: str) -> str | None:
 
 def nested(one: str, other: str, may_name: Callable[[str], bool]) -> bool:
     """Is one folder in the other, or the same? Where a variable stands in ``one``: can it be?"""
-    for part, beside in zip(one.split("/"), other.split("/"), strict=False):
-        if part == beside:
+    for part, siblings in zip(one.split("/"), other.split("/"), strict=False):
+        if part == siblings:
             continue
         if "$" not in part:
-            if "$" not in beside or not may_be(beside, part):
+            if "$" not in siblings or not may_be(siblings, part):
                 return False
             continue
-        named_by_client = part in ("$host", "${host}") and "$" not in beside
-        if not may_be(part, beside) or (named_by_client and not may_name(beside)):
+        named_by_client = part in ("$host", "${host}") and "$" not in siblings
+        if not may_be(part, siblings) or (named_by_client and not may_name(siblings)):
             return False
     return True

@@ -10,8 +10,8 @@ from wgcluster.nginx.audit.folders import climbs
 from wgcluster.nginx.audit.subrequest import past_the_list
 from wgcluster.nginx.audit.verdict import NO_TRAIL, Trail, Verdict, worst
 from wgcluster.nginx.audit.ways import Arrival, Ways
-from wgcluster.nginx.config.access import Level
-from wgcluster.nginx.config.locations import Place, is_page
+from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.locations import Location, is_page
 from wgcluster.nginx.syntax.tree import Directive
 
 
@@ -21,7 +21,7 @@ def closing(server: Directive, sites: Sequence[GuardedSite]) -> Literal["", "ser
     "server": by a ``return`` of its own, before any location is looked for; "locations": by those of all its
     locations; "": it has something to guard.
     """
-    judge = ServerJudge(server, Level(), sites)
+    judge = ServerJudge(server, Context(), sites)
     if judge.server_answer is not None:
         return "server" if judge.server_answer.kind == "closed" else ""
     kinds = {verdict.kind for _, verdict in judge.verdicts()}
@@ -39,11 +39,11 @@ def _in_order(arrival: Arrival) -> tuple[object, ...]:
 class ServerJudge(Ways):
     """The verdicts on one server block, for clients that are in none of the sites' ``allow``."""
 
-    def verdicts(self) -> list[tuple[Place, Verdict]]:
+    def verdicts(self) -> list[tuple[Location, Verdict]]:
         """Each place with its verdict, in the order of the text."""
         return [(place, self.verdict(place)) for place in self.places]
 
-    def verdict(self, place: Place) -> Verdict:
+    def verdict(self, place: Location) -> Verdict:
         """What a denied client gets at ``place``, by any way that leads there."""
         if self.server_answer is not None and self.http.lua_rewrite is not None:
             return self.server_answer
@@ -60,12 +60,12 @@ class ServerJudge(Ways):
             found.append(self._verdict_at(place, NO_TRAIL._replace(known=self.known)))
         return worst(found)
 
-    def _verdict_at(self, place: Place, seen: Trail) -> Verdict:
+    def _verdict_at(self, place: Location, seen: Trail) -> Verdict:
         """Of what the server's own rewrites leave alone."""
         sent_on = [arrival for arrival in self.arrivals[place] if not arrival.asked]
         if place.named and not sent_on:
             return Verdict("guarded", "a named location that is only reached behind a list")
-        if place.internal and (refused := self.refused(place.level, seen, "404")).kind == "leaks":
+        if place.internal and (refused := self.refused(place.context, seen, "404")).kind == "leaks":
             return refused
         if place.named and is_page(place, place.name) and all(arrival.past.by_page for arrival in sent_on):
             return Verdict("guarded", "a named location that is a page of errors, of one file")
@@ -76,7 +76,7 @@ class ServerJudge(Ways):
         verdict = worst(self._by_all_ways(place, seen))
         return self._public(place, verdict) if self.is_public(place) else verdict
 
-    def _by_all_ways(self, place: Place, seen: Trail) -> Iterator[Verdict]:
+    def _by_all_ways(self, place: Location, seen: Trail) -> Iterator[Verdict]:
         """Of what clients ask for, then of what was sent on to there and could not be asked for so."""
         hidden = place.named or place.internal
         if not hidden:
@@ -91,10 +91,10 @@ class ServerJudge(Ways):
                 verdict = verdict._replace(reason=f"{how}: {verdict.reason}")
             yield verdict
 
-    def _public(self, place: Place, verdict: Verdict) -> Verdict:
+    def _public(self, place: Location, verdict: Verdict) -> Verdict:
         if verdict.kind == "guarded":
             return Verdict("guarded", "declared public, but a list is in effect here and denies")
-        if verdict.kind == "leaks" and place.key and self.let_in(place, place.level, NO_TRAIL) is None:
+        if verdict.kind == "leaks" and place.key and self.let_in(place, place.context, NO_TRAIL) is None:
             return verdict  # the list denies, and the answer to that is more than was declared public
         if (fetched := past_the_list(place, self._is_public_uri)) is not None:
             return fetched

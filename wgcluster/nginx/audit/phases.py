@@ -13,8 +13,8 @@ from functools import cached_property
 
 from wgcluster.nginx.audit.gate import Gate
 from wgcluster.nginx.audit.verdict import GET, NO_TRAIL, Coming, Trail, Verdict, redirected, worst
-from wgcluster.nginx.config.access import Level
-from wgcluster.nginx.config.locations import Place, is_page
+from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.locations import Location, is_page
 from wgcluster.nginx.config.rewrite import (
     ANY,
     REDIRECTS,
@@ -44,42 +44,42 @@ class Phases(Gate):
         onward = ends(self.server.body, known=self.known, in_server=True)
         if answers_all(onward):
             has_own = has_list(self.server.body)
-            return worst(self._answered(end, has_own, self.level, NO_TRAIL) for end in onward)
+            return worst(self._answered(end, has_own, self.context, NO_TRAIL) for end in onward)
         lua = self.http.lua_rewrite  # what is inherited runs as well
         return None if lua is None else _lua(lua)
 
-    def meets(self, place: Place, seen: Trail) -> Verdict:
+    def meets(self, place: Location, seen: Trail) -> Verdict:
         """A denied client's request is processed at ``place``; ``seen``: where it came from."""
         seen = seen._replace(places=(*seen.places, place))
         # Who comes again as he was meets the same again; but an address may have been forged in between.
-        believed = frozenset(directive for _, directive in self._trusted(place.level, seen))
+        believed = frozenset(directive for _, directive in self._trusted(place.context, seen))
         coming = Coming(place, seen.paths, seen.known, seen.methods, seen.paged, believed)
         if coming in seen.met:
             return _CIRCLE
         seen = seen._replace(met=seen.met | {coming})
         if place.key is None:
-            return self._asked(place, place.level, seen)
+            return self._asked(place, place.context, seen)
         if (leak := self._other_methods(place, seen)) is not None:
             return leak
         for child in named_children(place.directive.body, "limit_except"):
             seen = seen.with_methods(_methods(child))
         return worst(self._met(place, seen))
 
-    def _met(self, place: Place, seen: Trail) -> Iterator[Verdict]:
+    def _met(self, place: Location, seen: Trail) -> Iterator[Verdict]:
         """What becomes of the request by each way out of the rewrite phase."""
         onward = place.ends(seen.known, seen.paths)
         dead_list = has_list(place.directive.body) and answers_all(onward)
         for end in onward:
-            level = place.level.enter(end.inside.body) if end.inside else place.level
+            context = place.context.enter(end.inside.body) if end.inside else place.context
             after = seen._replace(paths=end.paths, known=end.known)
             if end.how == "stays":
-                yield self._asked(place, level, after, end.inside)
+                yield self._asked(place, context, after, end.inside)
             elif end.how == "moved":
                 verdict = self._moved(end, after.left_early(), sole=len(onward) == 1)
                 if verdict is not None:
                     yield verdict
             else:
-                yield self._answered(end, dead_list, level, after.left_early())
+                yield self._answered(end, dead_list, context, after.left_early())
 
     def _moved(self, end: End, seen: Trail, *, sole: bool) -> Verdict | None:
         """Where a rewrite leads; None: to what is public, or what a client can ask for itself."""
@@ -92,7 +92,7 @@ class Phases(Gate):
         how = f"rewritten to {end.target}" if sole else f"may be rewritten to {end.target}"
         return self.follow(end.target, seen, how, rewritten=True)
 
-    def at_server(self, place: Place) -> Iterator[tuple[End, Verdict | None]]:
+    def at_server(self, place: Location) -> Iterator[tuple[End, Verdict | None]]:
         """How requests for ``place`` leave the server's own rewrites; a verdict where not for a place."""
         onward = ends(self.server.body, place.paths(), self.known, in_server=True)
         for end in onward:
@@ -109,78 +109,80 @@ class Phases(Gate):
                     yield end, verdict._replace(reason=f"the server: {verdict.reason}")
             else:
                 dead_list = has_list(self.server.body) and answers_all(onward)
-                yield end, self._answered(end, dead_list, self.level, seen._replace(paths=end.paths))
+                yield end, self._answered(end, dead_list, self.context, seen._replace(paths=end.paths))
 
-    def _codes_of_folders(self, place: Place, paths: Paths | None) -> tuple[str, ...]:
+    def _codes_of_folders(self, place: Location, paths: Paths | None) -> tuple[str, ...]:
         """403, where a folder may be asked for, for it may lack an index (ngx_http_core_content_phase)."""
         paths = paths or place.paths()
         # in nginx's own folder, where no root is set, there are only files
-        asked = paths.may_end_in("/") if place.level.root is not None else paths.may_be("/")
+        asked = paths.may_end_in("/") if place.context.root is not None else paths.may_be("/")
         return ("403",) if asked else ()
 
-    def _asked(self, place: Place, level: Level, seen: Trail, inside: Directive | None = None) -> Verdict:
+    def _asked(
+        self, place: Location, context: Context, seen: Trail, inside: Directive | None = None
+    ) -> Verdict:
         """The access phase at ``place``, and what follows where it lets the client in.
 
         ``inside``: the ``if`` whose settings are in effect; a try_files is none of them.
         """
-        leak = self.let_in(place, level, seen)
+        leak = self.let_in(place, context, seen)
         if leak is None:
-            return self._kept_out(level, seen)
+            return self._kept_out(context, seen)
         if (target := handed_on(place.directive.body)) is not None:
             if inside is not None:
                 return leak
-            passed = self._passed(level, seen)
+            passed = self._passed(context, seen)
             if (code := target.removeprefix("=")) != target:
-                verdict = self.refused(level, passed, code)
+                verdict = self.refused(context, passed, code)
                 verdict = verdict if verdict.kind == "leaks" else Verdict("closed", f"answers {code} at best")
             else:
                 verdict = self.follow(target, passed.on_to(target), f"try_files goes on to {target}")
-            if verdict.kind == "leaks" or not level.denials:
+            if verdict.kind == "leaks" or not context.denials:
                 return verdict
-            refused = self._kept_out(level, seen)
+            refused = self._kept_out(context, seen)
             return refused if refused.kind == "leaks" else verdict
         return leak
 
-    def _passed(self, level: Level, seen: Trail) -> Trail:
+    def _passed(self, context: Context, seen: Trail) -> Trail:
         """The access phase lets it in; by its list, where nothing else will do."""
-        return seen.asked(level.rules, let_in=True) if level.any_will_do is None else seen
+        return seen.asked(context.rules, let_in=True) if context.any_will_do is None else seen
 
-    def _kept_out(self, level: Level, seen: Trail) -> Verdict:
+    def _kept_out(self, context: Context, seen: Trail) -> Verdict:
         """The list says 403, or the password behind it 401; a limit may say so before the list is asked."""
-        listed = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
-        denies = any(rule.name == "deny" for rule in level.rules)
-        denied = seen.asked(level.rules, let_in=False) if denies else seen
-        codes = level.denials or ("403",)  # of those before, where none that could come is denied here
-        return worst(self.refused(level, seen if code in listed else denied, code) for code in codes)
+        listed = {status for d in context.limit_statuses for status in d.args} if context.limits else set()
+        denies = any(rule.name == "deny" for rule in context.rules)
+        denied = seen.asked(context.rules, let_in=False) if denies else seen
+        codes = context.denials or ("403",)  # of those before, where none that could come is denied here
+        return worst(self.refused(context, seen if code in listed else denied, code) for code in codes)
 
-    def _other_methods(self, place: Place, seen: Trail) -> Verdict | None:
+    def _other_methods(self, place: Location, seen: Trail) -> Verdict | None:
         """The leak through ``limit_except``: its methods have a level of their own, without the rewrites."""
         for child in named_children(place.directive.body, "limit_except"):
             if seen.methods is not None and seen.methods <= _methods(child):
                 continue
-            level = place.level.enter(child.body)
-            leak = self.let_in(place, level, seen)
+            context = place.context.enter(child.body)
+            leak = self.let_in(place, context, seen)
             if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
                 codes = ("404", "405", *self._codes_of_folders(place, seen.paths))
-                found = [self.refused(level, seen, code) for code in codes]
-                if level.denials:  # some are let in, others not
-                    found.append(self._kept_out(level, seen))
+                found = [self.refused(context, seen, code) for code in codes]
+                if context.denials:  # some are let in, others not
+                    found.append(self._kept_out(context, seen))
                 leak = next((verdict for verdict in found if verdict.kind == "leaks"), None)
                 if leak is not None:
                     return leak
             elif leak is not None:
                 reason = f"limit_except {' '.join(child.args)}: for other methods, {leak.reason}"
                 return Verdict("leaks", reason, "take allow, deny and satisfy out of limit_except", child)
-            elif (refused := self._kept_out(level, seen)).kind == "leaks":
+            elif (refused := self._kept_out(context, seen)).kind == "leaks":
                 return refused
         return None
 
-    def refused(self, level: Level, seen: Trail, code: str = "403") -> Verdict:
+    def refused(self, context: Context, seen: Trail, code: str = "403") -> Verdict:
         """nginx itself says 403 (or ``code``): who writes the answer?"""
-        found = None if seen.paged else page_for(level.error_pages, code)
+        found = None if seen.paged else page_for(context.error_pages, code)
         if found is not None:
             target, directive = found
-            by_page = seen.by_page(target, level)
+            by_page = seen.by_page(target, context)
             follow = self.follow(target, by_page, f"its {code} is answered by {target}")
             shown = [
                 self.is_open(there, paged=by_page.paged) or is_page(there, target)
@@ -193,30 +195,30 @@ class Phases(Gate):
 
     # Before the list ---------------------------------------------------------------------------------
 
-    def _answered(self, end: End, dead_list: bool, level: Level, seen: Trail) -> Verdict:
+    def _answered(self, end: End, dead_list: bool, context: Context, seen: Trail) -> Verdict:
         """What a rewrite phase answers by itself; ``dead_list``: and it always does, beside a list."""
         assert end.by is not None
         own_list = dead_list and not seen.sent and len(seen.places) <= 1  # it is said there
         if end.how == "lua":
             return _lua(end.by)
         if end.how == "returned":
-            return self._returned(end.by, level, own_list, seen)
-        paged = self._paged(f"the {end.code} of rewrite {end.by.args[0]}", end.code, level, seen)
+            return self._returned(end.by, context, own_list, seen)
+        paged = self._paged(f"the {end.code} of rewrite {end.by.args[0]}", end.code, context, seen)
         return paged or redirected(end.by, end.by.args[1], own_list)
 
-    def _returned(self, directive: Directive, level: Level, own_list: bool, seen: Trail) -> Verdict:
+    def _returned(self, directive: Directive, context: Context, own_list: bool, seen: Trail) -> Verdict:
         args = directive.args
         # an empty text is none (ngx_http_send_response)
         code, text = (args[0], (args[1] or None) if len(args) > 1 else None) if args else ("", None)
         if not code.isdigit():
-            paged = self._paged(f"the 302 of return {code}", "302", level, seen)
+            paged = self._paged(f"the 302 of return {code}", "302", context, seen)
             return paged or redirected(directive, code, own_list)
         paged = (
-            self._paged(f"return {code}", code, level, seen) if text is None or code in REDIRECTS else None
+            self._paged(f"return {code}", code, context, seen) if text is None or code in REDIRECTS else None
         )
         if paged is not None:
             return paged
-        if (fetch := _fetched_into(code, text, level)) is not None:
+        if (fetch := _fetched_into(code, text, context)) is not None:
             off = "off" if fetch.name == "ssi" else '""'
             reason = f"return {code} runs before the list, and {fetch.name} fetches other locations into it"
             return Verdict("leaks", reason, f'write "{fetch.name} {off};" into this location', fetch)
@@ -229,12 +231,12 @@ class Phases(Gate):
         reason = f"return {code} runs before the list: whoever asks is served"
         return Verdict("leaks", reason, "put what it answers into a file or behind a proxy_pass", directive)
 
-    def _paged(self, what: str, code: str, level: Level, seen: Trail) -> Verdict | None:
+    def _paged(self, what: str, code: str, context: Context, seen: Trail) -> Verdict | None:
         """The answer of an ``error_page`` to the ``code`` that ``what`` gives; None: there is none."""
-        page = None if seen.paged else page_for(level.error_pages, code)
+        page = None if seen.paged else page_for(context.error_pages, code)
         if page is None:
             return None
-        by_page = seen.by_page(page[0], level)
+        by_page = seen.by_page(page[0], context)
         verdict = self.follow(page[0], by_page, f"{what} is answered by {page[0]}")
         there = self.named_by(page[0])
         if verdict.kind != "leaks" or not there:
@@ -278,13 +280,13 @@ class Phases(Gate):
                 if verdict is not None:
                     yield verdict
             else:
-                yield self._answered(end, False, self.level, after)
+                yield self._answered(end, False, self.context, after)
 
 
-def _fetched_into(code: str, text: str | None, level: Level) -> Directive | None:
+def _fetched_into(code: str, text: str | None, context: Context) -> Directive | None:
     """What puts other locations into the text of a ``return``: past every list, as subrequests are."""
     includes = text is not None and code not in REDIRECTS and ("$" in text or "<!--#" in text)
-    for fetch in level.fetches:
+    for fetch in context.fetches:
         if (fetch.name == "ssi" and includes) or (fetch.name.startswith("add_") and code == "200"):
             return fetch
     return None

@@ -16,7 +16,7 @@ from wgcluster.nginx.audit.verdict import Verdict
 from wgcluster.nginx.config.access import Client, admits, may_forge, opening, trusts
 from wgcluster.nginx.config.find import names_of, port_of
 from wgcluster.nginx.config.listen import Socket, socket_for
-from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.config.upstreams import (
     Behind,
     Hop,
@@ -43,7 +43,7 @@ class Guarded(NamedTuple):
     """A guarded server with its places that are behind the list."""
 
     judge: ServerJudge
-    places: Sequence[Place]
+    places: Sequence[Location]
 
 
 class Door(NamedTuple):
@@ -68,7 +68,7 @@ class SelfProxies:
         there = self.behind.there
         self._ports = {e.port for e, s in there.items() if s.servers.keys() & self.guarded.keys()}
 
-    def passed_on_to(self, place: Place, server: Directive) -> Iterator[Directive]:
+    def passed_on_to(self, place: Location, server: Directive) -> Iterator[Directive]:
         """The servers of this nginx that answer what ``place`` passes on."""
         for hop in hops(place, server, self.behind):
             if "$" not in hop.address and hop.directive.name in ("proxy_pass", "grpc_pass"):
@@ -76,11 +76,11 @@ class SelfProxies:
                 for door in self._doors(hop.address):
                     yield from _chosen(door.socket, hosts)
 
-    def by_proxy(self, place: Place, server: Directive) -> Verdict | None:
+    def by_proxy(self, place: Location, server: Directive) -> Verdict | None:
         """The leak of an open ``place`` that passes on to a guarded server; None: it does not."""
         headers = _headers_sent(place)
         allowed = [network for one in self.guarded.values() for network in one.judge.allowed]
-        forged = any(may_forge(d, allowed, (), ()) for d in place.level.trusted)
+        forged = any(may_forge(d, allowed, (), ()) for d in place.context.trusted)
 
         def says(header: str) -> Says:
             value = headers.get(header.lower())  # None: the client's own goes on
@@ -91,7 +91,7 @@ class SelfProxies:
         for hop in hops(place, server, self.behind) if self.guarded else ():
             host = self._host_sent(hop, place, server)
             for door in self._doors(hop.address):
-                clients = _bound(place.level.bind, door.clients)
+                clients = _bound(place.context.bind, door.clients)
                 if not door.socket.proxy_protocol:  # which a proxy of HTTP cannot speak
                     leak = self._let_in(hop.address, door.socket, host, clients, says)
                     if leak is not None:
@@ -116,7 +116,7 @@ class SelfProxies:
                     return leak._replace(remedy="guard it with allow and deny, or take it out")
         return None
 
-    def _host_sent(self, hop: Hop, place: Place, server: Directive) -> frozenset[str] | None:
+    def _host_sent(self, hop: Hop, place: Location, server: Directive) -> frozenset[str] | None:
         """The host names by which it asks; None: the client says."""
         authority = hop.url.partition("://")[2].partition("/")[0]
         authority = "localhost" if authority.startswith("unix:") else authority
@@ -175,29 +175,31 @@ class SelfProxies:
                 lead = f"passes on to {address}, where {name} answers"
                 for place, client in ((place, client) for place in places for client in clients):
                     seen, header = _seen(judge, place, client, says)
-                    somebody_may = opening(place.level.rules, (), judge.families) is not None
+                    somebody_may = opening(place.context.rules, (), judge.families) is not None
                     if seen == "anything" and somebody_may:
                         reason = f"{lead} and believes the {header} that the client sends"
                         remedy = f'write "proxy_set_header {header} $remote_addr;" into this location'
                         return Verdict("leaks", reason, remedy)
-                    if seen == "nothing" and admits(place.level.rules, client):
+                    if seen == "nothing" and admits(place.context.rules, client):
                         remedy = f'guard this location, too, or take {client} out of the "allow" of {name}'
                         return Verdict("leaks", f"{lead}, and its list lets in {client}", remedy)
         return None
 
 
-def _seen(judge: ServerJudge, place: Place, client: Client, says: Callable[[str], Says]) -> tuple[Says, str]:
+def _seen(
+    judge: ServerJudge, place: Location, client: Client, says: Callable[[str], Says]
+) -> tuple[Says, str]:
     """What the server takes the request's address from: at the very start its own lines count, then the
     location's."""
-    for level in (judge.level, place.level):
-        if trusts(level.trusted, client):
-            return says(level.real_ip_header), level.real_ip_header
+    for context in (judge.context, place.context):
+        if trusts(context.trusted, client):
+            return says(context.real_ip_header), context.real_ip_header
     return "nothing", ""
 
 
-def _headers_sent(place: Place) -> dict[str, str]:
+def _headers_sent(place: Location) -> dict[str, str]:
     """The values of its ``proxy_set_header``, by names in lower case."""
-    return {d.args[0].lower(): d.args[1] for d in place.level.sent if len(d.args) == 2}
+    return {d.args[0].lower(): d.args[1] for d in place.context.sent if len(d.args) == 2}
 
 
 def _chosen(socket: Socket, hosts: frozenset[str] | None) -> list[Directive]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from wgcluster.nginx.audit.verdict import Verdict
-from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.syntax.tree import Directive
 
 _CAPTURE = re.compile(r"""location\.capture\w*(?:\s*\(?\s*(["'])(?P<uri>/[^"'?\\]*)[^"'\\]*\1\s*[,)\s])?""")
@@ -47,17 +47,17 @@ def _runs_unseen(directive: Directive) -> bool:
     return directive.name.endswith("_file") or _FOREIGN.search(code) is not None
 
 
-def fetches(place: Place) -> Iterator[Fetch]:
+def fetches(place: Location) -> Iterator[Fetch]:
     """What a request that is let in at ``place`` makes nginx fetch, of lua only what can be read here."""
-    for mirror in place.level.mirrors:
+    for mirror in place.context.mirrors:
         if mirror.args[:1] != ("off",):
             yield Fetch(mirror, "", 'write "mirror off;" into this location')
-    for level in (place.level, *map(place.level.enter, place.bodies())):
-        for fetch in level.fetches:
+    for context in (place.context, *map(place.context.enter, place.bodies())):
+        for fetch in context.fetches:
             off = '""' if fetch.name.startswith("add_") else "off"
             yield Fetch(fetch, "", f'write "{fetch.name} {off};" into this location')
     own = [d for body in place.bodies() for d in body]
-    inherited = [d for d in place.level.auth if d.name.startswith(("access_by_lua", "js_access"))]
+    inherited = [d for d in place.context.auth if d.name.startswith(("access_by_lua", "js_access"))]
     for directive in dict.fromkeys((*own, *inherited)):
         if _runs_unseen(directive):
             remedy = "move it into a server of its own without guarded locations, and proxy_pass to that"
@@ -72,7 +72,7 @@ def fetches(place: Place) -> Iterator[Fetch]:
             yield Fetch(directive, "" if "$" in uri else uri, "fetch only what is public there")
 
 
-def past_the_list(place: Place, is_public: Callable[[str], bool]) -> Verdict | None:
+def past_the_list(place: Location, is_public: Callable[[str], bool]) -> Verdict | None:
     """The leak of a public ``place`` that fetches what is not; None: it does not."""
     for fetch in fetches(place):
         if not fetch.uri or not is_public(fetch.uri):

@@ -6,8 +6,8 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from wgcluster.nginx.audit.folders import file_levels, folder_of, moved_to, nested, served_folder
-from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.audit.folders import file_contexts, folder_of, moved_to, nested, served_folder
+from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.config.upstreams import Behind, hops, may_be, values_at, written_out
 from wgcluster.nginx.syntax.tree import Directive
 
@@ -25,10 +25,10 @@ class Target(NamedTuple):
         return f"{self.where} with the files in {self.folder}" if self.folder else self.where
 
 
-def targets_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
+def targets_at(place: Location, server: Directive, behind: Behind) -> set[Target]:
     """What a request that is let in at ``place`` is served from."""
     values = values_at(place, server, behind)
-    served = [served_folder(place, level) for level in file_levels(place)]
+    served = [served_folder(place, context) for context in file_contexts(place)]
     written = {folder for each in served for folder in written_out(each, values)}
     found = {Target("files", posixpath.normpath(folder)) for folder in written}  # one may say nothing
     for hop in hops(place, server, behind):
@@ -40,9 +40,11 @@ def targets_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
     return found
 
 
-def _script_folders(place: Place, server: Directive, values: Mapping[str, frozenset[str]]) -> Iterator[str]:
+def _script_folders(
+    place: Location, server: Directive, values: Mapping[str, frozenset[str]]
+) -> Iterator[str]:
     """Where PHP's scripts lie; "": the service is not PHP, and its socket alone tells which it is."""
-    script = place.level.script
+    script = place.context.script
     if script is None:  # it may stand in a file that is not at hand
         around = [server.body, *(body for p in place.outward() for body in p.bodies())]
         unread = any(d.name == "include" for body in around for d in body)
@@ -50,14 +52,14 @@ def _script_folders(place: Place, server: Directive, values: Mapping[str, frozen
     for written in written_out(script, values) if script else ():
         lead, dollar, _ = written.partition("$")
         if dollar and not lead:  # $document_root$fastcgi_script_name
-            yield from written_out(folder_of(place.level), values)
+            yield from written_out(folder_of(place.context), values)
         else:
             yield posixpath.normpath(lead if dollar else posixpath.dirname(lead))
     if not script:
         yield ""
 
 
-def opened_at(place: Place, server: Directive, behind: Behind) -> set[Target]:
+def opened_at(place: Location, server: Directive, behind: Behind) -> set[Target]:
     """The same where anyone is let in, with what its paths can be made to name besides."""
     values = values_at(place, server, behind)
     return targets_at(place, server, behind) | {Target("files", f) for f in moved_to(place, values)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from wgcluster.nginx.config.access import Level
-from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.config.rewrite import NOTHING, Known, Paths
 from wgcluster.nginx.syntax.tree import Directive
 
@@ -66,7 +66,7 @@ class Past(NamedTuple):
 class Coming(NamedTuple):
     """All that says what a request meets at a place, but for lists asked before: they only bar more."""
 
-    place: Place
+    place: Location
     paths: Paths | None
     known: Known
     methods: frozenset[str] | None
@@ -80,7 +80,7 @@ GET = frozenset({"GET", "HEAD"})
 class Trail(NamedTuple):
     """The places a request came through, and what has become of it on the way."""
 
-    places: tuple[Place, ...] = ()
+    places: tuple[Location, ...] = ()
     methods: frozenset[str] | None = None  # one of these; None: any
     sent: bool = False  # to the first place by a service behind another: no client asks there
     forged_by: Directive | None = None  # by whose word its address was replaced before it came to the first
@@ -105,10 +105,10 @@ class Trail(NamedTuple):
             known=known if past.query is None else known.with_query(past.query),
         )
 
-    def by_page(self, target: str, level: Level) -> Trail:
+    def by_page(self, target: str, context: Context) -> Trail:
         """On to ``target``: a URI makes the request a GET, a named location leaves it as it is."""
         methods = GET if target.startswith("/") else self.methods
-        return self.on_to(target)._replace(methods=methods, paged=not level.pages_recurse)
+        return self.on_to(target)._replace(methods=methods, paged=not context.pages_recurse)
 
     def on_to(self, target: str) -> Trail:
         """On to ``target``: a URI brings its own query, or none."""

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 from wgcluster.nginx.audit.phases import Phases
 from wgcluster.nginx.audit.verdict import NO_TRAIL, Past, Trail
-from wgcluster.nginx.config.access import Level
-from wgcluster.nginx.config.locations import PASSES, Place, has_handler, names_page, sends_on
+from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.locations import PASSES, Location, has_handler, names_page, sends_on
 from wgcluster.nginx.config.rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
 from wgcluster.nginx.syntax.tree import Directive
 
@@ -34,7 +34,7 @@ class Way(NamedTuple):
     let_in_by: tuple[Directive, ...] | None = None  # the one that has let all of them in
     believed: bool = True  # may realip have worked there?
 
-    def taken_by(self, past: Past, place: Place | None = None) -> Past:
+    def taken_by(self, past: Past, place: Location | None = None) -> Past:
         """What is known of a request that goes it from ``place``, or before there is one."""
         if self.denied_by is not None:
             past = past.asked(self.denied_by, let_in=False)
@@ -53,13 +53,13 @@ class Way(NamedTuple):
 class Arrival(NamedTuple):
     """Requests of strangers that come to a place."""
 
-    place: Place
+    place: Location
     paths: Paths
     asked: bool = False  # by clients, who are told that there is no such internal place
     past: Past = Past()
 
 
-_Arrivals = dict[Place, list[Arrival]]
+_Arrivals = dict[Location, list[Arrival]]
 
 
 class Ways(Phases):
@@ -74,10 +74,10 @@ class Ways(Phases):
             if end.how == "moved" and not end.keeps_path:
                 work += self._send(Way(end.target, "rewritten"), (ANY,), Past(), here)
         early = _EARLY | _returned_codes(_with_ifs(self.server.body))
-        for page in self.level.error_pages:  # those of the server, whatever its locations have instead
+        for page in self.context.error_pages:  # those of the server, whatever its locations have instead
             if early & set(page.args[:-1]):
                 way = Way(page.args[-1], "page")
-                past = way.taken_by(Past(paged=not self.level.pages_recurse))
+                past = way.taken_by(Past(paged=not self.context.pages_recurse))
                 work += self._send(way, (ANY,), past, here)
         for place in self.places:
             for end in () if place.named else self._through_server(place.paths()):
@@ -100,7 +100,7 @@ class Ways(Phases):
             place = arrival.place
             paths = {arrival.paths, *(end.paths for end in place.ends(self.known, arrival.paths))}
             for way in self._ways_on(arrival):
-                paged = way.how == "page" and not place.level.pages_recurse
+                paged = way.how == "page" and not place.context.pages_recurse
                 for past in self._said_to_be(arrival) if way.believed else (arrival.past,):
                     past = way.taken_by(past, place)._replace(paged=past.paged or paged)
                     work += self._send(way, paths, past, here, but=None if arrival.asked else place)
@@ -109,7 +109,7 @@ class Ways(Phases):
         """As who its requests may come behind the realip of its place."""
         yield arrival.past
         if arrival.past.forged_by is None:
-            forged = filter(self.exist, map(arrival.past.forged, self.heard(arrival.place.level)))
+            forged = filter(self.exist, map(arrival.past.forged, self.heard(arrival.place.context)))
             # Behind it all are alike; only where sites let in others may one of them be a friend.
             yield from forged if len(self.sites) > 1 else islice(forged, 1)
 
@@ -119,7 +119,7 @@ class Ways(Phases):
         paths: Iterable[Paths],
         past: Past,
         here: _Arrivals,
-        but: Place | None = None,
+        but: Location | None = None,
     ) -> list[Arrival]:
         """Requests for ``paths`` go this ``way``: what is new of where they come to.
 
@@ -128,7 +128,7 @@ class Ways(Phases):
         come = self._come_to(way, paths) if self.exist(past) else ()
         return _added(here, [Arrival(place, known, past=past) for place, known in come if place is not but])
 
-    def _come_to(self, way: Way, paths: Iterable[Paths]) -> Iterator[tuple[Place, Paths]]:
+    def _come_to(self, way: Way, paths: Iterable[Paths]) -> Iterator[tuple[Location, Paths]]:
         """The places that this way may lead to, and the paths of the requests there."""
         if way.target.startswith("@"):
             found = self.named_by(way.target)
@@ -151,7 +151,7 @@ class Ways(Phases):
             for place in self._may_be(target):
                 yield place, (place.paths() if variable else Paths(path, whole=True))
 
-    def _may_be(self, target: str) -> list[Place]:
+    def _may_be(self, target: str) -> list[Location]:
         """The place that ``target`` leads to; where a variable names it, all hidden ones that it may name."""
         there = self.target(target, rewritten=True)
         found = [] if there is None else [there]
@@ -189,7 +189,7 @@ class Ways(Phases):
                         new += _added(here, [to_path])
         return new
 
-    def answers_nobody(self, place: Place) -> bool:
+    def answers_nobody(self, place: Location) -> bool:
         """Is it there only for what auth_request and mirror ask, whose answers nobody gets?"""
         if not place.internal or any(not arrival.asked for arrival in self.arrivals[place]):
             return False
@@ -208,22 +208,22 @@ class Ways(Phases):
         if door.asked:
             return
         excepts = named_children(place.directive.body, "limit_except")
-        levels = [place.level.enter(child.body) for child in excepts]  # without rewrites
+        contexts = [place.context.enter(child.body) for child in excepts]  # without rewrites
         if any(end.how == "stays" for end in place.ends(self.known, door.paths)):
-            levels.append(place.level)
+            contexts.append(place.context)
         for past in filter(self.exist, self._said_to_be(door)):
-            for level in levels:
-                if self.let_in(place, level, Trail.of(past)) is not None:
-                    passed = _passed(level)
+            for context in contexts:
+                if self.let_in(place, context, Trail.of(past)) is not None:
+                    passed = _passed(context)
                     yield past if passed is None else past.asked(passed, let_in=True)
 
-    def _pages_of(self, place: Place) -> set[Directive]:
-        pages = [place.level.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
-        return {page for level in pages for page in level}
+    def _pages_of(self, place: Location) -> set[Directive]:
+        pages = [place.context.error_pages, *(named_children(b, "error_page") for b in place.bodies())]
+        return {page for context in pages for page in context}
 
     def _ways_on(self, arrival: Arrival) -> Iterator[Way]:
         place = arrival.place
-        level, body = place.level, place.directive.body
+        context, body = place.context, place.directive.body
         pages = {page for page in self._pages_of(place) if page.args and not arrival.past.paged}
         if arrival.asked:  # it says 404 to clients, and no more
             yield from (Way(p.args[-1], "page", believed=False) for p in pages if "404" in p.args[:-1])
@@ -232,25 +232,25 @@ class Ways(Phases):
         excepts = named_children(body, "limit_except")
         stays = any(end.how == "stays" for end in onward)
         list_is_asked = stays or bool(excepts)  # those that limit_except is for have no rewrites
-        levels = [*([level] if stays else ()), *(level.enter(child.body) for child in excepts)]
+        contexts = [*([context] if stays else ()), *(context.enter(child.body) for child in excepts)]
         come = Trail.of(arrival.past, arrival.paths, self.known)._replace(places=(place,))
-        opened = [each for each in levels if self.let_in(place, each, come) is not None]
+        opened = [each for each in contexts if self.let_in(place, each, come) is not None]
         said = _said_by_content(place)
         own_pages = said is None or not said <= _GATEWAY
         slash = set() if own_pages else {"301"}  # a directory that wants one is found out behind realip
         before = _BEFORE_REWRITES | {end.code for end in onward} | (slash if place.adds_slash() else set())
         # what is only for a version that it is not, or of which only a part is asked for
         before |= {"412", "416"} if "200" in before else set()
-        limits = {status for d in level.limit_statuses for status in d.args} if level.limits else set()
-        asks = {"401"} if opened and level.auth else set()
+        limits = {status for d in context.limit_statuses for status in d.args} if context.limits else set()
+        asks = {"401"} if opened and context.auth else set()
         later = _OWN - before - slash - {"403"} | limits | asks
         # Where only a list says 403, who comes by its page was kept out by it.
         files = not (place.passes() or has_handler(place))
         refuses = own_pages and not (files and not self._codes_of_folders(place, arrival.paths))
         by_list = not (refuses or "403" in limits) and all(
-            checker.name == "auth_basic" for each in levels for checker in each.auth
+            checker.name == "auth_basic" for each in contexts for checker in each.auth
         )
-        denying = [each.rules for each in levels if "403" in each.denials] if by_list else [None]
+        denying = [each.rules for each in contexts if "403" in each.denials] if by_list else [None]
         passed = dict.fromkeys(map(_passed, opened))
         for page in pages:
             *listed, target = page.args
@@ -267,15 +267,15 @@ class Ways(Phases):
                 yield from (Way(target, "page", rules) for rules in denying)
         yield from (Way(end.target, "rewritten", believed=False) for end in onward if end.how == "moved")
         # an "if" whose settings are in effect has none
-        tries = level in opened and any(end.how == "stays" and end.inside is None for end in onward)
+        tries = context in opened and any(end.how == "stays" and end.inside is None for end in onward)
         for child in (*body, *self.server.body) if tries else ():
             if child.name == "try_files" and not child.args[-1].startswith("="):
-                yield Way(child.args[-1], "handed", let_in_by=_passed(level))
+                yield Way(child.args[-1], "handed", let_in_by=_passed(context))
 
 
-def _passed(level: Level) -> tuple[Directive, ...] | None:
+def _passed(context: Context) -> tuple[Directive, ...] | None:
     """The list that has let in all who were let in; None: something else will do."""
-    return level.rules if level.any_will_do is None else None
+    return context.rules if context.any_will_do is None else None
 
 
 def _added(here: _Arrivals, come: Iterable[Arrival]) -> list[Arrival]:
@@ -294,11 +294,11 @@ def _is_within(arrival: Arrival, other: Arrival) -> bool:
     return arrival[1:3] == other[1:3] and arrival.past.is_within(other.past)
 
 
-def _said_by_content(place: Place) -> frozenset[str] | None:
+def _said_by_content(place: Location) -> frozenset[str] | None:
     """The codes of what answers at ``place`` for which an ``error_page`` is asked; None: any."""
     body = place.directive.body
     # What a server behind answers has no error_page unless nginx is told so.
-    if any(d.args == ("on",) for d in place.level.intercepts):
+    if any(d.args == ("on",) for d in place.context.intercepts):
         return None
     # Neither an "if" nor a limit_except has the try_files around it.
     around = not any(child.name in ("if", "limit_except") for child in body)
@@ -315,7 +315,7 @@ def _said_by_content(place: Place) -> frozenset[str] | None:
     return _OF_FILES | tried | (gateway if any(passing) else set())
 
 
-def _sets_query(place: Place) -> bool:
+def _sets_query(place: Location) -> bool:
     return any(
         "_by_lua" in d.name or (d.name == "set" and d.args[:1] == ("$args",))
         for body in place.bodies()

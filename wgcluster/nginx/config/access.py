@@ -27,7 +27,7 @@ Client = IPv4Address | IPv6Address | Literal["unix:"]  # as nginx sees who conne
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class Context:
     """What is in effect at one level: http, a server, a location, an ``if`` or ``limit_except`` in it."""
 
     rules: tuple[Directive, ...] = ()
@@ -51,7 +51,7 @@ class Level:
     caches: tuple[Directive, ...] = ()  # one of each kind: proxy_cache, proxy_cache_key and their like
     script: str | None = None  # fastcgi_param SCRIPT_FILENAME
 
-    def enter(self, body: Sequence[Directive]) -> Level:
+    def enter(self, body: Sequence[Directive]) -> Context:
         """The level of a block with this ``body`` inside this one."""
         own: dict[str, list[Directive]] = {}
         for child in body:

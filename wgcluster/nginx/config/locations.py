@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from wgcluster.nginx.config.access import Level
+from wgcluster.nginx.config.access import Context
 from wgcluster.nginx.config.find import Key, location_key
 from wgcluster.nginx.config.pcre import beginning, hits
 from wgcluster.nginx.config.rewrite import NOTHING, End, Known, Paths, ends, handed_on, rewrites
@@ -25,15 +25,15 @@ _HANDLER_FAMILIES = ("content_by_lua", "nchan_", "push_stream_", "rtmp_")
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class Location:
     """One location with what is in effect in it. ``key`` None: what the server does where none matches."""
 
     key: Key | None
     directive: Directive
-    level: Level
-    parent: Place | None = None
-    children: list[Place] = field(default_factory=list)
-    beside: Sequence[Place] = ()  # those of its level, itself too
+    context: Context
+    parent: Location | None = None
+    children: list[Location] = field(default_factory=list)
+    siblings: Sequence[Location] = ()  # those of its level, itself too
 
     @property
     def name(self) -> str:
@@ -57,12 +57,12 @@ class Place:
         paths = paths or self.paths()
         return ends(self.directive.body if self.key else (), paths, known)
 
-    def walk(self) -> Iterator[Place]:
+    def walk(self) -> Iterator[Location]:
         yield self
         for child in self.children:
             yield from child.walk()
 
-    def outward(self) -> Iterator[Place]:
+    def outward(self) -> Iterator[Location]:
         """It and the locations around it, the outermost last."""
         yield self
         if self.parent is not None:
@@ -81,13 +81,13 @@ class Place:
             return Paths()
         if self.key is not None and self.key.modifier == "=":
             return Paths(self.key.pattern, whole=True)
-        lead = max(("/", *(place.lead() for place in self.outward())), key=len)
+        lead = max(("/", *(location.lead() for location in self.outward())), key=len)
         if self.key is not None and self.key.modifier not in ("", "^~"):
             return Paths(lead)
-        others = [p.key for p in (*self.beside, *self.children) if p.key]
+        others = [p.key for p in (*self.siblings, *self.children) if p.key]
         taken = [key.pattern for key in others if key.modifier in ("", "^~")]
         if self.key is None or self.key.modifier == "":  # a regex is asked before it
-            starts = [beginning(p.key.pattern) for p in self.beside if p.key and p.key.modifier == "~"]
+            starts = [beginning(p.key.pattern) for p in self.siblings if p.key and p.key.modifier == "~"]
             taken += [start[0] for start in starts if start is not None and start[1] == ""]
         return Paths(lead, taken=tuple(other for other in taken if len(other) > len(lead)))
 
@@ -114,29 +114,33 @@ class Place:
         return self.key.pattern.endswith("/") and self.key.pattern != "/" and bool(self.passes())
 
 
-def places_of(server: Directive, level: Level) -> list[Place]:
+def locations_of(server: Directive, context: Context) -> list[Location]:
     """The outermost places of ``server``; its own one last, where no ``location /`` takes all there is."""
-    inside = level.enter(server.body)
-    outer = [_place(d, inside, None) for d in server.body if d.name == "location" and d.is_block]
+    inside = context.enter(server.body)
+    outer = [_location(d, inside, None) for d in server.body if d.name == "location" and d.is_block]
     if not any(p.key in (("", "/"), ("^~", "/")) for p in outer):
-        outer.append(Place(None, server, inside))
+        outer.append(Location(None, server, inside))
     return _side_by_side(outer)
 
 
-def _side_by_side(level: list[Place]) -> list[Place]:
-    for place in level:
-        place.beside = level
-    return level
+def _side_by_side(siblings: list[Location]) -> list[Location]:
+    for location in siblings:
+        location.siblings = siblings
+    return siblings
 
 
-def _place(directive: Directive, level: Level, parent: Place | None) -> Place:
-    place = Place(location_key(directive.args), directive, level.enter(directive.body), parent)
-    inner = [_place(d, place.level, place) for d in directive.body if d.name == "location" and d.is_block]
-    place.children = _side_by_side(inner)
-    return place
+def _location(directive: Directive, context: Context, parent: Location | None) -> Location:
+    location = Location(location_key(directive.args), directive, context.enter(directive.body), parent)
+    inner = [
+        _location(d, location.context, location)
+        for d in directive.body
+        if d.name == "location" and d.is_block
+    ]
+    location.children = _side_by_side(inner)
+    return location
 
 
-def resolve(outer: Sequence[Place], uri: str) -> Place | None:
+def resolve(outer: Sequence[Location], uri: str) -> Location | None:
     """The place nginx chooses for ``uri``, its path decoded and tidied; None: only the server itself.
 
     After ngx_http_core_find_location.
@@ -144,20 +148,22 @@ def resolve(outer: Sequence[Place], uri: str) -> Place | None:
     return _find(outer, uri)[0]
 
 
-def may_begin(place: Place, lead: str) -> bool:
-    """May a URI that begins with ``lead`` be for ``place``?"""
-    paths = place.paths()
+def may_begin(location: Location, lead: str) -> bool:
+    """May a URI that begins with ``lead`` be for ``location``?"""
+    paths = location.paths()
     if any(lead.startswith(other) for other in paths.taken):
         return False
     return paths.lead.startswith(lead) or (lead.startswith(paths.lead) and not paths.whole)
 
 
-def _find(level: Sequence[Place], uri: str) -> tuple[Place | None, bool]:
-    """The place on this level or deeper; True: no regex further out is asked any more."""
-    prefixes = [p for p in level if p.key and p.key.modifier in ("", "^~") and uri.startswith(p.key.pattern)]
-    for place in level:
-        if place.key and place.key.modifier == "=" and place.key.pattern == uri:
-            return place, True
+def _find(siblings: Sequence[Location], uri: str) -> tuple[Location | None, bool]:
+    """The location among ``siblings`` or inside them; True: regexes further out are not tried."""
+    prefixes = [
+        p for p in siblings if p.key and p.key.modifier in ("", "^~") and uri.startswith(p.key.pattern)
+    ]
+    for location in siblings:
+        if location.key and location.key.modifier == "=" and location.key.pattern == uri:
+            return location, True
     best = max(prefixes, key=lambda p: len(p.key.pattern) if p.key else 0, default=None)
     found = best
     if best is not None:
@@ -166,9 +172,9 @@ def _find(level: Sequence[Place], uri: str) -> tuple[Place | None, bool]:
             return nested, True
         found = nested or best
     if best is None or best.key is None or best.key.modifier != "^~":
-        for place in level:
-            if _regex_hits(place.key, uri):
-                return _find(place.children, uri)[0] or place, True
+        for location in siblings:
+            if _regex_hits(location.key, uri):
+                return _find(location.children, uri)[0] or location, True
     return found, False
 
 
@@ -181,28 +187,28 @@ def _regex_hits(key: Key | None, uri: str) -> bool:
     )
 
 
-def is_page(place: Place, target: str) -> bool:
-    """Is ``target``, a URI or a name, just a file at ``place``: an error page and no way to the service?"""
+def is_page(location: Location, target: str) -> bool:
+    """Is ``target``, a URI or a name, just a file at ``location``, such as an error page?"""
     active = PASSES | {"return", "rewrite", "try_files", "add_before_body", "add_after_body", "ssi"}
-    names = {d.name for body in place.bodies() for d in body}
-    names |= {d.name for d in place.level.fetches}
+    names = {d.name for body in location.bodies() for d in body}
+    names |= {d.name for d in location.context.fetches}
     runs = any("_by_lua" in name or name.startswith("echo_") for name in names)
     # the index of a folder is asked for by a request of its own
     as_file = names_page(target) and not target.partition("?")[0].endswith("/")
-    if place.named:
-        return not names & (active - {"rewrite", "try_files"}) and not runs and _is_one_file(place)
-    return as_file and not names & active and not runs and not has_handler(place)
+    if location.named:
+        return not names & (active - {"rewrite", "try_files"}) and not runs and _is_one_file(location)
+    return as_file and not names & active and not runs and not has_handler(location)
 
 
-def _is_one_file(place: Place) -> bool:
+def _is_one_file(location: Location) -> bool:
     """Does a named location serve one file, whatever is asked for?"""
-    tries = [d.args for d in place.directive.body if d.name == "try_files"]
+    tries = [d.args for d in location.directive.body if d.name == "try_files"]
     if tries:  # a code at the end, and no variable
         return not any("$" in arg for arg in tries[0]) and tries[0][-1].startswith("=")
-    written = [d.args for d in place.directive.body if rewrites(d) == "break"]
+    written = [d.args for d in location.directive.body if rewrites(d) == "break"]
     for_all = any(args[0] in _ALL and "$" not in args[1] for args in written)
-    stays = all(end.how == "stays" for end in place.ends())
-    return for_all and stays and len(written) == 1 and not has_handler(place)
+    stays = all(end.how == "stays" for end in location.ends())
+    return for_all and stays and len(written) == 1 and not has_handler(location)
 
 
 def names_page(target: str) -> bool:
@@ -210,31 +216,31 @@ def names_page(target: str) -> bool:
     return target.startswith("/") and "$" not in target.replace("$status", "")
 
 
-def has_handler(place: Place) -> bool:
+def has_handler(location: Location) -> bool:
     """Does a handler of its own make the content, and not a server behind, nor files?"""
-    names = {d.name for body in place.bodies() for d in body}
+    names = {d.name for body in location.bodies() for d in body}
     return bool(names & _HANDLERS) or any(
         name.startswith(_HANDLER_FAMILIES) or (name.endswith("_pass") and name not in PASSES)
         for name in names
     )
 
 
-def answers_itself(place: Place) -> bool:
+def answers_itself(location: Location) -> bool:
     """Is what is served here no file: does nginx make the answer itself, or is it always handed on?"""
-    returns = any(d.name == "return" for d in place.directive.body)
-    return returns or has_handler(place) or handed_on(place.directive.body) is not None
+    returns = any(d.name == "return" for d in location.directive.body)
+    return returns or has_handler(location) or handed_on(location.directive.body) is not None
 
 
-def sends_on(place: Place) -> bool:
+def sends_on(location: Location) -> bool:
     """May what answers here name another location, internal and named ones too, to answer instead?"""
-    return any(_sends_on(child, body) for body in place.bodies() for child in body)
+    return any(_sends_on(child, body) for body in location.bodies() for child in body)
 
 
-def _sends_on(directive: Directive, beside: Sequence[Directive]) -> bool:
+def _sends_on(directive: Directive, siblings: Sequence[Directive]) -> bool:
     name = directive.name
     if name in PASSES:
         module = name.removesuffix("_pass")
-        ignored = [d.args for d in beside if d.name == f"{module}_ignore_headers"]
+        ignored = [d.args for d in siblings if d.name == f"{module}_ignore_headers"]
         return not any("X-Accel-Redirect" in headers for headers in ignored)
     if "_by_lua" in name:
         code = directive.lua or " ".join(directive.args)

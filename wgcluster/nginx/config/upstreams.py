@@ -10,10 +10,10 @@ from itertools import chain
 from socket import inet_aton
 from typing import NamedTuple
 
-from wgcluster.nginx.config.access import Families, Level, may_forge, opening
+from wgcluster.nginx.config.access import Context, Families, may_forge, opening
 from wgcluster.nginx.config.find import listens_of, names_of, servers
 from wgcluster.nginx.config.listen import Endpoint, Socket, sockets, unix_sockets
-from wgcluster.nginx.config.locations import Place
+from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.config.rewrite import NOTHING, Known
 from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.prefixes import Address, Network
@@ -149,40 +149,40 @@ class Hop(NamedTuple):
     address: str  # "127.0.0.1:80", "unix:/run/s"; with variables where the client may choose
 
 
-def hops(place: Place, server: Directive, behind: Behind) -> Iterator[Hop]:
-    """All the ways on from ``place``."""
-    values = values_at(place, server, behind)
-    for directive in place.passes():
+def hops(location: Location, server: Directive, behind: Behind) -> Iterator[Hop]:
+    """All the ways on from ``location``."""
+    values = values_at(location, server, behind)
+    for directive in location.passes():
         for url in written_out(directive.args[0], values) if directive.args else ():
             for address in addresses(url, behind.upstreams):
                 yield Hop(directive, url, address)
 
 
-def values_at(place: Place, server: Directive, behind: Behind) -> dict[str, frozenset[str]]:
+def values_at(location: Location, server: Directive, behind: Behind) -> dict[str, frozenset[str]]:
     """What the variables may hold there, as far as the configuration tells."""
     values = {**behind.values, "server_name": frozenset(names_of(server)[:1])}
     if (hosts := behind.hosts_of(server)) is not None:
         values["host"] = hosts
-    for directive in _sets(place, server):  # which of them is in effect may hang on an "if"
+    for directive in _sets(location, server):  # which of them is in effect may hang on an "if"
         name = directive.args[0].lstrip("$")
         values[name] = values.get(name, frozenset()) | {directive.args[1]}
-    for name in _only_under_ifs(place, server):
+    for name in _only_under_ifs(location, server):
         values[name] |= {""}
-    for name in _set_otherwise(place, server):
+    for name in _set_otherwise(location, server):
         values.pop(name, None)
     return values
 
 
-def _only_under_ifs(place: Place, server: Directive) -> set[str]:
+def _only_under_ifs(location: Location, server: Directive) -> set[str]:
     """The variables that only an ``if`` sets: they are empty for those who do not meet it."""
-    plain = [*server.body, *(d for around in place.outward() for d in around.directive.body)]
+    plain = [*server.body, *(d for around in location.outward() for d in around.directive.body)]
     always = {d.args[0].lstrip("$") for d in plain if d.name == "set" and d.args}
-    return {d.args[0].lstrip("$") for d in _sets(place, server)} - always
+    return {d.args[0].lstrip("$") for d in _sets(location, server)} - always
 
 
-def _set_otherwise(place: Place, server: Directive) -> Iterator[str]:
+def _set_otherwise(location: Location, server: Directive) -> Iterator[str]:
     """The variables that code, another module or a captured part of the request may give any value."""
-    around = [body for each in place.outward() for body in each.bodies()]
+    around = [body for each in location.outward() for body in each.bodies()]
     for directive in (d for body in (server.body, *around) for d in body):
         if directive.name.startswith(("set_by_lua", "auth_request_set")) and directive.args:
             yield directive.args[0].lstrip("$")
@@ -190,12 +190,12 @@ def _set_otherwise(place: Place, server: Directive) -> Iterator[str]:
             yield from _OF_LUA.findall(directive.lua or " ".join(directive.args))
         elif directive.name in ("rewrite", "if", "server_name"):
             yield from _CAPTURE.findall(" ".join(directive.args))
-    for each in place.outward():
+    for each in location.outward():
         yield from _CAPTURE.findall(each.key.pattern if each.key else "")
 
 
-def _sets(place: Place, server: Directive) -> Iterator[Directive]:
-    for around in place.outward():
+def _sets(location: Location, server: Directive) -> Iterator[Directive]:
+    for around in location.outward():
         for body in around.bodies():
             yield from (d for d in body if d.name == "set" and len(d.args) == 2)
     for top in server.body:
@@ -258,12 +258,12 @@ def open_streams(
 ) -> Iterator[StreamServer]:
     """Each of them; the list is that of ngx_stream_access_module."""
     for stream in (d for d in tree if d.name == "stream"):
-        outer = Level().enter(stream.body)
+        outer = Context().enter(stream.body)
         for server in (d for d in stream.body if d.name == "server" and d.is_block):
-            level = outer.enter(server.body)
+            context = outer.enter(server.body)
             lines = any("proxy_protocol" in d.args for d in server.body if d.name == "listen")
-            forged = lines and any(may_forge(d, allowed, (), ()) for d in level.trusted)
-            if forged or opening(level.rules, allowed, Families.of(listens_of(server))) is not None:
+            forged = lines and any(may_forge(d, allowed, (), ()) for d in context.trusted)
+            if forged or opening(context.rules, allowed, Families.of(listens_of(server))) is not None:
                 urls = [d.args[0] for d in server.body if d.name == "proxy_pass" and d.args]
                 written = (text for url in urls for text in written_out(url, behind.values_of_streams))
                 found = frozenset(a for url in written for a in addresses(url, behind.of_streams))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from wgcluster.nginx.audit.judge import ServerJudge
-from wgcluster.nginx.config.locations import PASSES, Place, resolve
+from wgcluster.nginx.config.locations import PASSES, Location, resolve
 from wgcluster.nginx.config.pcre import pattern
 from wgcluster.nginx.config.rewrite import handed_on, named_children, page_for, rewrites
 from wgcluster.nginx.syntax.tree import Directive
@@ -18,9 +18,9 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 class Expectation(NamedTuple):
-    """``statuses``: those that are right; for "served", empty: any but 403. ``place``: where it ends up."""
+    """``location``: where the request ends; ``statuses``: the right ones, empty for "served": any but 403."""
 
-    place: Place
+    location: Location
     kind: Expected
     statuses: frozenset[int]
 
@@ -31,57 +31,59 @@ class Unknown(NamedTuple):
     reason: str
 
 
-def expected_at(judge: ServerJudge, place: Place, uri: str) -> Expectation | Unknown:
-    """What a client that is not on the list gets for ``uri`` (tidied), which nginx brings to ``place``."""
+def expected_at(judge: ServerJudge, location: Location, uri: str) -> Expectation | Unknown:
+    """What a client that is not on the list gets for ``uri`` (tidied), which nginx brings to ``location``."""
     codes = _codes(judge.server.body)
     if judge.server_answer is not None:
-        return _finished(judge, place, judge.verdict(place).kind, codes)
+        return _finished(judge, location, judge.verdict(location).kind, codes)
     onward = _moved(judge.server.body, uri, in_server=True)
     for _ in range(_MAX_TURNS):
         if isinstance(onward, Unknown):
             return onward
         if onward is not None:
-            uri, there = onward, _place(judge, onward)
+            uri, there = onward, _location(judge, onward)
             if there is None or there.internal:  # an internal one is open to it now
                 return Unknown(f"a rewrite sends it to {uri}")
-            place = there
+            location = there
         if (folder := _folder_meant(judge.outer, uri)) is not None:
             if onward is not None and folder.internal:
                 return Unknown(f"a rewrite sends it to {uri}")
             codes |= {404 if folder.internal else 301}
             return _finished(judge, folder, "closed", codes)
-        if place.internal:
-            return _finished(judge, place, "closed", codes | {404})
-        if place.key is None:
+        if location.internal:
+            return _finished(judge, location, "closed", codes | {404})
+        if location.key is None:
             break
-        codes |= _codes(place.directive.body)
-        onward = _moved(place.directive.body, uri, in_server=False)
+        codes |= _codes(location.directive.body)
+        onward = _moved(location.directive.body, uri, in_server=False)
         if onward is None:
             break
     else:
-        return Expectation(place, "closed", frozenset({500}))
-    verdict = judge.verdict(place)
+        return Expectation(location, "closed", frozenset({500}))
+    verdict = judge.verdict(location)
     if verdict.kind == "public" and 403 in codes:
         return Unknown("declared public, and answers 403 itself")
-    if verdict.kind == "public" and (why := _goes_on(judge, place)):
+    if verdict.kind == "public" and (why := _goes_on(judge, location)):
         return Unknown(why)
-    if verdict.kind in ("guarded", "closed") and (target := handed_on(place.directive.body)) is not None:
+    if verdict.kind in ("guarded", "closed") and (target := handed_on(location.directive.body)) is not None:
         return Unknown(f"try_files sends on to {target} whom the list lets in")
-    return _finished(judge, place, verdict.kind, codes)
+    return _finished(judge, location, verdict.kind, codes)
 
 
-def _finished(judge: ServerJudge, place: Place, kind: str, codes: frozenset[int]) -> Expectation | Unknown:
+def _finished(
+    judge: ServerJudge, location: Location, kind: str, codes: frozenset[int]
+) -> Expectation | Unknown:
     if kind == "public":
-        return Expectation(place, "served", frozenset())
+        return Expectation(location, "served", frozenset())
     answered = judge.server_answer is not None
     if kind != "closed":
         right = frozenset({403}) | {code for code in codes if code >= 300}
-    elif place.key is None and not answered:  # where no location matches nginx itself says 403 or 404
+    elif location.key is None and not answered:  # where no location matches nginx itself says 403 or 404
         right = frozenset({403, 404}) | {code for code in codes if code >= 300}
     else:
         right = codes or frozenset({403, 404})
-    level = judge.level if answered else place.level
-    pages = [level.error_pages, *(named_children(body, "error_page") for body in place.bodies())]
+    context = judge.context if answered else location.context
+    pages = [context.error_pages, *(named_children(body, "error_page") for body in location.bodies())]
     for code in tuple(right):
         for found in (page_for(listed, str(code)) for listed in pages):
             if found and (found[0].startswith("http") or found[1].args[-2].startswith("=")):
@@ -91,11 +93,11 @@ def _finished(judge: ServerJudge, place: Place, kind: str, codes: frozenset[int]
                 return Unknown(f"its {code} is answered by {page.name}, which sends it on")
             if page is not None:  # which may be behind the list, or its file not there
                 right |= _codes(page.directive.body) | {403, 404}
-    if level.auth:
+    if context.auth:
         right |= {401}
-    if level.limits:
+    if context.limits:
         right |= {429, 503}
-    return Expectation(place, "closed" if kind == "closed" else "denied", right)
+    return Expectation(location, "closed" if kind == "closed" else "denied", right)
 
 
 def _codes(body: Sequence[Directive]) -> frozenset[int]:
@@ -182,14 +184,14 @@ def _replaced(text: str, match: re.Match[str] | None, uri: str) -> str | None:
     return None if unknown else replaced
 
 
-def _place(judge: ServerJudge, uri: str) -> Place | None:
+def _location(judge: ServerJudge, uri: str) -> Location | None:
     own = judge.outer[-1] if judge.outer[-1].key is None else None
     return resolve(judge.outer, uri) or own
 
 
-def _folder_meant(level: Sequence[Place], uri: str) -> Place | None:
+def _folder_meant(siblings: Sequence[Location], uri: str) -> Location | None:
     """The proxied location that ``uri`` names without its last slash: nginx answers 301, before any list."""
-    static = [p for p in level if p.key is not None and p.key.modifier in ("", "^~", "=")]
+    static = [p for p in siblings if p.key is not None and p.key.modifier in ("", "^~", "=")]
     named = {p.key.pattern: p for p in static if p.key is not None}
     folder = named.get(f"{uri}/")
     if uri not in named and folder is not None:
@@ -199,18 +201,18 @@ def _folder_meant(level: Sequence[Place], uri: str) -> Place | None:
     return None if best is None else _folder_meant(best.children, uri)
 
 
-def _goes_on(judge: ServerJudge, place: Place) -> str:
+def _goes_on(judge: ServerJudge, location: Location) -> str:
     """Why a public place may be refused all the same: by its rules, its 404 page, or where try_files ends."""
-    rules = place.level.rules
+    rules = location.context.rules
     if rules and rules[0].args != ("all",) and any(rule.name == "deny" for rule in rules):
         return "declared public, and has a list"
-    page = page_for(place.level.error_pages, "404")
+    page = page_for(location.context.error_pages, "404")
     there = judge.target(page[0]) if page else None
-    if page and not place.passes() and (there is None or judge.refuses(there)):
+    if page and not location.passes() and (there is None or judge.refuses(there)):
         return f"its 404 is answered by {page[0]}, which is behind a list"
-    for child in place.directive.body:
+    for child in location.directive.body:
         if child.name == "try_files" and child.args and not child.args[-1].startswith("="):
             after = judge.target(child.args[-1])
-            if after is not place and (after is None or judge.verdict(after).kind != "public"):
+            if after is not location and (after is None or judge.verdict(after).kind != "public"):
                 return f"try_files goes on to {child.args[-1]}"
     return ""

@@ -16,7 +16,7 @@ from wgcluster.nginx.audit.audit import effective_with_lists, server_blocks, sit
 from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.config.find import find_servers, names_of
 from wgcluster.nginx.config.listen import Endpoint, Socket, socket_for, sockets, tidy
-from wgcluster.nginx.config.locations import Place, resolve
+from wgcluster.nginx.config.locations import Location, resolve
 from wgcluster.nginx.config.pcre import hits, samples
 from wgcluster.nginx.config.upstreams import Behind
 from wgcluster.nginx.probe.expected_status import Expected, Unknown, expected_at
@@ -83,13 +83,13 @@ def probes(
     guarded = sites_of_servers(tree, sites)
     there = sockets(server for server, _ in blocks)
     behind = Behind.of(tree)
-    levels = {server: level.enter(server.body) for server, level in blocks}
+    contexts = {server: context.enter(server.body) for server, context in blocks}
     found: list[Probe] = []
     unprobed: dict[Unprobed, None] = {}
-    for server, level in blocks:
+    for server, context in blocks:
         if server not in guarded:
             continue
-        judge = ServerJudge(server, level, guarded[server], known=behind.known_of(server))
+        judge = ServerJudge(server, context, guarded[server], known=behind.known_of(server))
         asked = _Asked(files, tree, server, judge, guarded[server])
         for address in addresses:
             for port in dict.fromkeys(e.port for e, s in there.items() if server in s.servers):
@@ -102,10 +102,10 @@ def probes(
                     unprobed[asked.unprobed(None, reason)] = None
                     continue
                 # A path is read before the host name is, so by the rules of the default server.
-                reading = levels[server if socket.tls else socket.first]
+                reading = contexts[server if socket.tls else socket.first]
                 asked.merges_slashes = reading.splits_slashes is None
-                for place in judge.places:
-                    for item in asked.about(place, Endpoint(address, port), socket, host):
+                for location in judge.places:
+                    for item in asked.about(location, Endpoint(address, port), socket, host):
                         if isinstance(item, Probe):
                             found.append(item)
                         else:
@@ -130,34 +130,34 @@ class _Asked:
         self.merges_slashes = True
         self.forged = _forged(tree, sites)
 
-    def _where(self, place: Place | None) -> tuple[str, int]:
-        directive = place.directive if place is not None else self.server
+    def _where(self, location: Location | None) -> tuple[str, int]:
+        directive = location.directive if location is not None else self.server
         text = self.files.get(directive.file)
         return directive.file, position(text, directive.start)[0] if text is not None else 0
 
-    def unprobed(self, place: Place | None, reason: str) -> Unprobed:
-        return Unprobed(*self._where(place), place.name if place else "(server)", reason)
+    def unprobed(self, location: Location | None, reason: str) -> Unprobed:
+        return Unprobed(*self._where(location), location.name if location else "(server)", reason)
 
-    def spot(self, place: Place) -> str | Unprobed:
-        """A path, as sent, for which nginx chooses ``place``."""
-        for candidate in _candidates(place):
+    def spot(self, location: Location) -> str | Unprobed:
+        """A path, as sent, for which nginx chooses ``location``."""
+        for candidate in _candidates(location):
             path = quote(candidate.encode("utf-8", "surrogateescape"), safe="/!$&'()*+,;=:@~")
-            if path.startswith("/") and self._place(path) is place:
+            if path.startswith("/") and self._location(path) is location:
                 return path
-        return self.unprobed(place, "found no path for which nginx would choose it")
+        return self.unprobed(location, "found no path for which nginx would choose it")
 
-    def _place(self, path: str) -> Place | None:
+    def _location(self, path: str) -> Location | None:
         uri = tidy(path, merges_slashes=self.merges_slashes)
         own = self.judge.outer[-1] if self.judge.outer[-1].key is None else None
         return resolve(self.judge.outer, uri) or own
 
     def about(
-        self, place: Place, endpoint: Endpoint, socket: Socket, host: str
+        self, location: Location, endpoint: Endpoint, socket: Socket, host: str
     ) -> Iterator[Probe | Unprobed]:
-        """The variants of the request that ends at ``place``, each with what its own place makes of it."""
-        if place.named:  # no request from outside
+        """The variants of the request that ends at ``location``, each with what its own place makes of it."""
+        if location.named:  # no request from outside
             return
-        path = self.spot(place)
+        path = self.spot(location)
         if isinstance(path, Unprobed):
             yield path
             return
@@ -174,7 +174,7 @@ class _Asked:
         for variant, sent, headers in variants:
             if variant != "plain" and sent == path and not headers:
                 continue  # no letter in it
-            ends = self._place(sent)
+            ends = self._location(sent)
             if ends is None:
                 continue
             uri = tidy(sent, merges_slashes=self.merges_slashes)
@@ -191,37 +191,37 @@ class _Asked:
                 sent,
                 headers,
                 variant,
-                expected.place.name,
-                *self._where(expected.place),
+                expected.location.name,
+                *self._where(expected.location),
                 expected.kind,
                 expected.statuses,
-                bool(expected.place.passes()),
+                bool(expected.location.passes()),
             )
 
 
-def _candidates(place: Place) -> Iterator[str]:
-    """Paths that may lead to ``place``."""
-    if place.key is None:
+def _candidates(location: Location) -> Iterator[str]:
+    """Paths that may lead to ``location``."""
+    if location.key is None:
         yield from ("/wgcluster-probe", "/wgcluster/probe", "/")
         return
-    if place.key.modifier in ("~", "~*"):
-        lead = _prefix_of(place)
-        for text in samples(place.key.pattern):
+    if location.key.modifier in ("~", "~*"):
+        lead = _prefix_of(location)
+        for text in samples(location.key.pattern):
             for start in ("", lead, "/", f"{lead.rstrip('/')}/", "/x", f"{lead}x"):
-                if hits(place.key.pattern, start + text, caseless=place.key.modifier == "~*"):
+                if hits(location.key.pattern, start + text, caseless=location.key.modifier == "~*"):
                     yield start + text
         return
-    if not place.passes() and place.key.modifier != "=":
+    if not location.passes() and location.key.modifier != "=":
         # Of a folder without an index nginx says 403 to anyone, of a file that is not there 404.
-        yield f"{place.key.pattern.rstrip('/')}/wgcluster-probe"
+        yield f"{location.key.pattern.rstrip('/')}/wgcluster-probe"
     # Where a regex takes the plain path, a longer one may still end here.
     for end in ("", "/", "wgcluster-probe", "/wgcluster-probe", "/wgcluster/probe"):
-        yield place.key.pattern + end
+        yield location.key.pattern + end
 
 
-def _prefix_of(place: Place) -> str:
+def _prefix_of(location: Location) -> str:
     """The path of the innermost prefix location around it."""
-    parent = place.parent
+    parent = location.parent
     while parent is not None:
         if parent.key is not None and parent.key.modifier in ("", "^~"):
             return parent.key.pattern
