@@ -14,7 +14,7 @@ from typing import NamedTuple
 from wgcluster.nginx.audit.folders import climbing, rewritten
 from wgcluster.nginx.config.locations import PASSES, Location
 from wgcluster.nginx.config.pcre import beginning
-from wgcluster.nginx.config.upstreams import Behind, hops
+from wgcluster.nginx.config.upstreams import Routing, upstreams_at
 from wgcluster.nginx.syntax.tree import Directive
 
 _PATH = re.compile(r"(?:\w+://)?(?:unix:[^:]*:?|\[[^\]]*\](?::\d+)?|[^/$]*)(.*)", re.DOTALL)
@@ -33,31 +33,31 @@ class Asks(NamedTuple):
     directive: Directive
 
 
-def asks(place: Location, server: Directive, behind: Behind) -> Iterator[Asks]:
+def asks(place: Location, server: Directive, routing: Routing) -> Iterator[Asks]:
     """All that requests which come to ``place`` ask for."""
     own = _own(place)
-    for hop in hops(place, server, behind) if own else ():
-        address = behind.one_spelling(hop.address)
-        if hop.directive.name not in PASSES - _OTHERWISE or "$" in address:
+    for upstream in upstreams_at(place, server, routing) if own else ():
+        address = routing.normalized(upstream.address)
+        if upstream.directive.name not in PASSES - _OTHERWISE or "$" in address:
             continue
         changed = [folder.rstrip("/") + "/" for folder in rewritten(place)]
         for folder in changed:
-            yield Asks(place, address, folder, "", hop.directive)
-        path = _PATH.fullmatch(hop.url)
+            yield Asks(place, address, folder, "", upstream.directive)
+        path = _PATH.fullmatch(upstream.url)
         written, dollar, name = (path[1] if path else "").partition("$")
         written = re.sub("/+", "/", written)
         if f"{dollar}{name}".startswith(_SAME):
-            yield Asks(place, address, written.rstrip("/") + own, own, hop.directive)
+            yield Asks(place, address, written.rstrip("/") + own, own, upstream.directive)
         elif dollar:
             regex = place.key.pattern if place.key else ""
-            yield Asks(place, address, climbing(written, regex) or written or "/", "", hop.directive)
+            yield Asks(place, address, climbing(written, regex) or written or "/", "", upstream.directive)
         elif not written:
-            yield from () if changed else (Asks(place, address, own, own, hop.directive),)
+            yield from () if changed else (Asks(place, address, own, own, upstream.directive),)
         else:
-            yield Asks(place, address, written, own, hop.directive)
+            yield Asks(place, address, written, own, upstream.directive)
             if written.endswith("/") and not own.endswith("/") and written != "/":  # by OWN../
                 above = posixpath.dirname(written.rstrip("/")).rstrip("/") + "/"
-                yield Asks(place, address, above, f"{own}../", hop.directive)
+                yield Asks(place, address, above, f"{own}../", upstream.directive)
 
 
 def _own(place: Location) -> str:

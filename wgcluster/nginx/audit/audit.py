@@ -17,7 +17,7 @@ from wgcluster.nginx.config.access import Context
 from wgcluster.nginx.config.find import find_servers, listens_of, names_of, servers
 from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.config.site import allow_list, list_path
-from wgcluster.nginx.config.upstreams import Behind, open_streams
+from wgcluster.nginx.config.upstreams import Routing, open_streams
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.includes import effective
 from wgcluster.nginx.syntax.splice import Spliced
@@ -114,30 +114,30 @@ def judge_all(
     tree = effective_with_lists(files, sites, extra)
     blocks = server_blocks(tree)
     guarded = sites_of_servers(tree, sites)
-    behind = Behind.of(tree, (address for site in sites for address in site.addresses))
+    routing = Routing.of(tree, (address for site in sites for address in site.addresses))
     judges = {
-        s: ServerJudge(s, context, guarded[s], known=behind.known_of(s))
+        s: ServerJudge(s, context, guarded[s], known=routing.known_at(s))
         for s, context in blocks
         if s in guarded
     }
     verdicts = {server: judge.verdicts() for server, judge in judges.items()}
     own = SelfProxies(
         (Guarded(judge, [p for p, v in verdicts[s] if _is_hidden(p, v)]) for s, judge in judges.items()),
-        behind,
+        routing,
     )
-    bypasses = Bypasses(behind, own, {server: context.enter(server.body) for server, context in blocks})
+    bypasses = Bypasses(routing, own, {server: context.enter(server.body) for server, context in blocks})
     for server, judge in judges.items():
         bypasses.caches.add(judge, (place for place, v in verdicts[server] if v.kind == "guarded"))
     judged: list[Judged] = []
     for server, judge in judges.items():
-        hidden = {p: targets_at(p, server, behind) for p, v in verdicts[server] if _is_hidden(p, v)}
+        hidden = {p: targets_at(p, server, routing) for p, v in verdicts[server] if _is_hidden(p, v)}
         for place, verdict in verdicts[server]:
             if verdict.kind == "public":
                 verdict = bypasses.of_public(judge, place, hidden) or verdict
             elif verdict.kind == "guarded":
                 verdict = bypasses.caches.leak(judge, place, guarded=True) or verdict
             judged.append(_judged(server, place, verdict))
-            targets = targets_at(place, server, behind)
+            targets = targets_at(place, server, routing)
             if verdict.kind in ("guarded", "leaks"):
                 bypasses.hidden.add(() if judge.answers_nobody(place) else targets)
             elif verdict.kind == "public" and is_plain(place):  # some kinds of files do not open a folder
@@ -146,7 +146,7 @@ def judge_all(
                         bypasses.shown.add(target.where)
     allowed = tuple({n: None for site in sites for n in site.allow})
     others = {
-        server: ServerJudge(server, context, (), allowed, behind.known_of(server))
+        server: ServerJudge(server, context, (), allowed, routing.known_at(server))
         for server, context in blocks
         if server not in guarded
     }
@@ -157,8 +157,8 @@ def judge_all(
     own.add(Guarded(judge, bypasses.also_hidden(judge)) for judge in others.values())
     for server, judge in others.items():
         judged += (_judged(server, place, verdict) for place, verdict in bypasses.of_other(judge))
-    judged += _answered_elsewhere(judges, verdicts, others, behind)
-    for stream in open_streams(tree, allowed, behind):
+    judged += _answered_elsewhere(judges, verdicts, others, routing)
+    for stream in open_streams(tree, allowed, routing):
         if (leak := bypasses.of_stream(stream)) is not None:
             judged.append(Judged(stream.directive, "(stream)", leak, stream.directive))
     return judged
@@ -168,7 +168,7 @@ def _answered_elsewhere(
     judges: Mapping[Directive, ServerJudge],
     verdicts: Mapping[Directive, Sequence[tuple[Location, Verdict]]],
     others: Mapping[Directive, ServerJudge],
-    behind: Behind,
+    routing: Routing,
 ) -> Iterator[Judged]:
     """The servers to which sites that only redirect do so: they have another name, and nothing is guarded."""
     by_site: dict[GuardedSite, list[Directive]] = {}
@@ -184,7 +184,7 @@ def _answered_elsewhere(
         if name in ("", "default"):
             continue
         ports = {port for server in mine for port in _sent_to(server, name)}
-        sockets = [socket for endpoint, socket in behind.there.items() if endpoint.port in ports]
+        sockets = [socket for endpoint, socket in routing.sockets.items() if endpoint.port in ports]
         chosen = dict.fromkeys(socket.chosen(name) for socket in sockets)
         for server in (s for s in chosen if find_servers([s], name)):  # and not for being the default
             leaks = (p for p, v in others[server].verdicts() if v.kind == "leaks") if server in others else ()

@@ -16,7 +16,7 @@ from wgcluster.nginx.config.access import Context
 from wgcluster.nginx.config.find import names_of
 from wgcluster.nginx.config.locations import Location, resolve
 from wgcluster.nginx.config.pcre import samples
-from wgcluster.nginx.config.upstreams import Behind, StreamServer, values_at
+from wgcluster.nginx.config.upstreams import Routing, StreamServer, values_at
 from wgcluster.nginx.syntax.tree import Directive
 
 
@@ -28,11 +28,11 @@ def is_plain(place: Location) -> bool:
 class Bypasses:
     """What is guarded on a host, for others to be held against."""
 
-    def __init__(self, behind: Behind, own: SelfProxies, contexts: Mapping[Directive, Context]) -> None:
-        self.behind = behind
+    def __init__(self, routing: Routing, own: SelfProxies, contexts: Mapping[Directive, Context]) -> None:
+        self.routing = routing
         self.own = own
         self.contexts = contexts  # of each server
-        self.caches = Caches(behind)
+        self.caches = Caches(routing)
         self.hidden = Served()
         self.shown = Folders()
         self.inner: dict[Directive, ServerJudge] = {}  # what guarded places pass on to, by the guarded server
@@ -59,9 +59,9 @@ class Bypasses:
             for server in self.own.passed_on_to(*work.pop()):
                 if server in others and server not in self.inner:
                     self.inner[server] = judge
-                    self.hidden.add(Target("address", a) for a in self.behind.addresses_of(server))
+                    self.hidden.add(Target("address", a) for a in self.routing.addresses_of(server))
                     for inside in others[server].places:
-                        self.hidden.add(targets_at(inside, server, self.behind))
+                        self.hidden.add(targets_at(inside, server, self.routing))
                         work.append((inside, server))
 
     def also_hidden(self, judge: ServerJudge) -> list[Location]:
@@ -71,13 +71,13 @@ class Bypasses:
             for place, verdict in judge.verdicts()
             if verdict.kind == "guarded"
             and not (place.internal or place.named)
-            and self.hidden.shares(targets_at(place, judge.server, self.behind)) is not None
+            and self.hidden.shares(targets_at(place, judge.server, self.routing)) is not None
         ]
 
     def of_other(self, judge: ServerJudge) -> Iterator[tuple[Location, Verdict]]:
         """The leaks of a server that is nobody's site: it serves what a guarded one serves, to anyone."""
         server = judge.server
-        if server in self.inner and server not in self.behind.from_outside:
+        if server in self.inner and server not in self.routing.reachable:
             return
         verdicts = judge.verdicts()
         fetched = [
@@ -94,9 +94,9 @@ class Bypasses:
                 yield place, Verdict("leaks", reason, remedy)
                 continue
             common = self.hidden.shares(
-                opened_at(place, server, self.behind),
+                opened_at(place, server, self.routing),
                 self.shown,
-                lambda host: self.behind.answers(server, host),
+                lambda host: self.routing.answers(server, host),
             )
             if common is not None:
                 reason = f"this server is not guarded and serves {common} of a guarded site"
@@ -110,7 +110,7 @@ class Bypasses:
 
     def of_stream(self, stream: StreamServer) -> Verdict | None:
         """The leak of a stream server that lets anyone in."""
-        passed = {Target("address", self.behind.one_spelling(a)) for a in stream.addresses}
+        passed = {Target("address", self.routing.normalized(a)) for a in stream.addresses}
         common = self.hidden.shares(passed)
         if common is None:
             return self.own.by_stream(stream)
@@ -124,7 +124,7 @@ class Bypasses:
         off = self._splits_slashes(judge)
         if off is None:
             return None
-        mine = targets_at(place, judge.server, self.behind)
+        mine = targets_at(place, judge.server, self.routing)
         for other, targets in hidden.items():
             for path in _paths_of(other):
                 doubled = (f"{path[:i]}/{path[i:]}" for i, letter in enumerate(path) if letter == "/")
@@ -140,7 +140,7 @@ class Bypasses:
         self, judge: ServerJudge, place: Location, hidden: Mapping[Location, set[Target]]
     ) -> Verdict | None:
         """The leak of a public place whose folder holds what is guarded under another path."""
-        values = values_at(place, judge.server, self.behind)
+        values = values_at(place, judge.server, self.routing)
         for other, targets in hidden.items():
             one_file = other.key is not None and other.key.modifier == "=" and other.key.pattern[-1:] != "/"
             for target in sorted(t for t in targets if t.kind == "files"):
@@ -154,8 +154,8 @@ class Bypasses:
         self, judge: ServerJudge, place: Location, hidden: Iterable[Location]
     ) -> Verdict | None:
         """The leak of a public place that asks the service of a guarded one for paths which that guards."""
-        mine = list(asks(place, judge.server, self.behind))
-        theirs = (ask for other in hidden for ask in asks(other, judge.server, self.behind)) if mine else ()
+        mine = list(asks(place, judge.server, self.routing))
+        theirs = (ask for other in hidden for ask in asks(other, judge.server, self.routing)) if mine else ()
         for hidden_ask in theirs:
             for ask in mine:
                 if ask.address != hidden_ask.address:
@@ -178,7 +178,7 @@ class Bypasses:
 
     def _splits_slashes(self, judge: ServerJudge) -> Directive | None:
         """The ``merge_slashes off`` in effect for it: paths are read before the host name is chosen."""
-        mine = self.behind.sockets_of.get(judge.server, ())
+        mine = self.routing.sockets_by_server.get(judge.server, ())
         reading = [judge.server if socket.tls else socket.first for socket in mine] or [judge.server]
         return next((off for s in reading if (off := self.contexts[s].splits_slashes) is not None), None)
 

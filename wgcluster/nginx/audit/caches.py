@@ -15,7 +15,7 @@ from wgcluster.nginx.audit.verdict import Verdict
 from wgcluster.nginx.config.find import names_of
 from wgcluster.nginx.config.locations import Location, is_page
 from wgcluster.nginx.config.rewrite import is_varied, rewrites
-from wgcluster.nginx.config.upstreams import Behind
+from wgcluster.nginx.config.upstreams import Routing
 from wgcluster.nginx.syntax.tree import Directive
 
 _DEFAULT = {"proxy": "$scheme$proxy_host$request_uri"}  # the others have none
@@ -58,8 +58,8 @@ def cached_at(judge: ServerJudge, place: Location) -> Iterator[Cached]:
 class Caches:
     """What lies in the zones of guarded places."""
 
-    def __init__(self, behind: Behind) -> None:
-        self.behind = behind
+    def __init__(self, routing: Routing) -> None:
+        self.routing = routing
         self.secrets: list[Cached] = []
 
     def add(self, judge: ServerJudge, places: Iterable[Location]) -> None:
@@ -102,11 +102,11 @@ class Caches:
             return False
         if by_host["name"] == "server_name":
             return names_of(servers[0])[0] != names_of(servers[1])[0]
-        hosts, hidden = map(self.behind.hosts_of, servers)
+        hosts, hidden = map(self.routing.hosts_of, servers)
         theirs = names_of(servers[1])
         if hosts is not None:
             return hosts.isdisjoint(theirs)
-        return hidden is not None and not any(self.behind.answers(servers[0], name) for name in theirs)
+        return hidden is not None and not any(self.routing.answers(servers[0], name) for name in theirs)
 
 
 def _by_path(mine: Cached, secret: Cached) -> bool:

@@ -18,12 +18,12 @@ from wgcluster.nginx.config.find import names_of, port_of
 from wgcluster.nginx.config.listen import Socket, socket_for
 from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.config.upstreams import (
-    Behind,
-    Hop,
+    Routing,
     StreamServer,
-    hops,
+    Upstream,
     ip_of,
     may_be,
+    upstreams_at,
     values_at,
     written_out,
 )
@@ -56,8 +56,8 @@ class Door(NamedTuple):
 class SelfProxies:
     """The guarded servers of a host, and the ways back to them."""
 
-    def __init__(self, guarded: Iterable[Guarded], behind: Behind) -> None:
-        self.behind = behind
+    def __init__(self, guarded: Iterable[Guarded], routing: Routing) -> None:
+        self.routing = routing
         self.guarded: dict[Directive, Guarded] = {}
         self.add(guarded)
 
@@ -65,15 +65,15 @@ class SelfProxies:
         """More of them."""
         self.guarded |= {one.judge.server: one for one in guarded if one.places}
         self._names = {name for server in self.guarded for name in names_of(server)}
-        there = self.behind.there
+        there = self.routing.sockets
         self._ports = {e.port for e, s in there.items() if s.servers.keys() & self.guarded.keys()}
 
     def passed_on_to(self, place: Location, server: Directive) -> Iterator[Directive]:
         """The servers of this nginx that answer what ``place`` passes on."""
-        for hop in hops(place, server, self.behind):
-            if "$" not in hop.address and hop.directive.name in ("proxy_pass", "grpc_pass"):
-                hosts = self._host_sent(hop, place, server)
-                for door in self._doors(hop.address):
+        for upstream in upstreams_at(place, server, self.routing):
+            if "$" not in upstream.address and upstream.directive.name in ("proxy_pass", "grpc_pass"):
+                hosts = self._host_sent(upstream, place, server)
+                for door in self._doors(upstream.address):
                     yield from _chosen(door.socket, hosts)
 
     def by_proxy(self, place: Location, server: Directive) -> Verdict | None:
@@ -88,12 +88,12 @@ class SelfProxies:
                 return "nothing"
             return "truth" if value in (_NEVER_FORGED if forged else _TRUTHFUL) else "anything"
 
-        for hop in hops(place, server, self.behind) if self.guarded else ():
-            host = self._host_sent(hop, place, server)
-            for door in self._doors(hop.address):
+        for upstream in upstreams_at(place, server, self.routing) if self.guarded else ():
+            host = self._host_sent(upstream, place, server)
+            for door in self._doors(upstream.address):
                 clients = _bound(place.context.bind, door.clients)
                 if not door.socket.proxy_protocol:  # which a proxy of HTTP cannot speak
-                    leak = self._let_in(hop.address, door.socket, host, clients, says)
+                    leak = self._let_in(upstream.address, door.socket, host, clients, says)
                     if leak is not None:
                         return leak
         return None
@@ -116,31 +116,31 @@ class SelfProxies:
                     return leak._replace(remedy="guard it with allow and deny, or take it out")
         return None
 
-    def _host_sent(self, hop: Hop, place: Location, server: Directive) -> frozenset[str] | None:
+    def _host_sent(self, upstream: Upstream, place: Location, server: Directive) -> frozenset[str] | None:
         """The host names by which it asks; None: the client says."""
-        authority = hop.url.partition("://")[2].partition("/")[0]
+        authority = upstream.url.partition("://")[2].partition("/")[0]
         authority = "localhost" if authority.startswith("unix:") else authority
         told = _headers_sent(place).get("host", "$proxy_host").replace("$proxy_host", authority)
-        written = written_out(told, values_at(place, server, self.behind))
+        written = written_out(told, values_at(place, server, self.routing))
         return None if any("$" in text for text in written) else frozenset(map(_name, written))
 
     def _doors(self, address: str) -> Iterator[Door]:
         """The sockets of nginx's own that ``address`` may be."""
         if address.startswith("unix:"):
-            if address in self.behind.unix:
-                yield Door(self.behind.unix[address], ("unix:",))
+            if address in self.routing.unix:
+                yield Door(self.routing.unix[address], ("unix:",))
             return
         if "$" in address:
-            for path, named in self.behind.unix.items():
+            for path, named in self.routing.unix.items():
                 if may_be(address, path):
                     yield Door(named, ("unix:",))
         for ip, port in self._connected(address):
-            if (socket := socket_for(self.behind.there, ip, port)) is not None:
+            if (socket := socket_for(self.routing.sockets, ip, port)) is not None:
                 yield Door(socket, (_LOOPBACK[ip.version == 6] if ip.is_loopback else ip,))
 
     def _connected(self, address: str) -> Iterator[tuple[Address, int]]:
         """The addresses and ports of the host itself that ``address`` may name."""
-        mine = (*_LOOPBACK, *sorted(self.behind.own, key=str))
+        mine = (*_LOOPBACK, *sorted(self.routing.own, key=str))
         if "$" in address:
             named = ((ip, port) for ip in mine for port in sorted(self._ports))
             yield from ((ip, port) for ip, port in named if may_be(address, f"{_literal(ip)}:{port}"))
@@ -156,7 +156,7 @@ class SelfProxies:
             return
         if ip.is_unspecified:
             ip = _LOOPBACK[ip.version == 6]
-        if ip.is_loopback or ip in self.behind.own:
+        if ip.is_loopback or ip in self.routing.own:
             yield ip, int(port)
 
     def _let_in(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from wgcluster.nginx.audit.folders import file_contexts, folder_of, moved_to, nested, served_folder
 from wgcluster.nginx.config.locations import Location
-from wgcluster.nginx.config.upstreams import Behind, hops, may_be, values_at, written_out
+from wgcluster.nginx.config.upstreams import Routing, may_be, upstreams_at, values_at, written_out
 from wgcluster.nginx.syntax.tree import Directive
 
 
@@ -25,16 +25,16 @@ class Target(NamedTuple):
         return f"{self.where} with the files in {self.folder}" if self.folder else self.where
 
 
-def targets_at(place: Location, server: Directive, behind: Behind) -> set[Target]:
+def targets_at(place: Location, server: Directive, routing: Routing) -> set[Target]:
     """What a request that is let in at ``place`` is served from."""
-    values = values_at(place, server, behind)
+    values = values_at(place, server, routing)
     served = [served_folder(place, context) for context in file_contexts(place)]
     written = {folder for each in served for folder in written_out(each, values)}
     found = {Target("files", posixpath.normpath(folder)) for folder in written}  # one may say nothing
-    for hop in hops(place, server, behind):
-        address = behind.one_spelling(hop.address)
+    for upstream in upstreams_at(place, server, routing):
+        address = routing.normalized(upstream.address)
         # Sites share one PHP socket; what they serve through it is told apart by their folders.
-        shared = hop.directive.name == "fastcgi_pass"
+        shared = upstream.directive.name == "fastcgi_pass"
         folders = _script_folders(place, server, values) if shared else ("",)
         found |= {Target("address", address, folder) for folder in folders}
     return found
@@ -59,10 +59,10 @@ def _script_folders(
         yield ""
 
 
-def opened_at(place: Location, server: Directive, behind: Behind) -> set[Target]:
+def opened_at(place: Location, server: Directive, routing: Routing) -> set[Target]:
     """The same where anyone is let in, with what its paths can be made to name besides."""
-    values = values_at(place, server, behind)
-    return targets_at(place, server, behind) | {Target("files", f) for f in moved_to(place, values)}
+    values = values_at(place, server, routing)
+    return targets_at(place, server, routing) | {Target("files", f) for f in moved_to(place, values)}
 
 
 class Folders:

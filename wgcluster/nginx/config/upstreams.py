@@ -1,4 +1,4 @@
-"""Where requests are passed on to: upstreams, variables in URLs, and the sockets that nginx itself opens."""
+"""Where requests are passed on to: upstreams, variables in their URLs, and nginx's own listen sockets."""
 
 from __future__ import annotations
 
@@ -28,66 +28,72 @@ _OF_LUA = re.compile(r"ngx\.var(?:\.|\[[\"'])(\w+)(?:[\"']\])?\s*=(?!=)")
 _CAPTURE = re.compile(r"\(\?P?[<'](\w+)[>']")
 # Connected to, each of them is the loopback.
 _HERE = frozenset({"localhost", "[::1]", "0.0.0.0", "[::]"})  # noqa: S104
-_MAX_URLS = 1000  # what variables may make of one URL; beyond that it counts as one that a client chooses
+_MAX_URLS = 1000  # values of one URL; with more of them it counts as chosen by the client
 
 
 @dataclass(slots=True)
-class Behind:
-    """What is named in one place and used in others, and where nginx itself listens."""
+class Routing:
+    """What the whole configuration says of where requests go: upstream groups, variables, listen sockets."""
 
-    upstreams: dict[str, frozenset[str]] = field(default_factory=dict)  # of http, by name in lower case
-    of_streams: dict[str, frozenset[str]] = field(default_factory=dict)  # the same of stream
-    values: dict[str, frozenset[str]] = field(default_factory=dict)  # of variables: all that a map may give
-    values_of_streams: dict[str, frozenset[str]] = field(default_factory=dict)
-    there: dict[Endpoint, Socket] = field(default_factory=dict)
+    groups: dict[str, frozenset[str]] = field(default_factory=dict)  # addresses by upstream name, lower case
+    stream_groups: dict[str, frozenset[str]] = field(default_factory=dict)  # the same, of stream
+    values: dict[str, frozenset[str]] = field(
+        default_factory=dict
+    )  # of variables that a map or its like sets
+    stream_values: dict[str, frozenset[str]] = field(default_factory=dict)
+    sockets: dict[Endpoint, Socket] = field(default_factory=dict)
     unix: dict[str, Socket] = field(default_factory=dict)
-    own: frozenset[Address] = frozenset()  # that are surely the host's own, beside the loopback
-    sockets_of: dict[Directive, list[Socket]] = field(default_factory=dict)
-    from_outside: frozenset[Directive] = frozenset()  # servers with a socket that other hosts can connect to
+    own: frozenset[Address] = frozenset()  # of the host, without the loopback
+    sockets_by_server: dict[Directive, list[Socket]] = field(default_factory=dict)
+    reachable: frozenset[Directive] = frozenset()  # servers that other hosts can connect to
 
     @classmethod
-    def of(cls, tree: Sequence[Directive], own: Iterable[Address] = ()) -> Behind:
-        """Of the whole configuration; ``own``: addresses of the host, besides those that it listens on."""
-        behind = cls(values={"scheme": frozenset({"http", "https"})})
+    def of(cls, tree: Sequence[Directive], own: Iterable[Address] = ()) -> Routing:
+        """Read a whole configuration.
+
+        Args:
+            own: addresses of the host, in addition to those that nginx listens on.
+        """
+        routing = cls(values={"scheme": frozenset({"http", "https"})})
         for around, block in ((top, d) for top in tree for d in (top, *top.body)):
             if block.name == "upstream" and block.args:
                 members = [d.args[0] for d in block.body if d.name == "server" and d.args]
-                named = behind.of_streams if around.name == "stream" else behind.upstreams
+                named = routing.stream_groups if around.name == "stream" else routing.groups
                 named[block.args[0].lower()] = frozenset(_address(m, "80") for m in members)
             elif block.name in ("map", "geo", "split_clients") and block.is_block and block.args:
                 words = {d.args[0] for d in block.body if d.args and d.name != "include"}
                 given = {d.name for d in block.body}
                 words |= set() if given & {"default", "*"} else {""}
-                named_values = behind.values_of_streams if around.name == "stream" else behind.values
+                named_values = routing.stream_values if around.name == "stream" else routing.values
                 named_values[block.args[-1].lstrip("$")] = frozenset(words)
-        behind.there, behind.unix = sockets(servers(tree)), unix_sockets(servers(tree))
-        for socket in (*behind.there.values(), *behind.unix.values()):
+        routing.sockets, routing.unix = sockets(servers(tree)), unix_sockets(servers(tree))
+        for socket in (*routing.sockets.values(), *routing.unix.values()):
             for server in socket.servers:
-                behind.sockets_of.setdefault(server, []).append(socket)
-        outside = [socket for e, socket in behind.there.items() if not e.address.is_loopback]
-        behind.from_outside = frozenset(server for socket in outside for server in socket.servers)
-        listening = {e.address for e in behind.there if not e.address.is_unspecified}
-        behind.own = frozenset(a for a in listening | set(own) if not a.is_loopback)
-        return behind
+                routing.sockets_by_server.setdefault(server, []).append(socket)
+        outside = [socket for e, socket in routing.sockets.items() if not e.address.is_loopback]
+        routing.reachable = frozenset(server for socket in outside for server in socket.servers)
+        listening = {e.address for e in routing.sockets if not e.address.is_unspecified}
+        routing.own = frozenset(a for a in listening | set(own) if not a.is_loopback)
+        return routing
 
     def answers(self, server: Directive, host: str) -> bool:
         """Does ``server`` answer for the host name ``host`` on any of its sockets?"""
-        mine = self.sockets_of.get(server)
+        mine = self.sockets_by_server.get(server)
         return mine is None or any(socket.chosen(host) is server for socket in mine)
 
     def addresses_of(self, server: Directive) -> Iterator[str]:
-        """The addresses on which it alone answers, unix paths and those of the loopback."""
+        """The unix paths and loopback addresses on which no other server answers."""
         for path, socket in self.unix.items():
             if list(socket.servers) == [server]:
-                yield self.one_spelling(path)
-        for endpoint, socket in self.there.items():
+                yield self.normalized(path)
+        for endpoint, socket in self.sockets.items():
             if list(socket.servers) == [server] and endpoint.address.is_loopback:
                 host = f"[{endpoint.address}]" if endpoint.address.version == 6 else endpoint.address
-                yield self.one_spelling(f"{host}:{endpoint.port}")
+                yield self.normalized(f"{host}:{endpoint.port}")
 
-    def known_of(self, server: Directive) -> Known:
-        """What all requests to ``server`` have in common: scheme and host, where its sockets tell."""
-        mine = self.sockets_of.get(server, ())
+    def known_at(self, server: Directive) -> Known:
+        """Scheme and host, as far as they are the same for all requests to ``server``."""
+        mine = self.sockets_by_server.get(server, ())
         listens = [d for d in server.body if d.name == "listen"]
         kinds = {socket.tls for socket in mine}
         if len(kinds) != 1 or len(mine) < len(listens) or any("quic" in d.args for d in listens):
@@ -101,14 +107,14 @@ class Behind:
         return Known(frozenset(values | {("$host", host) for host in hosts if len(hosts) == 1}))
 
     def hosts_of(self, server: Directive) -> frozenset[str] | None:
-        """The host names of all requests to ``server``; None: a client may write any."""
-        names, mine = names_of(server), self.sockets_of.get(server)
+        """The host names that requests to ``server`` can have; None: any."""
+        names, mine = names_of(server), self.sockets_by_server.get(server)
         plain = frozenset(n for n in names if n and not n.startswith(("~", ".")) and "*" not in n)
         default = not mine or any(socket.first is server for socket in mine)
         return plain if len(plain) == len(names) and not default else None
 
-    def one_spelling(self, address: str) -> str:
-        """``address`` in the same letters however the host names itself."""
+    def normalized(self, address: str) -> str:
+        """``address`` in one spelling, whichever of its own addresses the host is written with."""
         if address.startswith("unix:"):
             return f"unix:{re.sub('/+', '/', address[5:])}"
         host, colon, port = address.rpartition(":")
@@ -119,7 +125,7 @@ class Behind:
 
 
 def _address(host: str, port: str) -> str:
-    """HOST:PORT in lower case; a name stays a name."""
+    """HOST:PORT in lower case; names are not resolved."""
     match = _URL.match(host)
     if match is None:
         return host
@@ -130,7 +136,7 @@ def _address(host: str, port: str) -> str:
 
 
 def ip_of(host: str) -> Address | None:
-    """The address that a host part writes, in the short ways of inet_aton(3) too."""
+    """The address that the host part of a URL is, also in the short forms of inet_aton(3); None: a name."""
     try:
         found = ip_address(host.strip("[]"))
     except ValueError:
@@ -141,29 +147,29 @@ def ip_of(host: str) -> Address | None:
     return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
 
 
-class Hop(NamedTuple):
-    """Where a place passes a request on: the directive, its URL with the variables put in, the address."""
+class Upstream(NamedTuple):
+    """Where a location passes requests on to."""
 
-    directive: Directive
-    url: str
+    directive: Directive  # proxy_pass or its like
+    url: str  # with the variables put in
     address: str  # "127.0.0.1:80", "unix:/run/s"; with variables where the client may choose
 
 
-def hops(location: Location, server: Directive, behind: Behind) -> Iterator[Hop]:
-    """All the ways on from ``location``."""
-    values = values_at(location, server, behind)
+def upstreams_at(location: Location, server: Directive, routing: Routing) -> Iterator[Upstream]:
+    """Every upstream that ``location`` may pass a request on to."""
+    values = values_at(location, server, routing)
     for directive in location.passes():
         for url in written_out(directive.args[0], values) if directive.args else ():
-            for address in addresses(url, behind.upstreams):
-                yield Hop(directive, url, address)
+            for address in addresses(url, routing.groups):
+                yield Upstream(directive, url, address)
 
 
-def values_at(location: Location, server: Directive, behind: Behind) -> dict[str, frozenset[str]]:
-    """What the variables may hold there, as far as the configuration tells."""
-    values = {**behind.values, "server_name": frozenset(names_of(server)[:1])}
-    if (hosts := behind.hosts_of(server)) is not None:
+def values_at(location: Location, server: Directive, routing: Routing) -> dict[str, frozenset[str]]:
+    """The values that variables may have in ``location``; without those that a client may choose."""
+    values = {**routing.values, "server_name": frozenset(names_of(server)[:1])}
+    if (hosts := routing.hosts_of(server)) is not None:
         values["host"] = hosts
-    for directive in _sets(location, server):  # which of them is in effect may hang on an "if"
+    for directive in _sets(location, server):  # which one is in effect may depend on an "if"
         name = directive.args[0].lstrip("$")
         values[name] = values.get(name, frozenset()) | {directive.args[1]}
     for name in _only_under_ifs(location, server):
@@ -174,14 +180,14 @@ def values_at(location: Location, server: Directive, behind: Behind) -> dict[str
 
 
 def _only_under_ifs(location: Location, server: Directive) -> set[str]:
-    """The variables that only an ``if`` sets: they are empty for those who do not meet it."""
+    """Variables that are set inside an ``if`` alone, so that they may be empty."""
     plain = [*server.body, *(d for around in location.outward() for d in around.directive.body)]
     always = {d.args[0].lstrip("$") for d in plain if d.name == "set" and d.args}
     return {d.args[0].lstrip("$") for d in _sets(location, server)} - always
 
 
 def _set_otherwise(location: Location, server: Directive) -> Iterator[str]:
-    """The variables that code, another module or a captured part of the request may give any value."""
+    """Variables that code, another module or a regex capture may give any value."""
     around = [body for each in location.outward() for body in each.bodies()]
     for directive in (d for body in (server.body, *around) for d in body):
         if directive.name.startswith(("set_by_lua", "auth_request_set")) and directive.args:
@@ -205,7 +211,7 @@ def _sets(location: Location, server: Directive) -> Iterator[Directive]:
 
 
 def written_out(url: str, values: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """``url`` with all that its variables may stand for; those that a client may choose stay in it."""
+    """Every text that ``url`` may become. Variables without a known value stay in it."""
     done: set[str] = set()
     work = [(url, frozenset[str]())]
     while work:
@@ -223,50 +229,54 @@ def written_out(url: str, values: Mapping[str, frozenset[str]]) -> frozenset[str
     return frozenset(done)
 
 
-def addresses(url: str, upstreams: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """What ``url`` of a ``proxy_pass`` and its like connects to, by ``upstreams`` too."""
+def addresses(url: str, groups: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """What a ``proxy_pass`` or its like to ``url`` connects to.
+
+    Args:
+        groups: addresses by the name of their upstream group, in lower case.
+    """
     match = _URL.match(url)
     if match is None or url.startswith("$"):
         return frozenset({url})
-    if match["port"] is None and match["host"].lower() in upstreams:
-        return upstreams[match["host"].lower()]
+    if match["port"] is None and match["host"].lower() in groups:
+        return groups[match["host"].lower()]
     if "$" not in match["host"]:
         return frozenset({_address(url, _PORTS.get((match["scheme"] or "").lower(), ""))})
     chosen = match["host"] + (f":{match['port']}" if match["port"] else "")
-    members = (all_of for name, all_of in upstreams.items() if may_be(chosen, name))
+    members = (all_of for name, all_of in groups.items() if may_be(chosen, name))
     return frozenset({chosen, *chain.from_iterable(members)})
 
 
 def may_be(chosen: str, address: str) -> bool:
-    """May ``chosen``, which has variables in it, say ``address``, which may be a name as well?"""
+    """Can ``chosen``, which has variables in it, become ``address``, which may be a name?"""
     parts = re.split(r"\$(?:\{\w+\}|\w+)", chosen)
     return re.fullmatch(".*".join(map(re.escape, parts)), address, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamServer:
-    """A stream server that lets anyone in, with what it passes on to."""
+    """A stream server that lets denied clients in."""
 
     directive: Directive
-    addresses: frozenset[str]
-    proxy_line: bool  # it says who asks in a PROXY line
-    transparent: bool  # it connects from the client's own address
+    addresses: frozenset[str]  # that it passes on to
+    proxy_line: bool  # it sends the client's address in a PROXY line
+    transparent: bool  # it connects from the client's address
 
 
 def open_streams(
-    tree: Sequence[Directive], allowed: Sequence[Network], behind: Behind
+    tree: Sequence[Directive], allowed: Sequence[Network], routing: Routing
 ) -> Iterator[StreamServer]:
-    """Each of them; the list is that of ngx_stream_access_module."""
+    """Stream servers whose list (ngx_stream_access_module) lets in clients outside ``allowed``."""
     for stream in (d for d in tree if d.name == "stream"):
         outer = Context().enter(stream.body)
         for server in (d for d in stream.body if d.name == "server" and d.is_block):
             context = outer.enter(server.body)
             lines = any("proxy_protocol" in d.args for d in server.body if d.name == "listen")
-            forged = lines and any(may_forge(d, allowed, (), ()) for d in context.trusted)
-            if forged or opening(context.rules, allowed, Families.of(listens_of(server))) is not None:
+            spoofed = lines and any(may_forge(d, allowed, (), ()) for d in context.trusted)
+            if spoofed or opening(context.rules, allowed, Families.of(listens_of(server))) is not None:
                 urls = [d.args[0] for d in server.body if d.name == "proxy_pass" and d.args]
-                written = (text for url in urls for text in written_out(url, behind.values_of_streams))
-                found = frozenset(a for url in written for a in addresses(url, behind.of_streams))
+                written = (text for url in urls for text in written_out(url, routing.stream_values))
+                found = frozenset(a for url in written for a in addresses(url, routing.stream_groups))
                 said = {d.name: d.args for body in (stream.body, server.body) for d in body}
                 line = said.get("proxy_protocol") == ("on",)
                 yield StreamServer(server, found, line, "transparent" in said.get("proxy_bind", ()))

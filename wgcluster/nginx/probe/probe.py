@@ -18,7 +18,7 @@ from wgcluster.nginx.config.find import find_servers, names_of
 from wgcluster.nginx.config.listen import Endpoint, Socket, socket_for, sockets, tidy
 from wgcluster.nginx.config.locations import Location, resolve
 from wgcluster.nginx.config.pcre import hits, samples
-from wgcluster.nginx.config.upstreams import Behind
+from wgcluster.nginx.config.upstreams import Routing
 from wgcluster.nginx.probe.expected_status import Expected, Unknown, expected_at
 from wgcluster.nginx.syntax.errors import position
 from wgcluster.nginx.syntax.tree import Directive
@@ -82,14 +82,14 @@ def probes(
     blocks = server_blocks(tree)
     guarded = sites_of_servers(tree, sites)
     there = sockets(server for server, _ in blocks)
-    behind = Behind.of(tree)
+    routing = Routing.of(tree)
     contexts = {server: context.enter(server.body) for server, context in blocks}
     found: list[Probe] = []
     unprobed: dict[Unprobed, None] = {}
     for server, context in blocks:
         if server not in guarded:
             continue
-        judge = ServerJudge(server, context, guarded[server], known=behind.known_of(server))
+        judge = ServerJudge(server, context, guarded[server], known=routing.known_at(server))
         asked = _Asked(files, tree, server, judge, guarded[server])
         for address in addresses:
             for port in dict.fromkeys(e.port for e, s in there.items() if server in s.servers):
@@ -261,8 +261,8 @@ def _forged(tree: Sequence[Directive], sites: Sequence[GuardedSite]) -> tuple[st
     named = {d.args[0] for top in tree for d in top.walk() if d.name == "real_ip_header" and d.args}
     usual = ["X-Forwarded-For", "X-Real-IP"]
     lines = [f"{name}: {', '.join(insiders)}" for name in usual + sorted(named - {*usual, "proxy_protocol"})]
-    hops = ", ".join(f'for="[{i}]"' if ":" in i else f"for={i}" for i in insiders)
-    return (*lines, f"Forwarded: {hops}")
+    elements = ", ".join(f'for="[{i}]"' if ":" in i else f"for={i}" for i in insiders)
+    return (*lines, f"Forwarded: {elements}")
 
 
 def judge_stranger(probe: Probe, answer: Answer) -> str:
