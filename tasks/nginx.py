@@ -14,7 +14,7 @@ from tasks.lock import locked
 from tasks.operations import Commands, failure, host_operation, show_diff
 from tasks.scripts import script
 from wgcluster.inventory.schema import GuardedSite
-from wgcluster.nginx.edit.on_host import check, old_files, steps, unread, wanted_files
+from wgcluster.nginx.edit.on_host import check, desired_files, old_files, steps, unread
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.text import abbreviated
 
@@ -33,7 +33,7 @@ def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
     try:
         if cut_off and sites:
             check(run.part_of(host), observed)
-        wanted = wanted_files(sites, observed)
+        wanted = desired_files(sites, observed)
     except NginxError as error:
         # Raised, it would end the run for all hosts.
         yield failure(str(error))

@@ -20,7 +20,7 @@ from wgcluster.host import paths
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.on_host import unread
 from wgcluster.nginx.probe.curl import answers, curl_config
-from wgcluster.nginx.probe.probe import Answer, Probe, judge_insider, judge_stranger, probes
+from wgcluster.nginx.probe.probe import Answer, Probe, allowed_client_fault, denied_client_fault, probes
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import HostPlan
@@ -129,9 +129,9 @@ def _nginx(run: Run, host: Host) -> Check:
     for probe, answer in zip(found, got, strict=True):
         if _is_inside(part, probe):
             stranger = strangers.get((probe.port, probe.host, probe.path, probe.headers))
-            fault = judge_insider(probe, answer, stranger)
+            fault = allowed_client_fault(probe, answer, stranger)
         else:
-            fault = judge_stranger(probe, answer)
+            fault = denied_client_fault(probe, answer)
         faults += [fault] if fault else []
     if not strangers:
         faults.append("no address of this host is off the list, so nobody could be refused")

@@ -20,7 +20,7 @@ from tests.nginx.real import NGINX, free_ports, http_paths, running
 from tests.nginx.worlds import dump
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.probe.curl import answers, curl_config
-from wgcluster.nginx.probe.probe import Answer, Probe, judge_insider, judge_stranger, probes
+from wgcluster.nginx.probe.probe import Answer, Probe, allowed_client_fault, denied_client_fault, probes
 from wgcluster.nginx.syntax.includes import parse_dump
 
 CURL = shutil.which("curl")
@@ -125,7 +125,7 @@ def test_every_listen_address_is_asked_and_answers_as_the_audit_says() -> None:
         found, unprobed = probes(parse_dump(dump(nginx.folder)), SITES, here)
         strangers = send(found)
     assert not unprobed
-    assert not said(map(judge_stranger, found, strangers))
+    assert not said(map(denied_client_fault, found, strangers))
     assert {(p.address, p.port, p.tls, p.proxy_protocol) for p in found} == {
         ("127.0.0.1", plain, False, False),
         ("::1", plain, False, False),
@@ -141,11 +141,13 @@ def test_every_listen_address_is_asked_and_answers_as_the_audit_says() -> None:
     # Where the list is gone the same requests tell; and everyone gets what a friend gets.
     with running(config, ready=back, prepare=partial(prepare, "allow all;")) as nginx:
         friends = send(found)
-    hidden = [why for p, why in zip(found, map(judge_stranger, found, friends), strict=True) if p.tls and why]
+    hidden = [
+        why for p, why in zip(found, map(denied_client_fault, found, friends), strict=True) if p.tls and why
+    ]
     assert len(hidden) == sum(p.tls and p.expected == "denied" for p in found)
-    assert not said(map(judge_insider, found, friends, strangers))
+    assert not said(map(allowed_client_fault, found, friends, strangers))
     # A friend who is told what strangers are told is shut out.
-    shut_out = said(map(judge_insider, found, strangers, strangers))
+    shut_out = said(map(allowed_client_fault, found, strangers, strangers))
     assert len(shut_out) == sum(a.status == 403 for a in strangers)
 
 

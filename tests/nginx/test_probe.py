@@ -11,11 +11,11 @@ from tests.nginx import worlds
 from tests.nginx.real import NGINX, Answer, free_ports, http_paths, running
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.audit.judge import ServerJudge
-from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.config.listen import tidy
 from wgcluster.nginx.config.locations import resolve
 from wgcluster.nginx.probe.probe import Answer as Got
-from wgcluster.nginx.probe.probe import judge_stranger, probes
+from wgcluster.nginx.probe.probe import denied_client_fault, probes
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.tree import parse
 
@@ -42,7 +42,7 @@ def test_strangers_get_what_the_probes_say(start: int) -> None:
                 continue  # "denied" is what ought to be
             asked += 1
             answer = nginx.ask(port, probe.host, probe.path, headers=probe.headers)
-            if why := judge_stranger(probe, got(answer)):
+            if why := denied_client_fault(probe, got(answer)):
                 wrong.append(f"{why}\n{texts[probe.host]}")
     assert not wrong, "\n\n".join(wrong[:3])
     assert asked > 3000

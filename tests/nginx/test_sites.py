@@ -16,7 +16,7 @@ from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.edit.guard import guard
 from wgcluster.nginx.probe.probe import Answer as Got
-from wgcluster.nginx.probe.probe import judge_insider, judge_stranger, probes
+from wgcluster.nginx.probe.probe import allowed_client_fault, denied_client_fault, probes
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.splice import unguard
 from wgcluster.nginx.syntax.tree import parse
@@ -222,10 +222,10 @@ def test_a_stranger_gets_nothing_and_the_challenge_is_public(case: Case) -> None
         assert {probe.expected for probe in found} >= {"denied"}
         for probe in found:
             told = nginx.ask(probe.port, probe.host, probe.path, headers=probe.headers)
-            assert not judge_stranger(probe, got := Got(told.status, len(told.body)))
+            assert not denied_client_fault(probe, got := Got(told.status, len(told.body)))
             friend = nginx.ask(probe.port, probe.host, probe.path, source=FRIEND)
             if "deny all" not in case.text:  # some places are for nobody
-                assert not judge_insider(probe, Got(friend.status, len(friend.body)), got)
+                assert not allowed_client_fault(probe, Got(friend.status, len(friend.body)), got)
         assert not [u for u in unprobed if u.location not in case.unprobed], unprobed
         if case.port == 443:
             other = nginx.ask(p80, case.server_name, "/x", source=STRANGER) if f":{p80}" in config else None

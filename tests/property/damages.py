@@ -18,7 +18,7 @@ from wgcluster.host import module, sysctl
 from wgcluster.host.backends import needed
 from wgcluster.host.observed import Look, Observed
 from wgcluster.host.reading import parse
-from wgcluster.nginx.edit.on_host import old_files, wanted_files
+from wgcluster.nginx.edit.on_host import desired_files, old_files
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import Plan
 from wgcluster.text import printable
@@ -201,7 +201,7 @@ def judge_all(observed: Observed, plan: Plan, name: str) -> str:
     )
     shown.append(table({name: checks(plan, part, observed, BootFiles(*read), {})}))
     try:
-        wanted_files(part.nginx, observed)
+        desired_files(part.nginx, observed)
         old_files(observed)
     except NginxError as error:
         shown.append(str(error))

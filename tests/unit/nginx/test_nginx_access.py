@@ -10,7 +10,8 @@ import pytest
 
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
-from wgcluster.nginx.config.access import Context, Families, admits, common_client, may_forge, opening
+from wgcluster.nginx.config.access import Families, admits, common_client, may_spoof, opening
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.syntax.tree import Directive, parse
 
 ALLOWED = (
@@ -78,7 +79,7 @@ def test_families(listens: list[str], families: Families) -> None:
     ],
 )
 def test_whose_word_may_be_forged(text: str, named: str | None) -> None:
-    found = [trusted.args[0] for trusted in parse(text) if may_forge(trusted, ALLOWED, (), ())]
+    found = [trusted.args[0] for trusted in parse(text) if may_spoof(trusted, ALLOWED, (), ())]
     assert found == ([named] if named else [])
 
 
@@ -94,7 +95,7 @@ def test_whose_word_may_be_forged(text: str, named: str | None) -> None:
 def test_who_forges_has_come_by_the_lists_before(before: str, denied: str, forges: bool) -> None:
     (trusted,) = parse("set_real_ip_from 172.17.0.0/16;")
     kept_out = [parse(denied)] if denied else []
-    assert may_forge(trusted, ALLOWED, [parse(before)], kept_out) == forges
+    assert may_spoof(trusted, ALLOWED, [parse(before)], kept_out) == forges
 
 
 def test_levels_hand_down_what_the_inner_one_does_not_say() -> None:
@@ -107,7 +108,7 @@ def test_levels_hand_down_what_the_inner_one_does_not_say() -> None:
     assert [d.name for d in inner.rules] == ["deny"]
     assert [d.name for d in server.auth] == ["auth_basic", "auth_request"]
     assert [d.name for d in inner.auth] == ["auth_request"]
-    assert (server.any_will_do, inner.any_will_do) == (server.auth[0], None)
+    assert (server.satisfying_checker, inner.satisfying_checker) == (server.auth[0], None)
     assert [d.args for d in inner.trusted] == [("10.0.0.9",)]
     assert [d.args for d in inner.error_pages] == [("403", "/x")]
     assert inner.root is not None

@@ -6,12 +6,12 @@ import pytest
 
 from wgcluster.nginx.config.find import (
     Key,
-    covers,
     find_servers,
-    is_wished,
     listens_of,
     location_key,
     locations,
+    matches,
+    matches_public,
     names_of,
     port_of,
 )
@@ -105,9 +105,9 @@ WISHES = [
 ]
 
 
-@pytest.mark.parametrize(("wish", "text", "hit"), WISHES)
-def test_a_wish_is_one_location_exactly(wish: str, text: str, hit: bool) -> None:
-    assert is_wished(location_key(parse(text)[0].args), wish) is hit
+@pytest.mark.parametrize(("selector", "text", "hit"), WISHES)
+def test_a_wish_is_one_location_exactly(selector: str, text: str, hit: bool) -> None:
+    assert matches(location_key(parse(text)[0].args), selector) is hit
 
 
 COVERED = [
@@ -120,9 +120,9 @@ COVERED = [
 ]
 
 
-@pytest.mark.parametrize(("wish", "text", "hit"), COVERED)
-def test_a_public_path_may_be_written_with_a_slash_or_without(wish: str, text: str, hit: bool) -> None:
-    assert covers(location_key(parse(text)[0].args), wish) is hit
+@pytest.mark.parametrize(("selector", "text", "hit"), COVERED)
+def test_a_public_path_may_be_written_with_a_slash_or_without(selector: str, text: str, hit: bool) -> None:
+    assert matches_public(location_key(parse(text)[0].args), selector) is hit
 
 
 def test_nested_locations_come_after_theirs() -> None:

@@ -10,7 +10,14 @@ import pytest
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.config.listen import socket_for, sockets, tidy
 from wgcluster.nginx.probe.curl import answers, curl_config
-from wgcluster.nginx.probe.probe import Answer, Probe, Unprobed, judge_insider, judge_stranger, probes
+from wgcluster.nginx.probe.probe import (
+    Answer,
+    Probe,
+    Unprobed,
+    allowed_client_fault,
+    denied_client_fault,
+    probes,
+)
 from wgcluster.nginx.syntax.tree import parse
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"), ip_network("172.16.0.0/12"))
@@ -40,7 +47,7 @@ def test_every_variant_of_a_request() -> None:
     ]
     assert about == [
         ("plain", "/Ab/wgcluster-probe", "/Ab"),
-        ("forged address", "/Ab/wgcluster-probe", "/Ab"),
+        ("spoofed address", "/Ab/wgcluster-probe", "/Ab"),
         ("//", "//Ab/wgcluster-probe", "/Ab"),
         ("/./", "/./Ab/wgcluster-probe", "/Ab"),
         ("%2e", "/%2e/Ab/wgcluster-probe", "/Ab"),
@@ -134,9 +141,9 @@ def test_public_is_anything_but_403() -> None:
     assert {p.expected for p in found} == {"served"}
     probe = found[0]
     assert probe.path == f"{ACME}wgcluster-probe"
-    assert judge_stranger(probe, Answer(404)) == ""
-    assert judge_stranger(probe, Answer(403)).endswith("403, though it is public")
-    assert judge_stranger(probe, Answer(0)).endswith("no answer, though it is public")
+    assert denied_client_fault(probe, Answer(404)) == ""
+    assert denied_client_fault(probe, Answer(403)).endswith("403, though it is public")
+    assert denied_client_fault(probe, Answer(0)).endswith("no answer, though it is public")
 
 
 def test_a_public_folder_without_index_is_403_to_anyone() -> None:
@@ -144,18 +151,18 @@ def test_a_public_folder_without_index_is_403_to_anyone() -> None:
     found = [p for p in made(text, public=("~ ^/pub",))[0] if p.expected == "served"]
     folder = next(p for p in found if p.path.endswith("/"))
     refused = Answer(403, 153)
-    assert judge_stranger(folder, refused) == judge_insider(folder, refused, refused) == ""
+    assert denied_client_fault(folder, refused) == allowed_client_fault(folder, refused, refused) == ""
     file = next(p for p in found if not p.path.endswith("/"))
-    assert "though it is public" in judge_stranger(file, refused)
-    assert "403 for a client on the list" in judge_insider(file, refused, refused)
+    assert "though it is public" in denied_client_fault(file, refused)
+    assert "403 for a client on the list" in allowed_client_fault(file, refused, refused)
     behind = replace(folder, proxied=True)
-    assert "though it is public" in judge_stranger(behind, refused)
+    assert "though it is public" in denied_client_fault(behind, refused)
 
 
 def test_how_a_stranger_is_judged() -> None:
     probe = made(f"server {{\nserver_name a.test;\nlocation / {{ {LIST} }} }}")[0][0]
-    assert judge_stranger(probe, Answer(403, 9)) == ""
-    assert judge_stranger(probe, Answer(200, 9)) == (
+    assert denied_client_fault(probe, Answer(403, 9)) == ""
+    assert denied_client_fault(probe, Answer(200, 9)) == (
         "http://198.18.0.1:80/wgcluster-probe (Host: a.test; plain): 200, not 403:"
         " location / (/s:3) is not hidden"
     )
@@ -165,16 +172,16 @@ def test_how_a_friend_is_judged() -> None:
     proxied = made(f"server {{ server_name a.test; location / {{ {LIST} proxy_pass http://x; }} }}")[0][0]
     files = made(f"server {{ server_name a.test; location / {{ {LIST} }} }}")[0][0]
     nginx_says, service_says = Answer(403, 153), Answer(403, 77)
-    assert judge_insider(proxied, Answer(200)) == ""
-    assert judge_insider(proxied, Answer(302)) == ""
-    assert "403 for a client on the list" in judge_insider(proxied, nginx_says, nginx_says)
-    assert "403 for a client on the list" in judge_insider(proxied, nginx_says)
-    assert judge_insider(proxied, service_says, nginx_says) == ""
-    assert judge_insider(files, nginx_says, nginx_says) == ""  # a folder without an index
-    assert judge_insider(proxied, Answer(0)).endswith("no answer")
+    assert allowed_client_fault(proxied, Answer(200)) == ""
+    assert allowed_client_fault(proxied, Answer(302)) == ""
+    assert "403 for a client on the list" in allowed_client_fault(proxied, nginx_says, nginx_says)
+    assert "403 for a client on the list" in allowed_client_fault(proxied, nginx_says)
+    assert allowed_client_fault(proxied, service_says, nginx_says) == ""
+    assert allowed_client_fault(files, nginx_says, nginx_says) == ""  # a folder without an index
+    assert allowed_client_fault(proxied, Answer(0)).endswith("no answer")
     closed = made("server { server_name a.test; location / { return 404; } }")[0][0]
-    assert judge_insider(closed, Answer(404)) == ""
-    assert judge_insider(closed, Answer(200)) != ""
+    assert allowed_client_fault(closed, Answer(404)) == ""
+    assert allowed_client_fault(closed, Answer(200)) != ""
 
 
 LISTENS = parse(

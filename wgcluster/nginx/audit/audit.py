@@ -13,7 +13,7 @@ from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.audit.selfproxy import Guarded, SelfProxies
 from wgcluster.nginx.audit.targets import targets_at
 from wgcluster.nginx.audit.verdict import Kind, Verdict
-from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.config.find import find_servers, listens_of, names_of, servers
 from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.config.site import allow_list, list_path

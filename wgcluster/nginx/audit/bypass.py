@@ -12,7 +12,7 @@ from wgcluster.nginx.audit.selfproxy import SelfProxies
 from wgcluster.nginx.audit.subrequest import fetches
 from wgcluster.nginx.audit.targets import Folders, Served, Target, opened_at, targets_at
 from wgcluster.nginx.audit.verdict import Verdict
-from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.config.find import names_of
 from wgcluster.nginx.config.locations import Location, resolve
 from wgcluster.nginx.config.pcre import samples

@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.config.locations import PASSES, Location, answers_itself, resolve
 from wgcluster.nginx.config.pcre import beginning
 from wgcluster.nginx.config.rewrite import named_children, rewrites

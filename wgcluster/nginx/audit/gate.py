@@ -7,18 +7,19 @@ from functools import cached_property
 
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.verdict import NO_TRAIL, Past, Questions, Trail, Verdict
-from wgcluster.nginx.config.access import Context, Families, common_client, is_within, may_forge, opening
-from wgcluster.nginx.config.find import covers, is_wished, listens_of
+from wgcluster.nginx.config.access import Families, common_client, is_within, may_spoof, opening
+from wgcluster.nginx.config.context import Context
+from wgcluster.nginx.config.find import listens_of, matches, matches_public
 from wgcluster.nginx.config.locations import Location, is_page, locations_of, may_begin, resolve
 from wgcluster.nginx.config.rewrite import (
     NOTHING,
     Known,
     beginning_of,
     ends,
-    handed_on,
     has_list,
     named_children,
     page_for,
+    try_files_target,
 )
 from wgcluster.nginx.config.upstreams import may_be
 from wgcluster.nginx.syntax.tree import Directive
@@ -57,9 +58,9 @@ class Gate:
         """Declared public by the operator, or in such a location, not named for the list and without one."""
         if place.key is None:
             return False
-        if any(covers(place.key, wish) for site in self.sites for wish in site.public):
+        if any(matches_public(place.key, wish) for site in self.sites for wish in site.public):
             return True
-        named = any(is_wished(place.key, wish) for site in self.sites for wish in site.locations)
+        named = any(matches(place.key, wish) for site in self.sites for wish in site.locations)
         own_list = named or has_list(place.directive.body)
         return place.parent is not None and not own_list and self.is_public(place.parent)
 
@@ -81,7 +82,7 @@ class Gate:
             moves = [end for end in onward if end.how == "moved"]
             if not moves or len(onward) > 1:
                 opened = self.let_in(place, place.context, NO_TRAIL) is not None
-                sent_on = handed_on(place.directive.body) is not None or bool(moves)
+                sent_on = try_files_target(place.directive.body) is not None or bool(moves)
                 plain = paged or (self._denies_plainly(place) and not self._answers_by_page(place))
                 return opened and not sent_on and plain
             there = self.target(moves[0].target, rewritten=True)
@@ -116,7 +117,7 @@ class Gate:
         """Who may pass at ``place``: those of the site that names it, else of all sites of the server."""
         if place.key is not None:
             for site in self.sites:
-                if site.scope == "location" and any(is_wished(place.key, w) for w in site.locations):
+                if site.scope == "location" and any(matches(place.key, w) for w in site.locations):
                     return site.allow
         return self.allowed
 
@@ -153,7 +154,7 @@ class Gate:
         opened = opening(context.rules, allowed, self.families)
         if opened is not None and self._fits(context, seen, allowed):
             return self._open(place, opened)
-        if (checker := context.any_will_do) is not None:
+        if (checker := context.satisfying_checker) is not None:
             reason = f"satisfy any: who passes {checker.name} need not pass the list"
             if not checker.name.startswith(("auth_", "access_by_lua", "js_access")):
                 reason = f"satisfy any: {checker.name} may check clients, and whom it lets in passes the list"
@@ -178,7 +179,7 @@ class Gate:
             before = [asked for asked in seen.lists if asked.at < at]
             since = [asked for asked in seen.lists if asked.at >= at]
             since.append(Questions(len(seen.places), context.rules, let_in=True))
-            if may_forge(directive, allowed, *_parted(before)) and _some_client(since):
+            if may_spoof(directive, allowed, *_parted(before)) and _some_client(since):
                 return directive
         return None
 
@@ -187,11 +188,11 @@ class Gate:
         before = [asked for asked in past.lists if asked.at < -1]
         since = [asked for asked in past.lists if asked.at >= -1]
         if past.forged_by is not None:
-            return may_forge(past.forged_by, self.barred, *_parted(before)) and _some_client(since)
+            return may_spoof(past.forged_by, self.barred, *_parted(before)) and _some_client(since)
         let_in, denied_by = _parted(since)
         if common_client(let_in, self.barred, self.families, denied_by=denied_by) is not None:
             return True
-        return any(may_forge(d, self.barred, (), ()) for d in self.context.trusted) and _some_client(since)
+        return any(may_spoof(d, self.barred, (), ()) for d in self.context.trusted) and _some_client(since)
 
     def _fits(self, context: Context, seen: Trail, barred: Sequence[Network]) -> bool:
         """Is there a client, none of ``barred``, that this list and those before it all treat so?"""

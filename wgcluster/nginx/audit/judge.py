@@ -10,7 +10,7 @@ from wgcluster.nginx.audit.folders import climbs
 from wgcluster.nginx.audit.subrequest import past_the_list
 from wgcluster.nginx.audit.verdict import NO_TRAIL, Trail, Verdict, worst
 from wgcluster.nginx.audit.ways import Arrival, Ways
-from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.config.locations import Location, is_page
 from wgcluster.nginx.syntax.tree import Directive
 

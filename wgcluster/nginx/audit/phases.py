@@ -13,7 +13,7 @@ from functools import cached_property
 
 from wgcluster.nginx.audit.gate import Gate
 from wgcluster.nginx.audit.verdict import GET, NO_TRAIL, Coming, Trail, Verdict, redirected, worst
-from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.config.locations import Location, is_page
 from wgcluster.nginx.config.rewrite import (
     ANY,
@@ -23,11 +23,11 @@ from wgcluster.nginx.config.rewrite import (
     answers_all,
     begins_with_slash,
     ends,
-    handed_on,
     has_list,
     is_varied,
     named_children,
     page_for,
+    try_files_target,
 )
 from wgcluster.nginx.syntax.tree import Directive
 
@@ -128,7 +128,7 @@ class Phases(Gate):
         leak = self.let_in(place, context, seen)
         if leak is None:
             return self._kept_out(context, seen)
-        if (target := handed_on(place.directive.body)) is not None:
+        if (target := try_files_target(place.directive.body)) is not None:
             if inside is not None:
                 return leak
             passed = self._passed(context, seen)
@@ -145,7 +145,7 @@ class Phases(Gate):
 
     def _passed(self, context: Context, seen: Trail) -> Trail:
         """The access phase lets it in; by its list, where nothing else will do."""
-        return seen.asked(context.rules, let_in=True) if context.any_will_do is None else seen
+        return seen.asked(context.rules, let_in=True) if context.satisfying_checker is None else seen
 
     def _kept_out(self, context: Context, seen: Trail) -> Verdict:
         """The list says 403, or the password behind it 401; a limit may say so before the list is asked."""
@@ -162,7 +162,7 @@ class Phases(Gate):
                 continue
             context = place.context.enter(child.body)
             leak = self.let_in(place, context, seen)
-            if leak is not None and handed_on(place.directive.body) is not None:  # it has no try_files
+            if leak is not None and try_files_target(place.directive.body) is not None:  # it has no try_files
                 codes = ("404", "405", *self._codes_of_folders(place, seen.paths))
                 found = [self.refused(context, seen, code) for code in codes]
                 if context.denials:  # some are let in, others not

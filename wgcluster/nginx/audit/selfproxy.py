@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.audit.verdict import Verdict
-from wgcluster.nginx.config.access import Client, admits, may_forge, opening, trusts
+from wgcluster.nginx.config.access import Client, admits, may_spoof, opening, trusts
 from wgcluster.nginx.config.find import names_of, port_of
 from wgcluster.nginx.config.listen import Socket, socket_for
 from wgcluster.nginx.config.locations import Location
@@ -80,7 +80,7 @@ class SelfProxies:
         """The leak of an open ``place`` that passes on to a guarded server; None: it does not."""
         headers = _headers_sent(place)
         allowed = [network for one in self.guarded.values() for network in one.judge.allowed]
-        forged = any(may_forge(d, allowed, (), ()) for d in place.context.trusted)
+        forged = any(may_spoof(d, allowed, (), ()) for d in place.context.trusted)
 
         def says(header: str) -> Says:
             value = headers.get(header.lower())  # None: the client's own goes on

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.config.locations import Location
 from wgcluster.nginx.config.rewrite import NOTHING, Known, Paths
 from wgcluster.nginx.syntax.tree import Directive

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 from wgcluster.nginx.audit.phases import Phases
 from wgcluster.nginx.audit.verdict import NO_TRAIL, Past, Trail
-from wgcluster.nginx.config.access import Context
-from wgcluster.nginx.config.locations import PASSES, Location, has_handler, names_page, sends_on
-from wgcluster.nginx.config.rewrite import ANY, End, Known, Paths, ends, handed_on, named_children
+from wgcluster.nginx.config.context import Context
+from wgcluster.nginx.config.locations import PASSES, Location, has_handler, may_redirect, names_page
+from wgcluster.nginx.config.rewrite import ANY, End, Known, Paths, ends, named_children, try_files_target
 from wgcluster.nginx.syntax.tree import Directive
 
 _ASIDE = frozenset({"error_page", "auth_request", "mirror"})
@@ -168,7 +168,7 @@ class Ways(Phases):
         that clients ask for themselves only with a forged address, which is kept. What it has added, or knows
         more ways to, is to be gone on from.
         """
-        doors = [place for place in self.places if self.is_public(place) and sends_on(place)]
+        doors = [place for place in self.places if self.is_public(place) and may_redirect(place)]
         doors.sort(key=lambda door: door.named or door.internal)
         bodies = [self.server.body, *(body for p in self.places for body in p.bodies())]
         named = {d.args[-1] for body in bodies for d in body if d.name in _ASIDE and d.args}
@@ -275,7 +275,7 @@ class Ways(Phases):
 
 def _passed(context: Context) -> tuple[Directive, ...] | None:
     """The list that has let in all who were let in; None: something else will do."""
-    return context.rules if context.any_will_do is None else None
+    return context.rules if context.satisfying_checker is None else None
 
 
 def _added(here: _Arrivals, come: Iterable[Arrival]) -> list[Arrival]:
@@ -304,7 +304,7 @@ def _said_by_content(place: Location) -> frozenset[str] | None:
     around = not any(child.name in ("if", "limit_except") for child in body)
     lasts = [d.args[-1] for d in named_children(body, "try_files")]
     tried = {last[1:] for last in lasts if last.startswith("=")}
-    if around and handed_on(body) is not None:
+    if around and try_files_target(body) is not None:
         return frozenset(tried)
     if has_handler(place):
         return None

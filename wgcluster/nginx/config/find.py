@@ -1,4 +1,4 @@
-"""The server by its name, the location by modifier and argument, as nginx and the operator write them."""
+"""Servers by name, and locations by modifier and argument, as nginx and the operator write them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wgcluster.nginx.config.pcre import hits
 from wgcluster.nginx.syntax.lexer import unescape
 from wgcluster.nginx.syntax.tree import Directive
 
-_WISH = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
+_SELECTOR = re.compile(r"(=|\^~|~\*|~)?\s*(.*)", re.DOTALL)
 
 
 class Key(NamedTuple):
-    """What tells one location from another in a server: ("^~", "/static/"), ("", "/"), ("@", "app")."""
+    """What identifies a location in its server: ("^~", "/static/"), ("", "/"), ("@", "app")."""
 
     modifier: str
     pattern: str
@@ -34,16 +34,16 @@ def location_key(args: Sequence[str]) -> Key:
     return Key("", name)
 
 
-def is_wished(key: Key, wish: str) -> bool:
-    """Is this the location that the operator wrote as ``wish``: "/", "= /admin", "~ \\.php$", "@app"?
+def matches(key: Key, selector: str) -> bool:
+    """Does the operator's ``selector`` name this location: "/", "= /admin", "~ \\.php$", "@app"?
 
-    The argument may be written as in the file, quotes and all, or as nginx reads it.
+    The argument may be written as in the file, with its quotes, or as nginx reads it.
     """
-    wish = wish.strip()
-    if wish.startswith("@"):
-        return key == ("@", wish[1:])
-    match = _WISH.fullmatch(wish)
-    modifier, pattern = (match[1] or "", match[2]) if match else ("", wish)
+    selector = selector.strip()
+    if selector.startswith("@"):
+        return key == ("@", selector[1:])
+    match = _SELECTOR.fullmatch(selector)
+    modifier, pattern = (match[1] or "", match[2]) if match else ("", selector)
     if modifier != key.modifier:
         return False
     quoted = len(pattern) > 1 and pattern[0] == pattern[-1] and pattern[0] in "\"'"
@@ -51,15 +51,15 @@ def is_wished(key: Key, wish: str) -> bool:
     return key.pattern in (pattern, inner, unescape(inner))
 
 
-def covers(key: Key, wish: str) -> bool:
-    """Like is_wished, for public ones: a plain path is found as ``^~`` and with a ``/`` behind it, too."""
-    if is_wished(key, wish):
+def matches_public(key: Key, selector: str) -> bool:
+    """Like ``matches``, for public locations: a plain path also names ``^~`` and one with a last ``/``."""
+    if matches(key, selector):
         return True
-    wish = wish.strip()
+    selector = selector.strip()
     return (
-        wish.startswith("/")
+        selector.startswith("/")
         and key.modifier in ("", "^~")
-        and key.pattern.rstrip("/") == wish.rstrip("/") != ""
+        and key.pattern.rstrip("/") == selector.rstrip("/") != ""
     )
 
 
@@ -73,7 +73,7 @@ def servers(tree: Sequence[Directive]) -> Iterator[Directive]:
 
 
 def locations(block: Directive) -> Iterator[tuple[Key, Directive]]:
-    """Every location in a server, nested ones after the one they are in."""
+    """Every location in a server; nested ones follow the one around them."""
     for child in block.body:
         if child.name == "location":
             yield location_key(child.args), child
@@ -92,7 +92,7 @@ def listens_of(server: Directive) -> tuple[str, ...]:
 
 
 def port_of(listen: str) -> str:
-    """The port of a ``listen`` address, of a range the first, else "80"; a unix socket is its own "port"."""
+    """The port of a ``listen`` address: the first of a range, "80" by default; for a unix socket its path."""
     if listen.startswith("unix:"):
         return listen
     if listen.isdigit():
@@ -102,7 +102,7 @@ def port_of(listen: str) -> str:
 
 
 def wildcard_rank(name: str, host: str) -> int:
-    """How well a name of a server fits ``host`` after the exact ones (ngx_http_find_virtual_server); 0: not.
+    """How well a wildcard or regex name fits ``host`` (ngx_http_find_virtual_server); 0: not at all.
 
     ``*.example.org`` before ``www.*``, longer before shorter, regexes last and in their order.
     """
@@ -121,8 +121,10 @@ def wildcard_rank(name: str, host: str) -> int:
 def find_servers(tree: Sequence[Directive], server_name: str) -> list[Directive]:
     """The server blocks that answer for ``server_name``, on every port.
 
-    A name as it is written in the file wins (regex and wildcard names too); if none is, the best wildcard
-    or regex that fits. "" or "default": the ``default_server``, or the first server. "name:443" names a port.
+    Args:
+        server_name: a name as it is in the file, wildcards and regexes too; else a host name, for which the
+            best wildcard or regex is taken. "" or "default": the ``default_server``, or the first server.
+            "name:443" selects a port.
     """
     candidates = list(servers(tree))
     name, colon, port = server_name.rpartition(":")
@@ -133,14 +135,14 @@ def find_servers(tree: Sequence[Directive], server_name: str) -> list[Directive]
     if name in ("", "default"):
         flagged = [s for s in candidates if any(_is_default(c) for c in s.body)]
         return flagged or candidates[:1]
-    wanted = name if name.startswith("~") else name.lower()
-    if exact := [s for s in candidates if wanted in names_of(s)]:
+    desired = name if name.startswith("~") else name.lower()
+    if exact := [s for s in candidates if desired in names_of(s)]:
         return exact
-    ranked = [(max(wildcard_rank(n, wanted) for n in names_of(s)), s) for s in candidates]
+    ranked = [(max(wildcard_rank(n, desired) for n in names_of(s)), s) for s in candidates]
     best = max((rank for rank, _ in ranked), default=0)
     found: list[Directive] = []
     for rank, server in ranked:
-        # Of several regexes on one address the first wins.
+        # Of several regexes on one address nginx takes the first.
         if rank == best > 0 and not any(set(listens_of(server)) & set(listens_of(f)) for f in found):
             found.append(server)
     return found

@@ -1,4 +1,4 @@
-"""Which server block answers a request, and what nginx makes of its path."""
+"""Which server block answers a request, and how nginx normalizes its path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LISTEN = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d+(?:-\d+)?)?")
 
 
 class Endpoint(NamedTuple):
-    """What one ``listen`` names."""
+    """The address and port of a ``listen``."""
 
     address: Address
     port: int
@@ -25,7 +25,7 @@ class Endpoint(NamedTuple):
 
 @dataclass(slots=True)
 class Socket:
-    """An address and port with the servers that share it; what one ``listen`` says of it holds for all."""
+    """A listen socket with the servers that share it; the flags of one ``listen`` hold for all of them."""
 
     servers: dict[Directive, None] = field(default_factory=dict)  # in their order
     default: Directive | None = None
@@ -34,7 +34,7 @@ class Socket:
 
     @property
     def first(self) -> Directive:
-        """The server for all names that are nobody's."""
+        """The server for all host names that no server has."""
         return self.default or next(iter(self.servers))
 
     def chosen(self, host: str) -> Directive:
@@ -49,7 +49,7 @@ class Socket:
 
 
 def sockets(servers: Iterable[Directive]) -> dict[Endpoint, Socket]:
-    """All TCP sockets that nginx opens for ``servers``; those of unix paths and host names are left out."""
+    """The TCP sockets of ``servers``, without those whose ``listen`` has a host name."""
     found: dict[Endpoint, Socket] = {}
     for server, where, flags in _listens(servers):
         for endpoint in _endpoints(where, flags):
@@ -58,7 +58,7 @@ def sockets(servers: Iterable[Directive]) -> dict[Endpoint, Socket]:
 
 
 def unix_sockets(servers: Iterable[Directive]) -> dict[str, Socket]:
-    """The sockets at unix paths, by "unix:PATH"."""
+    """The unix sockets of ``servers``, by "unix:PATH"."""
     found: dict[str, Socket] = {}
     for server, where, flags in _listens(servers):
         if where.startswith("unix:"):
@@ -67,7 +67,7 @@ def unix_sockets(servers: Iterable[Directive]) -> dict[str, Socket]:
 
 
 def _listens(servers: Iterable[Directive]) -> Iterator[tuple[Directive, str, Sequence[str]]]:
-    """Each ``listen`` of TCP with its server, its address and what it says besides."""
+    """Server, address and flags of each TCP ``listen``."""
     for server in servers:
         for where, *flags in [c.args for c in server.body if c.name == "listen" and c.args] or [("80",)]:
             if "quic" not in flags:
@@ -90,7 +90,7 @@ def _endpoints(where: str, flags: Sequence[str]) -> list[Endpoint]:
 
 
 def _ports(where: str) -> Iterator[int]:
-    """That of a ``listen``, or all those of a range."""
+    """The port of a ``listen``, or all ports of its range."""
     first = int(port_of(where))
     last = re.search(r":\d+-(\d+)$", where)
     yield from range(first, int(last[1]) + 1 if last else first + 1)
@@ -110,7 +110,7 @@ def _at(where: str, port: int, flags: Sequence[str]) -> list[Endpoint]:
 
 
 def socket_for(there: Mapping[Endpoint, Socket], address: Address, port: int) -> Socket | None:
-    """The socket that takes a connection to ``address``: its own before that of all addresses."""
+    """The socket that accepts a connection to ``address``: an exact one before a wildcard."""
     own = there.get(Endpoint(address, port))
     if own is not None:
         return own
@@ -118,9 +118,12 @@ def socket_for(there: Mapping[Endpoint, Socket], address: Address, port: int) ->
 
 
 def tidy(path: str, *, merges_slashes: bool = True) -> str:
-    """The path that locations are compared with: decoded, without ``.``, ``..``, double slashes and query.
+    """The normalized path that locations are matched with: decoded, without ``.``, ``..``, ``//`` and query.
 
-    After ngx_http_parse_complex_uri; ``path`` begins with "/" and does not climb out at the top.
+    After ngx_http_parse_complex_uri.
+
+    Args:
+        path: begins with "/"; no ``..`` in it leads above the root.
     """
     path = re.split(r"[?#]", path, maxsplit=1)[0]
     decoded = unquote_to_bytes(path).decode("utf-8", "surrogateescape")

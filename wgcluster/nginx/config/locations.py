@@ -1,39 +1,37 @@
-"""The places of a server where a request can end up: its locations, and what no location matches."""
+"""The locations of a server, and what the server itself does where none matches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from wgcluster.nginx.config.access import Context
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.config.find import Key, location_key
 from wgcluster.nginx.config.pcre import beginning, hits
-from wgcluster.nginx.config.rewrite import NOTHING, End, Known, Paths, ends, handed_on, rewrites
+from wgcluster.nginx.config.rewrite import NOTHING, End, Known, Paths, ends, rewrites, try_files_target
 from wgcluster.nginx.syntax.tree import Directive
 
 PASSES = frozenset({"proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"})
-# Directives by which something else than a file or a server behind answers; those of modules that nginx does
-# not bring along as far as they are in wide use.
+# Directives of content handlers that serve neither files nor an upstream, widely used third-party modules
+# included.
 _HANDLERS = frozenset(
     {"api", "echo", "echo_exec", "empty_gif", "js_content", "perl", "report_uploads", "stub_status",
      "vhost_traffic_status_display", "vod"}
 )  # fmt: skip
-_ALL = frozenset(
-    {"^", "^/", "^.*$", "^(.*)$", ".*", "(.*)", "^.*", "^(.*)"}
-)  # but names with a newline in them
+_ALL = frozenset({"^", "^/", "^.*$", "^(.*)$", ".*", "(.*)", "^.*", "^(.*)"})  # but for paths with a newline
 _HANDLER_FAMILIES = ("content_by_lua", "nchan_", "push_stream_", "rtmp_")
 
 
 @dataclass(slots=True, eq=False)
 class Location:
-    """One location with what is in effect in it. ``key`` None: what the server does where none matches."""
+    """One location and its context. ``key`` None: the server itself, where no location matches."""
 
     key: Key | None
     directive: Directive
     context: Context
     parent: Location | None = None
     children: list[Location] = field(default_factory=list)
-    siblings: Sequence[Location] = ()  # those of its level, itself too
+    siblings: Sequence[Location] = ()  # in the same block, itself included
 
     @property
     def name(self) -> str:
@@ -45,14 +43,15 @@ class Location:
 
     @property
     def internal(self) -> bool:
-        """Declared so here or in a location around it: nested ones inherit it."""
+        """Is it declared ``internal``, or a location around it?"""
         own = self.key is not None and any(c.name == "internal" for c in self.directive.body)
         return own or (self.parent is not None and self.parent.internal)
 
     def ends(self, known: Known = NOTHING, paths: Paths | None = None) -> tuple[End, ...]:
-        """How requests, for ``paths`` or all of its own, leave its rewrite phase.
+        """How requests leave its rewrite phase.
 
-        What no location matches has none of its own.
+        Args:
+            paths: of the requests; None: all that match the location.
         """
         paths = paths or self.paths()
         return ends(self.directive.body if self.key else (), paths, known)
@@ -63,20 +62,20 @@ class Location:
             yield from child.walk()
 
     def outward(self) -> Iterator[Location]:
-        """It and the locations around it, the outermost last."""
+        """Itself and the locations around it, the outermost last."""
         yield self
         if self.parent is not None:
             yield from self.parent.outward()
 
     def bodies(self) -> Iterator[Sequence[Directive]]:
-        """Its own body, then those of each ``if`` and ``limit_except`` in it: all that a request can use."""
+        """Its own body, then those of each ``if`` and ``limit_except`` in it."""
         yield self.directive.body
         for child in self.directive.body:
             if child.name in ("if", "limit_except"):
                 yield child.body
 
     def paths(self) -> Paths:
-        """Those of the requests that come here, before anything here rewrites them."""
+        """The paths of requests that nginx matches with it, before it rewrites them."""
         if self.named:
             return Paths()
         if self.key is not None and self.key.modifier == "=":
@@ -86,13 +85,13 @@ class Location:
             return Paths(lead)
         others = [p.key for p in (*self.siblings, *self.children) if p.key]
         taken = [key.pattern for key in others if key.modifier in ("", "^~")]
-        if self.key is None or self.key.modifier == "":  # a regex is asked before it
+        if self.key is None or self.key.modifier == "":  # regexes come before it
             starts = [beginning(p.key.pattern) for p in self.siblings if p.key and p.key.modifier == "~"]
             taken += [start[0] for start in starts if start is not None and start[1] == ""]
         return Paths(lead, taken=tuple(other for other in taken if len(other) > len(lead)))
 
     def lead(self) -> str:
-        """What each path begins with that its location matches."""
+        """The literal text that every matching path begins with."""
         modifier, pattern = self.key or ("", "/")
         if modifier in ("", "^~", "="):
             return pattern
@@ -100,22 +99,22 @@ class Location:
         return start[0] if start else ""
 
     def passes(self) -> list[Directive]:
-        """The directives that hand the request on to a server behind."""
+        """Its ``proxy_pass`` and their like."""
         return [d for body in self.bodies() for d in body if d.name in PASSES]
 
     def passes_all(self) -> bool:
-        """Is every request handed on to a server behind? An ``if`` inherits that."""
+        """Is every request passed to an upstream? An ``if`` inherits that."""
         return any(d.name in PASSES for d in self.directive.body)
 
     def adds_slash(self) -> bool:
-        """Does a 301 give the last slash to requests that lack it (``auto_redirect`` of what passes on)?"""
+        """Does nginx redirect here what lacks the last slash (``auto_redirect`` of upstream modules)?"""
         if self.key is None or self.key.modifier not in ("", "^~", "="):
             return False
         return self.key.pattern.endswith("/") and self.key.pattern != "/" and bool(self.passes())
 
 
 def locations_of(server: Directive, context: Context) -> list[Location]:
-    """The outermost places of ``server``; its own one last, where no ``location /`` takes all there is."""
+    """The outermost locations of ``server``; last the server itself, unless ``location /`` matches all."""
     inside = context.enter(server.body)
     outer = [_location(d, inside, None) for d in server.body if d.name == "location" and d.is_block]
     if not any(p.key in (("", "/"), ("^~", "/")) for p in outer):
@@ -141,15 +140,17 @@ def _location(directive: Directive, context: Context, parent: Location | None) -
 
 
 def resolve(outer: Sequence[Location], uri: str) -> Location | None:
-    """The place nginx chooses for ``uri``, its path decoded and tidied; None: only the server itself.
+    """The location that nginx chooses (ngx_http_core_find_location); None: none matches.
 
-    After ngx_http_core_find_location.
+    Args:
+        outer: the outermost locations of a server.
+        uri: a normalized path.
     """
     return _find(outer, uri)[0]
 
 
 def may_begin(location: Location, lead: str) -> bool:
-    """May a URI that begins with ``lead`` be for ``location``?"""
+    """Can a path that begins with ``lead`` match ``location``?"""
     paths = location.paths()
     if any(lead.startswith(other) for other in paths.taken):
         return False
@@ -179,7 +180,7 @@ def _find(siblings: Sequence[Location], uri: str) -> tuple[Location | None, bool
 
 
 def _regex_hits(key: Key | None, uri: str) -> bool:
-    """Is it a regex that matches? One that only PCRE reads is none; its location is judged on its own."""
+    """Is it a regex that matches? One that only PCRE can read counts as no match."""
     return (
         key is not None
         and key.modifier in ("~", "~*")
@@ -188,12 +189,12 @@ def _regex_hits(key: Key | None, uri: str) -> bool:
 
 
 def is_page(location: Location, target: str) -> bool:
-    """Is ``target``, a URI or a name, just a file at ``location``, such as an error page?"""
+    """Is ``target``, a URI or a named location, served as a plain file, such as an error page?"""
     active = PASSES | {"return", "rewrite", "try_files", "add_before_body", "add_after_body", "ssi"}
     names = {d.name for body in location.bodies() for d in body}
     names |= {d.name for d in location.context.fetches}
     runs = any("_by_lua" in name or name.startswith("echo_") for name in names)
-    # the index of a folder is asked for by a request of its own
+    # the index of a folder is served by an internal redirect
     as_file = names_page(target) and not target.partition("?")[0].endswith("/")
     if location.named:
         return not names & (active - {"rewrite", "try_files"}) and not runs and _is_one_file(location)
@@ -201,9 +202,9 @@ def is_page(location: Location, target: str) -> bool:
 
 
 def _is_one_file(location: Location) -> bool:
-    """Does a named location serve one file, whatever is asked for?"""
+    """Does a named location serve one file, whatever the path?"""
     tries = [d.args for d in location.directive.body if d.name == "try_files"]
-    if tries:  # a code at the end, and no variable
+    if tries:  # no variable, and a status at the end
         return not any("$" in arg for arg in tries[0]) and tries[0][-1].startswith("=")
     written = [d.args for d in location.directive.body if rewrites(d) == "break"]
     for_all = any(args[0] in _ALL and "$" not in args[1] for args in written)
@@ -212,12 +213,12 @@ def _is_one_file(location: Location) -> bool:
 
 
 def names_page(target: str) -> bool:
-    """Is it a URI, written out but for the status in it?"""
+    """Is it a path without variables, ``$status`` aside?"""
     return target.startswith("/") and "$" not in target.replace("$status", "")
 
 
 def has_handler(location: Location) -> bool:
-    """Does a handler of its own make the content, and not a server behind, nor files?"""
+    """Does a content handler answer here, and not an upstream or a file?"""
     names = {d.name for body in location.bodies() for d in body}
     return bool(names & _HANDLERS) or any(
         name.startswith(_HANDLER_FAMILIES) or (name.endswith("_pass") and name not in PASSES)
@@ -226,17 +227,17 @@ def has_handler(location: Location) -> bool:
 
 
 def answers_itself(location: Location) -> bool:
-    """Is what is served here no file: does nginx make the answer itself, or is it always handed on?"""
+    """Is no file served here, because of a ``return``, a content handler or ``try_files "" …``?"""
     returns = any(d.name == "return" for d in location.directive.body)
-    return returns or has_handler(location) or handed_on(location.directive.body) is not None
+    return returns or has_handler(location) or try_files_target(location.directive.body) is not None
 
 
-def sends_on(location: Location) -> bool:
-    """May what answers here name another location, internal and named ones too, to answer instead?"""
-    return any(_sends_on(child, body) for body in location.bodies() for child in body)
+def may_redirect(location: Location) -> bool:
+    """Can an answer from here cause an internal redirect, also to internal and named locations?"""
+    return any(_may_redirect(child, body) for body in location.bodies() for child in body)
 
 
-def _sends_on(directive: Directive, siblings: Sequence[Directive]) -> bool:
+def _may_redirect(directive: Directive, siblings: Sequence[Directive]) -> bool:
     name = directive.name
     if name in PASSES:
         module = name.removesuffix("_pass")

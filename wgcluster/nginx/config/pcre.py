@@ -1,4 +1,4 @@
-"""nginx's regexes (PCRE) read with Python's ``re``: does one match, and what would it match?"""
+"""nginx's regexes (PCRE), read with Python's ``re``: whether they match, and texts that they match."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _START = re.compile(r"\^((?:[\w/-]|\\[./-])*)(.*)", re.DOTALL)
 
 @lru_cache(maxsize=4096)
 def pattern(text: str, *, caseless: bool = False) -> re.Pattern[str] | None:
-    """``text`` compiled; None where only PCRE can read it."""
+    """The compiled regex; None if only PCRE can read it."""
     translated = _GROUP_NAME.sub("(?P<", text).replace(r"\z", r"\Z")
     translated = _POSIX_NAME.sub(lambda m: _POSIX[m[1]], translated)
     try:
@@ -35,30 +35,27 @@ def pattern(text: str, *, caseless: bool = False) -> re.Pattern[str] | None:
 
 
 def hits(text: str, subject: str, *, caseless: bool = False) -> bool:
-    """Does the regex ``text`` match in ``subject``? False where only PCRE can read it."""
+    """Does the regex match in ``subject``? False if only PCRE can read it."""
     compiled = pattern(text, caseless=caseless)
     return compiled is not None and compiled.search(subject) is not None
 
 
 def beginning(text: str) -> tuple[str, str] | None:
-    """What everything that the regex ``text`` matches begins with, and what is left of the regex behind it.
-
-    None where it is not tied to the beginning by a plain "^".
-    """
+    """The literal text that a regex begins with, and the rest of it; None if "^" does not anchor it."""
     start = _START.fullmatch(text)
     if start is None or "|" in text:
         return None
     literal, rest = start[1].replace("\\", ""), start[2]
-    if rest[:1] in ("*", "?", "{"):  # the letter before it may be missing
+    if rest[:1] in ("*", "?", "{"):  # the character before it may be missing
         literal, rest = literal[:-1], f".{rest}"
     return literal, rest
 
 
 def samples(text: str) -> list[str]:
-    """Strings that the regex ``text`` most likely matches; whoever uses them asks ``hits`` first.
+    """Strings that the regex probably matches; check them with ``hits``.
 
-    The first or the last of each choice, without and with what may be missing. What looks around is
-    passed over.
+    They take the first or the last branch of each choice, without and with optional parts. Lookarounds are
+    ignored.
     """
     ways = ((0, False), (1, False), (0, True), (1, True))
     return list(dict.fromkeys(_Reader(text, least, last).alternatives() for least, last in ways))
@@ -69,12 +66,12 @@ class _Reader:
 
     def __init__(self, text: str, least: int, last: bool) -> None:
         self.text = text
-        self.least = least  # what * and ? stand for
-        self.last = last  # branch of each choice
+        self.least = least  # how often * and ? repeat
+        self.last = last  # take the last branch of each choice
         self.at = 0
 
     def alternatives(self) -> str:
-        """Up to the ``)`` that ends this group: what one branch of it matches."""
+        """What one branch matches, up to the ``)`` that ends this group."""
         first: str | None = None
         branch: list[str] = []
         while self.at < len(self.text) and self.text[self.at] != ")":

@@ -1,4 +1,4 @@
-"""What the directives of the rewrite phases, and error_page, do to a request.
+"""How requests leave a rewrite phase: answered, rewritten or unchanged.
 
 After ngx_http_rewrite_module.c and ngx_http_script.c.
 """
@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from wgcluster.nginx.config.access import runs_lua_early
+from wgcluster.nginx.config.context import runs_lua_early
 from wgcluster.nginx.config.pcre import beginning, pattern
 from wgcluster.nginx.syntax.tree import Directive
 
 REDIRECTS = frozenset({"301", "302", "303", "307", "308"})
-# What matches the rest of any path. With a "$" behind it would not: "." is no newline, and %0a is one.
+# Regexes that match the rest of any path. Not with "$": "." matches no newline, and %0a is one.
 _ANY_REST = frozenset({"", ".*", "(.*)"})
 _CONSTANT = re.compile(
     r"\$(?:scheme|https|host|server_\w+|http_\w+|cookie_\w+|is_args|args|query_string|arg_\w+)"
@@ -25,23 +25,23 @@ _OF_QUERY = re.compile(r"\$(?:is_args|args|query_string|arg_\w+)")
 
 
 class Paths(NamedTuple):
-    """What is known of the paths of requests, decoded and tidied."""
+    """What is known of the normalized paths of requests."""
 
-    lead: str = "/"  # each begins so
-    whole: bool = False  # and ends there
-    taken: tuple[str, ...] = ()  # none begins so: other locations have these
-    one_line: bool = False  # none has a newline in it
+    lead: str = "/"  # every path begins with it
+    whole: bool = False  # and is no longer
+    taken: tuple[str, ...] = ()  # prefixes that other locations take: no path begins with them
+    one_line: bool = False  # no path has a newline
 
     def may_be(self, path: str) -> bool:
-        """May one of them be ``path``?"""
+        """Can a path be ``path``?"""
         return path == self.lead or (path.startswith(self.lead) and not self.whole)
 
     def may_end_in(self, end: str) -> bool:
-        """May one of them end so?"""
+        """Can a path end with ``end``?"""
         return not self.whole or self.lead.endswith(end)
 
     def matched_by(self, regex: str) -> Literal["all", "some", "none"]:
-        """Which of them the ``regex`` of a ``rewrite`` matches."""
+        """Which paths the ``regex`` of a ``rewrite`` matches."""
         if self.whole and (compiled := pattern(regex)) is not None:
             return "all" if compiled.search(self.lead) else "none"
         if regex in _ANY_REST or regex == self.lead[:1]:
@@ -61,10 +61,10 @@ class Known(NamedTuple):
     """What is known of the variables of a request."""
 
     values: frozenset[tuple[str, str]] = frozenset()
-    conditions: frozenset[tuple[tuple[str, ...], bool]] = frozenset()  # what they have turned out to be
+    conditions: frozenset[tuple[tuple[str, ...], bool]] = frozenset()  # of "if", with their results
 
     def holds(self, condition: tuple[str, ...]) -> bool | None:
-        """Is the condition of an ``if`` true? None: it may be or not."""
+        """Is the condition of an ``if`` true? None: unknown."""
         for truth in (False, True):
             if (condition, truth) in self.conditions:
                 return truth
@@ -80,13 +80,13 @@ class Known(NamedTuple):
         return (value == condition[2]) == (condition[1] == "=")
 
     def having(self, condition: tuple[str, ...], truth: bool) -> Known:
-        """Where it may be kept: what it asks for stays the same all through the request."""
+        """With the result of a condition, if its variables keep their values all through the request."""
         variables = [word for word in condition if "$" in word]
         constant = all(_CONSTANT.fullmatch(word) for word in variables)
         return self._replace(conditions=self.conditions | {(condition, truth)}) if constant else self
 
     def with_query(self, query: str | None) -> Known:
-        """The request has this query now; None: one that is not known."""
+        """With another query; None: an unknown one."""
         values = frozenset(pair for pair in self.values if pair[0] != "$args")
         of_others = frozenset(
             kept for kept in self.conditions if not any(_OF_QUERY.fullmatch(word) for word in kept[0])
@@ -94,14 +94,14 @@ class Known(NamedTuple):
         return Known(values if query is None else values | {("$args", query)}, of_others)
 
     def without(self, name: str) -> Known:
-        """A ``set`` gives the variable another value."""
+        """Without what depends on the variable ``name``, which a ``set`` has changed."""
         if name == "$args":
             return self.with_query(None)
         kept = (kept for kept in self.conditions if name not in kept[0])
         return Known(frozenset(pair for pair in self.values if pair[0] != name), frozenset(kept))
 
     def moved_to(self, target: str) -> Known:
-        """``rewrite`` keeps the query, but for what its target adds or takes away."""
+        """After a ``rewrite`` to ``target``, which changes the query if it has one."""
         return self.with_query(None) if "?" in target else self
 
 
@@ -111,34 +111,34 @@ NOTHING = Known()
 
 
 class End(NamedTuple):
-    """One way in which a rewrite phase may end."""
+    """One way in which requests leave a rewrite phase."""
 
     how: Literal["returned", "redirected", "lua", "moved", "stays"]
-    by: Directive | None  # what ends it so
+    by: Directive | None  # that causes it
     paths: Paths
     known: Known
     inside: Directive | None = None  # the ``if`` whose settings are in effect
 
     @property
     def target(self) -> str:
-        """Where it moves to."""
+        """Where a ``rewrite`` leads; "" for other ends."""
         return self.by.args[1] if self.by is not None and self.how == "moved" else ""
 
     @property
     def keeps_path(self) -> bool:
-        """Is it, behind the rewrites of a server, still for the path that it came for?"""
+        """Is the path after a server's rewrite phase the one that was requested?"""
         return self.how == "stays" or self.target.partition("?")[0] in ("$1", "$uri", "$document_uri")
 
     @property
     def varies(self) -> bool:
-        """Does a variable say where it moves to, and may that be another place than it came for?"""
+        """Does the target depend on a variable, and can it differ from the requested path?"""
         if self.by is None or not is_varied(self.target):
             return False
         return self.by.args[:2] != SAME_PATH and self.target not in ("$uri", "$document_uri")
 
     @property
     def code(self) -> str:
-        """The status that it answers with; "": it does not answer, or code may."""
+        """The status that is answered; "": none, or one that code decides."""
         if self.by is None or self.how not in ("returned", "redirected"):
             return ""
         if self.how == "redirected":
@@ -157,7 +157,13 @@ class _State(NamedTuple):
 def ends(
     body: Sequence[Directive], paths: Paths = ANY, known: Known = NOTHING, *, in_server: bool = False
 ) -> tuple[End, ...]:
-    """All ways in which requests for ``paths`` may leave the rewrite phase of ``body``, in its order."""
+    """Every way in which requests can leave the rewrite phase.
+
+    Args:
+        body: the directives of the server or location.
+        paths: of the requests.
+        known: of their variables.
+    """
     script = _Script(in_server=in_server)
     left = script.run(body, {_State(paths, known): None})
     for state in left:
@@ -165,7 +171,7 @@ def ends(
     lua = next((child for child in body if runs_lua_early(child)), None)
     if lua is None:
         return tuple(script.ends)
-    # It runs behind them all, and whether the path was changed is only asked after it.
+    # It runs after all of them, and before nginx looks for a changed path.
     return tuple(
         dict.fromkeys(
             end if end.how in ("returned", "redirected") else End("lua", lua, end.paths, end.known)
@@ -175,14 +181,14 @@ def ends(
 
 
 class _Script:
-    """The directives as nginx runs them, on all states that a request can be in."""
+    """Runs directives as nginx does, on every state that a request can be in."""
 
     def __init__(self, *, in_server: bool) -> None:
         self.in_server = in_server
         self.ends: dict[End, None] = {}
 
     def run(self, body: Sequence[Directive], states: dict[_State, None]) -> dict[_State, None]:
-        """The states in which requests come out at the end of ``body``."""
+        """The states after the last directive of ``body``."""
         for child in body:
             step = {
                 "return": self._return,
@@ -198,7 +204,7 @@ class _Script:
         return states
 
     def stop(self, state: _State) -> None:
-        """No directive is left, or "last": a path that was changed is looked for again."""
+        """The end of the phase, or ``last``: nginx looks for the location of a changed path."""
         how: Literal["moved", "stays"] = "stays" if state.pending is None else "moved"
         self._end(how, state.pending, state)
 
@@ -212,7 +218,7 @@ class _Script:
         return iter(())
 
     def _break(self, child: Directive, state: _State) -> Iterator[_State]:
-        # In a server the location is looked for behind it, by the path as it is then.
+        # In a server nginx looks for the location afterwards, by the path as it is then.
         self.stop(state if self.in_server else state._replace(pending=None))
         return iter(())
 
@@ -246,7 +252,7 @@ class _Script:
         if truth is not False:
             inside = state._replace(inside=child, known=state.known.having(condition, True))
             after = self.run(child.body, {inside: None})
-            # Behind it both go on, and to tell them apart would double the states with every "if".
+            # Forget the condition: to keep both results would double the states with every "if".
             kept = state.known.conditions
             yield from (
                 s._replace(known=s.known._replace(conditions=s.known.conditions & kept)) for s in after
@@ -256,28 +262,28 @@ class _Script:
 
 
 def is_varied(target: str) -> bool:
-    """Does a variable say where a rewrite leads, or a part of that?"""
+    """Does the path of a rewrite's target depend on a variable?"""
     return "$" in target.partition("?")[0]
 
 
 def begins_with_slash(target: str) -> bool:
-    """Does a path stand there in any case, as far as captures and nginx's own variables tell?"""
+    """Is the target a path in any case, as far as captures and nginx's own variables tell?"""
     return _OWN_PATH.match(target) is not None
 
 
 def beginning_of(target: str) -> str:
-    """What each path begins with that ``target`` stands for. That of a request begins with a slash."""
+    """The literal text that every path made from ``target`` begins with."""
     lead, _, variable = target.partition("?")[0].partition("$")
     return f"{lead}/" if _PATH.match(variable) else lead
 
 
 def answers_all(onward: Iterable[End]) -> bool:
-    """Does the rewrite phase answer every request by itself?"""
+    """Does the rewrite phase answer every request?"""
     return not any(end.how in ("moved", "stays") for end in onward)
 
 
 def _condition(directive: Directive) -> tuple[str, ...]:
-    """The words of an ``if`` without its parentheses, which may be words of their own."""
+    """The words of an ``if`` without its parentheses."""
     words = list(directive.args)
     if words:
         words[0] = words[0].removeprefix("(")
@@ -287,15 +293,17 @@ def _condition(directive: Directive) -> tuple[str, ...]:
 
 
 def has_list(body: Sequence[Directive]) -> bool:
-    """Does this level have access rules of its own?"""
+    """Does this block have access rules of its own?"""
     return any(child.name in ("allow", "deny") for child in body)
 
 
 def named_children(body: Sequence[Directive], name: str) -> tuple[Directive, ...]:
+    """The directives called ``name`` in ``body``."""
     return tuple(child for child in body if child.name == name)
 
 
 def rewrites(directive: Directive) -> Literal["", "answer", "break", "last"]:
+    """What follows if the ``rewrite`` matches; "" for other directives. "answer": a redirect."""
     if directive.name != "rewrite" or len(directive.args) < 2:
         return ""
     flag = directive.args[2] if len(directive.args) > 2 else ""
@@ -305,15 +313,15 @@ def rewrites(directive: Directive) -> Literal["", "answer", "break", "last"]:
 
 
 def page_for(pages: Sequence[Directive], code: str) -> tuple[str, Directive] | None:
-    """The target of the first ``error_page`` for ``code`` (ngx_http_special_response_handler)."""
+    """Target and directive of the first ``error_page`` for ``code`` (ngx_http_special_response_handler)."""
     for page in pages:
         if code in page.args[:-1]:
             return page.args[-1], page
     return None
 
 
-def handed_on(body: Sequence[Directive]) -> str | None:
-    """Where ``try_files "" TARGET`` sends every request: it has no file to find."""
+def try_files_target(body: Sequence[Directive]) -> str | None:
+    """The target of ``try_files "" TARGET``, which redirects every request internally."""
     for child in body:
         if child.name == "try_files" and not any(child.args[:-1]):
             return child.args[-1]

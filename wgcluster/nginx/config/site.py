@@ -1,4 +1,4 @@
-"""The list file of a site: who may pass, and where the list lies."""
+"""The access list file of a site: its path and its text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LIST_FOLDER = "/etc/nginx/wgcluster"
 
 
 def list_path(site: GuardedSite) -> str:
-    """Where the list of ``site`` lies: one path a site, made of its name and a hash of file and name.
+    """The path of a site's list, from its server_name and a hash of file and server_name.
 
-    The hash keeps two files with the same server_name, or two names with the same letters, apart.
+    The hash tells apart two files with one server_name, and two names with the same letters.
     """
     readable = re.sub(r"[^a-z0-9.-]+", "_", site.server_name.lower()).strip("._") or "default"
     digest = hashlib.sha256(f"{site.file}\0{site.server_name}".encode("utf-8", "surrogateescape")).hexdigest()
@@ -22,6 +22,6 @@ def list_path(site: GuardedSite) -> str:
 
 
 def allow_list(site: GuardedSite) -> str:
-    """The text of the list file: each network that may pass, then ``deny all``."""
+    """The text of the list file: an ``allow`` for each network, then ``deny all``."""
     header = "# wgcluster: who may reach this site; written by the deploy, changes here are lost."
     return "\n".join([header, *(f"allow {network};" for network in site.allow), "deny all;", ""])

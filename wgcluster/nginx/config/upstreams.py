@@ -10,7 +10,8 @@ from itertools import chain
 from socket import inet_aton
 from typing import NamedTuple
 
-from wgcluster.nginx.config.access import Context, Families, may_forge, opening
+from wgcluster.nginx.config.access import Families, may_spoof, opening
+from wgcluster.nginx.config.context import Context
 from wgcluster.nginx.config.find import listens_of, names_of, servers
 from wgcluster.nginx.config.listen import Endpoint, Socket, sockets, unix_sockets
 from wgcluster.nginx.config.locations import Location
@@ -272,7 +273,7 @@ def open_streams(
         for server in (d for d in stream.body if d.name == "server" and d.is_block):
             context = outer.enter(server.body)
             lines = any("proxy_protocol" in d.args for d in server.body if d.name == "listen")
-            spoofed = lines and any(may_forge(d, allowed, (), ()) for d in context.trusted)
+            spoofed = lines and any(may_spoof(d, allowed, (), ()) for d in context.trusted)
             if spoofed or opening(context.rules, allowed, Families.of(listens_of(server))) is not None:
                 urls = [d.args[0] for d in server.body if d.name == "proxy_pass" and d.args]
                 written = (text for url in urls for text in written_out(url, routing.stream_values))

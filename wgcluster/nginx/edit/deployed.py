@@ -1,4 +1,4 @@
-"""Files at hand as the deploy will leave them: what an operator wants judged who has named a site."""
+"""Configuration files as a deploy will leave them, for an audit before it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wgcluster.nginx.syntax.tree import parse
 
 
 class Deployed(NamedTuple):
-    """All files, those among them that will change, and why one cannot be guarded."""
+    """All files by path, those that will change, and why some cannot be guarded."""
 
     files: dict[str, str]
     changed: dict[str, Spliced]
@@ -25,9 +25,13 @@ class Deployed(NamedTuple):
 
 
 def as_deployed(files: Mapping[str, str], sites: Sequence[GuardedSite]) -> Deployed:
-    """``files``, by path, with the lines that guard ``sites``; lists of ours as they will be written.
+    """Guard ``sites`` in ``files``; a file that cannot be guarded stays as it is.
 
-    A file that cannot be guarded stays as it is. Raises NginxSyntaxError where nginx would refuse one.
+    Args:
+        files: texts by path.
+
+    Raises:
+        NginxSyntaxError: nginx would refuse a file.
     """
     trees = {path: parse(text, path) for path, text in files.items()}
     named: dict[str, list[GuardedSite]] = {}
@@ -53,7 +57,7 @@ def as_deployed(files: Mapping[str, str], sites: Sequence[GuardedSite]) -> Deplo
 
 
 def _file_of(site: GuardedSite, files: Mapping[str, str], there: Sequence[str]) -> str | None:
-    """The file at hand that is the site's: by its path, by its name, else the only one with the server."""
+    """The file of the site: the one with its path or its name, else the only one with the server."""
     if site.file in files:
         return site.file
     same = [path for path in files if posixpath.basename(path) == posixpath.basename(site.file)]

@@ -1,4 +1,4 @@
-"""The list spliced into a site file: the smallest diff that guards what the operator named."""
+"""Guarding a site file: the smallest diff that does what the operator declared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import judge_all
 from wgcluster.nginx.config.site import allow_list, list_path
-from wgcluster.nginx.edit.insertions import Lines, Problem, place_of
+from wgcluster.nginx.edit.insertions import Insertions, Problem, line_of
 from wgcluster.nginx.syntax.errors import Fault, NginxError, fault_at
 from wgcluster.nginx.syntax.splice import Shift, Spliced, apply, first_inside, removals
 from wgcluster.nginx.syntax.tree import Directive, parse
@@ -19,14 +19,19 @@ def guard(
     list_file: Callable[[GuardedSite], str] = list_path,
     files: Mapping[str, str] | None = None,
 ) -> str:
-    """``text``, one site file, with the lines that guard ``sites`` (those of this file), no others of ours.
+    """A site file with the lines that guard ``sites``, and without other lines of ours; audited.
 
-    Whatever an earlier run put in is taken out first, so a second run changes nothing and a changed wish
-    moves only our lines. The outcome is audited before it is handed out. ``files``: the host's configuration
-    as ``parse_dump`` gives it, for what the file includes; no other file is edited.
+    The lines of earlier runs are removed first, so that a second run changes nothing.
 
-    Raises NginxSyntaxError if nginx would not read a file, and NginxError with every reason at once if a
-    server or location cannot be found or cannot be guarded safely.
+    Args:
+        text: the site file.
+        sites: those of this file.
+        list_file: where the access list of a site lies on the host.
+        files: the host's configuration as ``parse_dump`` returns it, for includes; no other file is edited.
+
+    Raises:
+        NginxSyntaxError: nginx would refuse a file.
+        NginxError: with every reason why a server or location cannot be found or guarded safely.
     """
     spliced = splice(text, sites, list_file, files)
     file = sites[0].file if sites else ""
@@ -45,16 +50,16 @@ def splice(
     list_file: Callable[[GuardedSite], str] = list_path,
     files: Mapping[str, str] | None = None,
 ) -> Spliced:
-    """What ``guard`` makes of ``text``, not audited; raises as it does for all but leaks."""
+    """As ``guard``, without the audit."""
     file = sites[0].file if sites else ""
     removed = removals(text, parse(text, file))
     bare = apply(text, removed)
     tree = parse(bare, file)
     others = {path: parse(there, path) for path, there in (files or {}).items()}
-    lines: dict[int, tuple[Directive, list[str]]] = {}  # by offset: what goes first into which block
+    lines: dict[int, tuple[Directive, list[str]]] = {}  # insertions by the offset of their block
     problems = list(_rivals(sites))
     for site in sites:
-        for step in Lines(bare, tree, site, list_file(site), files or {}, others):
+        for step in Insertions(bare, tree, site, list_file(site), files or {}, others):
             if isinstance(step, Problem):
                 problems.append(step)
             elif step.line not in (ours := lines.setdefault(step.block.start, (step.block, []))[1]):
@@ -66,7 +71,7 @@ def splice(
 
 
 def _rivals(sites: Sequence[GuardedSite]) -> Iterator[Problem]:
-    """Sites that would write different lists to one place."""
+    """Sites that would write different access lists to one path."""
     first: dict[str, GuardedSite] = {}
     for site in sites:
         if first.setdefault(list_path(site), site).allow != site.allow:
@@ -75,7 +80,7 @@ def _rivals(sites: Sequence[GuardedSite]) -> Iterator[Problem]:
 
 
 def _faults(text: str, removed: Shift, file: str, problems: Iterable[Problem]) -> Iterator[Fault]:
-    """The problems of the bare text with their places in the file as it is."""
+    """Problems of the bare text, at their positions in the file as it is."""
     for start, end, message, remedy in sorted(dict.fromkeys(problems)):
         if start == end:  # about the file as a whole
             yield Fault(file, 0, 0, message, remedy=remedy)
@@ -89,7 +94,7 @@ def _leaks(
     sites: Sequence[GuardedSite],
     list_file: Callable[[GuardedSite], str],
 ) -> Iterator[Problem]:
-    """What would still leak in the spliced file's servers, at its place in the text without our lines."""
+    """Leaks that remain in the servers of the spliced file, at their positions in the bare text."""
     lists = {list_file(site): allow_list(site) for site in sites}
     for judged in judge_all(host, sites, lists):
         if judged.verdict.kind != "leaks" or host.get(judged.server.file) != spliced.text:
@@ -102,4 +107,4 @@ def _leaks(
                 spliced.added.back(block.start), spliced.added.back(end), message, judged.verdict.remedy
             )
         else:
-            yield Problem(0, 0, f"{place_of(block, host)}: {message}", judged.verdict.remedy)
+            yield Problem(0, 0, f"{line_of(block, host)}: {message}", judged.verdict.remedy)

@@ -1,4 +1,4 @@
-"""The lines that guard a site, and the blocks they go first into."""
+"""Which lines guard a site, and which blocks they are inserted into."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.judge import closing
-from wgcluster.nginx.config.access import lets_in_only
+from wgcluster.nginx.config.access import allows_only
 from wgcluster.nginx.config.find import (
     Key,
-    covers,
     find_servers,
-    is_wished,
     listens_of,
     locations,
+    matches,
+    matches_public,
     names_of,
     servers,
 )
@@ -27,7 +27,7 @@ ACME = "/.well-known/acme-challenge"
 
 
 class Problem(NamedTuple):
-    """Something wrong at ``start:end`` of the text that is being worked on."""
+    """Something wrong at ``start:end`` of the text."""
 
     start: int
     end: int
@@ -35,15 +35,22 @@ class Problem(NamedTuple):
     remedy: str = ""
 
 
-class Wish(NamedTuple):
-    """A line to go first into a block."""
+class Insertion(NamedTuple):
+    """A line to insert at the beginning of a block."""
 
     block: Directive
     line: str
 
 
-class Lines:
-    """The lines that guard one site, each with the block it goes first into; and what stands in the way."""
+class Insertions:
+    """The insertions that guard one site, and the problems that prevent them.
+
+    Args:
+        text: the site file, without lines of ours.
+        tree: the same, parsed.
+        list_file: path of the site's access list on the host.
+        files: the other texts of the configuration by path, with ``trees`` parsed.
+    """
 
     def __init__(
         self,
@@ -61,7 +68,7 @@ class Lines:
         self.files = files
         self.trees = trees
 
-    def __iter__(self) -> Iterator[Wish | Problem]:
+    def __iter__(self) -> Iterator[Insertion | Problem]:
         site = self.site
         found = find_servers(self.tree, site.server_name)
         if not found:
@@ -76,82 +83,87 @@ class Lines:
             remedy = "name the file and the server that has the service"
             yield Problem(found[0].start, found[0].opened, message, remedy)
         for server in found:
-            elsewhere = [(k, d) for k, d in locations(whole[server.start]) if d.file != server.file]
-            if closed[server.start]:  # nothing of the service is there; the challenge may be
+            in_includes = [(k, d) for k, d in locations(whole[server.start]) if d.file != server.file]
+            if closed[server.start]:  # it has none of the service, but may have the challenge
                 if closed[server.start] == "locations":
-                    steps = (step for wish in site.public for step in self._public(server, wish, elsewhere))
-                    yield from (step for step in steps if isinstance(step, Wish))
+                    steps = (
+                        step
+                        for selector in site.public
+                        for step in self._public(server, selector, in_includes)
+                    )
+                    yield from (step for step in steps if isinstance(step, Insertion))
                 continue
             if site.scope == "server":
-                yield Wish(server, self.include)
+                yield Insertion(server, self.include)
                 yield from _foreign_rules(server, "the server", site)
             else:
-                for wish in site.locations:
-                    yield from self._location(server, wish, elsewhere)
-            for wish in site.public:
-                yield from self._public(server, wish, elsewhere)
+                for selector in site.locations:
+                    yield from self._location(server, selector, in_includes)
+            for selector in site.public:
+                yield from self._public(server, selector, in_includes)
 
     def _location(
-        self, server: Directive, wish: str, elsewhere: Sequence[tuple[Key, Directive]]
-    ) -> Iterator[Wish | Problem]:
+        self, server: Directive, selector: str, in_includes: Sequence[tuple[Key, Directive]]
+    ) -> Iterator[Insertion | Problem]:
         text, there = self.text, list(locations(server))
-        found = [block for key, block in there if is_wished(key, wish)]
-        included = [block for key, block in elsewhere if is_wished(key, wish)]
+        found = [block for key, block in there if matches(key, selector)]
+        matching = [block for key, block in in_includes if matches(key, selector)]
         scope = 'or guard the whole server with "scope": "server"'
         if len(found) == 1:
-            yield Wish(found[0], self.include)
-            yield from _foreign_rules(found[0], f'location "{wish}"', self.site)
+            yield Insertion(found[0], self.include)
+            yield from _foreign_rules(found[0], f'location "{selector}"', self.site)
         elif found:
             at = ", ".join(f"line {position(text, block.start)[0]}" for block in found)
-            message = f'location "{wish}" stands {len(found)} times in this server ({at})'
+            message = f'location "{selector}" stands {len(found)} times in this server ({at})'
             yield Problem(found[1].start, found[1].opened, message, f"leave one of them, {scope}")
-        elif included:
-            message = f'location "{wish}" of this server is included from {place_of(included[0], self.files)}'
+        elif matching:
+            message = (
+                f'location "{selector}" of this server is included from {line_of(matching[0], self.files)}'
+            )
             remedy = 'guard the whole server with "scope": "server": included locations are guarded, too'
             yield Problem(server.start, server.opened, f"{message}; only the site file is edited", remedy)
         else:
             listen = ", ".join(listens_of(server))
-            message = f'no location "{wish}" in this server of {self.site.server_name} (listen {listen})'
+            message = f'no location "{selector}" in this server of {self.site.server_name} (listen {listen})'
             remedy = f"name one of those there are ({_listed(text, there)}), {scope}"
             yield Problem(server.start, server.opened, message + self._unread(server), remedy)
 
     def _unread(self, server: Directive) -> str:
-        """The includes that nobody has looked into."""
+        """A hint at includes whose files are not at hand."""
         left = [d.args[0] for d in expanded(server, self.trees).walk() if d.name == "include" and d.args]
         return f"; what {', '.join(left)} may hold is not known" if left else ""
 
     def _public(
-        self, server: Directive, wish: str, elsewhere: Sequence[tuple[Key, Directive]]
-    ) -> Iterator[Wish | Problem]:
-        """``allow all`` first in each location that ``wish`` means; the challenge's is added if missing."""
+        self, server: Directive, selector: str, in_includes: Sequence[tuple[Key, Directive]]
+    ) -> Iterator[Insertion | Problem]:
+        """``allow all`` first in each location that ``selector`` names; adds a challenge location."""
         text, there = self.text, list(locations(server))
-        found = [block for key, block in there if covers(key, wish)]
+        found = [block for key, block in there if matches_public(key, selector)]
         for block in found:
             if _opens(block):
-                continue  # nothing of ours is needed
-            yield Wish(block, "allow all;")
+                continue
+            yield Insertion(block, "allow all;")
             if has_list(block.body):
-                message = f'location "{wish}" is declared public and has allow and deny of its own'
+                message = f'location "{selector}" is declared public and has allow and deny of its own'
                 yield Problem(
                     block.start, block.opened, message, "take them out, or do not declare it public"
                 )
-        included = [block for key, block in elsewhere if covers(key, wish)]
-        for block in included:
+        matching = [block for key, block in in_includes if matches_public(key, selector)]
+        for block in matching:
             listed = self.site.scope == "server" or has_list(server.body) or has_list(block.body)
             if listed and not _opens(block):
-                message = (
-                    f'public location "{wish}" is included from {place_of(block, self.files)}, behind a list'
-                )
+                where = line_of(block, self.files)
+                message = f'public location "{selector}" is included from {where}, behind a list'
                 remedy = 'write "allow all;" into it there; only the site file is edited'
                 yield Problem(server.start, server.opened, message, remedy)
-        if found or included:
+        if found or matching:
             return
-        path = wish.strip().removeprefix("^~").strip()
+        path = selector.strip().removeprefix("^~").strip()
         if path.startswith(ACME) and self.site.acme_root:
             root = _word(self.site.acme_root)
-            yield Wish(server, f"location ^~ {path} {{ allow all; root {root}; }}")
+            yield Insertion(server, f"location ^~ {path} {{ allow all; root {root}; }}")
             return
-        message = f'no public location "{wish}" in this server of {self.site.server_name}'
+        message = f'no public location "{selector}" in this server of {self.site.server_name}'
         remedy = f"write it into the file, or name one of those there are ({_listed(text, there)})"
         if path.startswith(ACME):
             remedy = 'give "acme_root", the webroot of the challenge, and the location will be added'
@@ -159,15 +171,15 @@ class Lines:
 
 
 def _opens(block: Directive) -> bool:
-    """Does it let everyone in by its own first rule?"""
+    """Is its first access rule ``allow all``?"""
     rules = [(c.name, c.args) for c in block.body if c.name in ("allow", "deny")]
     return rules[:1] == [("allow", ("all",))]
 
 
 def _foreign_rules(block: Directive, what: str, site: GuardedSite) -> Iterator[Problem]:
-    """Rules that our list, which comes first and ends in ``deny all``, would silently make void."""
+    """Rules that would have no effect behind our list, which ends in ``deny all``."""
     for child in block.body:
-        harmless = (child.name, child.args) == ("deny", ("all",)) or lets_in_only(child, site.allow)
+        harmless = (child.name, child.args) == ("deny", ("all",)) or allows_only(child, site.allow)
         if child.name in ("allow", "deny") and not harmless:
             rule = " ".join([child.name, *child.args])
             message = f'"{rule}" in {what} would never be asked: the list of the VPN goes before it'
@@ -180,7 +192,7 @@ def _listed(text: str, there: Sequence[tuple[Key, Directive]]) -> str:
 
 
 def _word(value: str) -> str:
-    """``value`` as one word of nginx's."""
+    """``value`` quoted as one word, if it needs to be."""
     if value and not any(c in " \t\r\n;{}\"'#\\$" for c in value):
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -197,10 +209,11 @@ def _no_server(text: str, tree: Sequence[Directive], site: GuardedSite, files: M
     others = [path for path, other in files.items() if other != text and site.server_name in other]
     for path in others:
         if found := find_servers(parse(files[path], path), site.server_name):
-            return Problem(0, 0, message, f"one is at {place_of(found[0], files)}: name that file")
+            return Problem(0, 0, message, f"one is at {line_of(found[0], files)}: name that file")
     return Problem(0, 0, message, f"name one of those there are ({listing})")
 
 
-def place_of(directive: Directive, files: Mapping[str, str]) -> str:
+def line_of(directive: Directive, files: Mapping[str, str]) -> str:
+    """FILE:LINE of a directive, or FILE alone if its text is not at hand."""
     text = files.get(directive.file)
     return directive.file if text is None else f"{directive.file}:{position(text, directive.start)[0]}"

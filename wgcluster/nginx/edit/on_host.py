@@ -1,4 +1,4 @@
-"""nginx's files on one host: as they are, as they are to be, and why they cannot be."""
+"""nginx's files on one host: as observed, and as the plan wants them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ _NOT_A_FILE = {
 }
 
 
-def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str, str | None]:
-    """Text by path of every file of nginx that is to change or stay ours; None: taken away.
+def desired_files(desired: Sequence[GuardedSite], observed: Observed) -> dict[str, str | None]:
+    """What the managed files of nginx should hold.
+
+    Returns:
+        Text by path; None: the file is removed.
 
     Raises:
         NginxError: with every reason why a site cannot be guarded safely.
@@ -32,7 +35,7 @@ def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str,
     faults: list[Fault] = []
     texts: dict[str, str | None] = {}
     sites: dict[str, list[GuardedSite]] = {}
-    for site in wanted:
+    for site in desired:
         file = observed.file(site.file)
         if file.kind == "file":
             sites.setdefault(file.target, []).append(site)
@@ -40,8 +43,8 @@ def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str,
             faults.append(
                 Fault(site.file, 0, 0, *_NOT_A_FILE[file.kind][:1], remedy=_NOT_A_FILE[file.kind][1])
             )
-    # A list that was edited by hand will be put right: judged is what will be there.
-    lists = {list_path(site): allow_list(site) for site in wanted}
+    # Judge what will be there: lists that were edited by hand are written anew.
+    lists = {list_path(site): allow_list(site) for site in desired}
     dump = {path: lists.get(path, text) for path, text in parse_dump(observed.nginx_dump).items()}
     for target, named in sites.items():
         try:
@@ -60,9 +63,9 @@ def wanted_files(wanted: Sequence[GuardedSite], observed: Observed) -> dict[str,
 
 
 def unread(observed: Observed) -> list[str]:
-    """Files and folders that nginx may know as they were before: changed since its oldest worker began.
+    """Files and folders that changed after nginx's oldest worker started, which may not have read them.
 
-    A time still to come tells of a clock that was wrong, and of no order.
+    Times in the future come from a wrong clock and count for nothing.
     """
     began = observed.nginx_started
     if began is None:
@@ -71,10 +74,10 @@ def unread(observed: Observed) -> list[str]:
 
 
 def steps(changed: Mapping[str, str | None], observed: Observed) -> list[tuple[str, str | None]]:
-    """Path and new text of each file to replace, in an order that may end anywhere.
+    """Path and new text (None: removed) of each file to replace, in an order that is safe to interrupt.
 
-    After each step nginx would start: a list is there before a site includes it, and goes after that. No site
-    that holds lines of ours is forgotten: those that come are noted first, those that go are last.
+    After each step nginx would start: an access list is written before a site includes it and removed
+    afterwards. The record of guarded sites gains entries first and loses them last.
     """
     texts = dict(changed)
     first, last = [], []
@@ -94,7 +97,7 @@ def steps(changed: Mapping[str, str | None], observed: Observed) -> list[tuple[s
 
 
 def old_files(observed: Observed) -> dict[str, tuple[str, str | None]]:
-    """Digest and text by path, as they are."""
+    """Digest and text of each observed file, by its path and by the path behind its links."""
     found: dict[str, tuple[str, str | None]] = {}
     for path, file in observed.files.items():
         if file.kind == "file":
@@ -103,10 +106,10 @@ def old_files(observed: Observed) -> dict[str, tuple[str, str | None]]:
 
 
 def check(part: HostPlan, observed: Observed) -> None:
-    """Judge the configuration as it will be: what nginx reads now with the new texts in place.
+    """Audit the configuration as it will be: what nginx reads now, with the new texts in it.
 
     Raises:
-        NginxError: nginx is not installed or refuses what is there now; a site cannot be guarded; it leaks.
+        NginxError: nginx is not installed or refuses the present configuration, or a site cannot be guarded.
     """
     if not part.nginx:
         return
@@ -126,7 +129,7 @@ def check(part: HostPlan, observed: Observed) -> None:
                 )
             ]
         )
-    texts = wanted_files(part.nginx, observed)
+    texts = desired_files(part.nginx, observed)
     files = {
         path: (observed.nginx_links.get(path, path), text)
         for path, text in parse_dump(observed.nginx_dump).items()

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.config.locations import PASSES, Location, resolve
 from wgcluster.nginx.config.pcre import pattern
-from wgcluster.nginx.config.rewrite import handed_on, named_children, page_for, rewrites
+from wgcluster.nginx.config.rewrite import named_children, page_for, rewrites, try_files_target
 from wgcluster.nginx.syntax.tree import Directive
 
 Expected = Literal["denied", "closed", "served"]
@@ -35,8 +35,8 @@ def expected_at(judge: ServerJudge, location: Location, uri: str) -> Expectation
     """What a client that is not on the list gets for ``uri`` (tidied), which nginx brings to ``location``."""
     codes = _codes(judge.server.body)
     if judge.server_answer is not None:
-        return _finished(judge, location, judge.verdict(location).kind, codes)
-    onward = _moved(judge.server.body, uri, in_server=True)
+        return _expectation(judge, location, judge.verdict(location).kind, codes)
+    onward = _rewritten(judge.server.body, uri, in_server=True)
     for _ in range(_MAX_TURNS):
         if isinstance(onward, Unknown):
             return onward
@@ -45,17 +45,17 @@ def expected_at(judge: ServerJudge, location: Location, uri: str) -> Expectation
             if there is None or there.internal:  # an internal one is open to it now
                 return Unknown(f"a rewrite sends it to {uri}")
             location = there
-        if (folder := _folder_meant(judge.outer, uri)) is not None:
+        if (folder := _missing_slash(judge.outer, uri)) is not None:
             if onward is not None and folder.internal:
                 return Unknown(f"a rewrite sends it to {uri}")
             codes |= {404 if folder.internal else 301}
-            return _finished(judge, folder, "closed", codes)
+            return _expectation(judge, folder, "closed", codes)
         if location.internal:
-            return _finished(judge, location, "closed", codes | {404})
+            return _expectation(judge, location, "closed", codes | {404})
         if location.key is None:
             break
         codes |= _codes(location.directive.body)
-        onward = _moved(location.directive.body, uri, in_server=False)
+        onward = _rewritten(location.directive.body, uri, in_server=False)
         if onward is None:
             break
     else:
@@ -63,14 +63,17 @@ def expected_at(judge: ServerJudge, location: Location, uri: str) -> Expectation
     verdict = judge.verdict(location)
     if verdict.kind == "public" and 403 in codes:
         return Unknown("declared public, and answers 403 itself")
-    if verdict.kind == "public" and (why := _goes_on(judge, location)):
+    if verdict.kind == "public" and (why := _why_refused(judge, location)):
         return Unknown(why)
-    if verdict.kind in ("guarded", "closed") and (target := handed_on(location.directive.body)) is not None:
+    if (
+        verdict.kind in ("guarded", "closed")
+        and (target := try_files_target(location.directive.body)) is not None
+    ):
         return Unknown(f"try_files sends on to {target} whom the list lets in")
-    return _finished(judge, location, verdict.kind, codes)
+    return _expectation(judge, location, verdict.kind, codes)
 
 
-def _finished(
+def _expectation(
     judge: ServerJudge, location: Location, kind: str, codes: frozenset[int]
 ) -> Expectation | Unknown:
     if kind == "public":
@@ -121,7 +124,7 @@ def _with_ifs(body: Sequence[Directive]) -> Iterator[Directive]:
             yield from child.body
 
 
-def _moved(body: Sequence[Directive], uri: str, *, in_server: bool) -> str | Unknown | None:
+def _rewritten(body: Sequence[Directive], uri: str, *, in_server: bool) -> str | Unknown | None:
     """The URI with which a location is looked for again after ``body``; None: none is."""
     changed, again, may_end = uri, False, False
     for child in body:
@@ -189,7 +192,7 @@ def _location(judge: ServerJudge, uri: str) -> Location | None:
     return resolve(judge.outer, uri) or own
 
 
-def _folder_meant(siblings: Sequence[Location], uri: str) -> Location | None:
+def _missing_slash(siblings: Sequence[Location], uri: str) -> Location | None:
     """The proxied location that ``uri`` names without its last slash: nginx answers 301, before any list."""
     static = [p for p in siblings if p.key is not None and p.key.modifier in ("", "^~", "=")]
     named = {p.key.pattern: p for p in static if p.key is not None}
@@ -198,10 +201,10 @@ def _folder_meant(siblings: Sequence[Location], uri: str) -> Location | None:
         return folder if any(child.name in PASSES for child in folder.directive.body) else None
     around = [p for p in static if p.key and p.key.modifier != "=" and uri.startswith(p.key.pattern)]
     best = max(around, key=lambda p: len(p.key.pattern) if p.key else 0, default=None)
-    return None if best is None else _folder_meant(best.children, uri)
+    return None if best is None else _missing_slash(best.children, uri)
 
 
-def _goes_on(judge: ServerJudge, location: Location) -> str:
+def _why_refused(judge: ServerJudge, location: Location) -> str:
     """Why a public place may be refused all the same: by its rules, its 404 page, or where try_files ends."""
     rules = location.context.rules
     if rules and rules[0].args != ("all",) and any(rule.name == "deny" for rule in rules):

@@ -39,7 +39,7 @@ class Probe:
     host: str  # Host header, and SNI
     path: str  # as it is sent, not tidied
     headers: tuple[str, ...]  # "Name: value"
-    variant: str  # "plain", "forged address", "//", "/./", "%2e", "upper case", "trailing slash"
+    variant: str  # "plain", "spoofed address", "//", "/./", "%2e", "upper case", "trailing slash"
     location: str  # where it ends up, as the audit names it
     file: str
     line: int
@@ -90,7 +90,7 @@ def probes(
         if server not in guarded:
             continue
         judge = ServerJudge(server, context, guarded[server], known=routing.known_at(server))
-        asked = _Asked(files, tree, server, judge, guarded[server])
+        server_probes = _ServerProbes(files, tree, server, judge, guarded[server])
         for address in addresses:
             for port in dict.fromkeys(e.port for e, s in there.items() if server in s.servers):
                 socket = socket_for(there, address, port)
@@ -99,13 +99,13 @@ def probes(
                 host = _host(server, socket, guarded[server])
                 if host is None:
                     reason = f"another server answers for all its names on {address}:{port}"
-                    unprobed[asked.unprobed(None, reason)] = None
+                    unprobed[server_probes.unprobed(None, reason)] = None
                     continue
                 # A path is read before the host name is, so by the rules of the default server.
                 reading = contexts[server if socket.tls else socket.first]
-                asked.merges_slashes = reading.splits_slashes is None
+                server_probes.merges_slashes = reading.splits_slashes is None
                 for location in judge.places:
-                    for item in asked.about(location, Endpoint(address, port), socket, host):
+                    for item in server_probes.about(location, Endpoint(address, port), socket, host):
                         if isinstance(item, Probe):
                             found.append(item)
                         else:
@@ -113,7 +113,7 @@ def probes(
     return list(dict.fromkeys(found)), list(unprobed)
 
 
-class _Asked:
+class _ServerProbes:
     """One server and the requests made for it."""
 
     def __init__(
@@ -128,7 +128,7 @@ class _Asked:
         self.server = server
         self.judge = judge
         self.merges_slashes = True
-        self.forged = _forged(tree, sites)
+        self.spoofed = _spoofing_headers(tree, sites)
 
     def _where(self, location: Location | None) -> tuple[str, int]:
         directive = location.directive if location is not None else self.server
@@ -138,7 +138,7 @@ class _Asked:
     def unprobed(self, location: Location | None, reason: str) -> Unprobed:
         return Unprobed(*self._where(location), location.name if location else "(server)", reason)
 
-    def spot(self, location: Location) -> str | Unprobed:
+    def path_to(self, location: Location) -> str | Unprobed:
         """A path, as sent, for which nginx chooses ``location``."""
         for candidate in _candidates(location):
             path = quote(candidate.encode("utf-8", "surrogateescape"), safe="/!$&'()*+,;=:@~")
@@ -157,14 +157,14 @@ class _Asked:
         """The variants of the request that ends at ``location``, each with what its own place makes of it."""
         if location.named:  # no request from outside
             return
-        path = self.spot(location)
+        path = self.path_to(location)
         if isinstance(path, Unprobed):
             yield path
             return
         slash = path.rstrip("/") if path.endswith("/") and path != "/" else f"{path}/"
         variants: list[tuple[str, str, tuple[str, ...]]] = [
             ("plain", path, ()),
-            ("forged address", path, self.forged),
+            ("spoofed address", path, self.spoofed),
             ("//", f"/{path}", ()),
             ("/./", f"/.{path}", ()),
             ("%2e", f"/%2e{path}", ()),
@@ -254,18 +254,18 @@ def _names(server: Directive, sites: Sequence[GuardedSite]) -> Iterator[str]:
     yield NOBODY
 
 
-def _forged(tree: Sequence[Directive], sites: Sequence[GuardedSite]) -> tuple[str, ...]:
+def _spoofing_headers(tree: Sequence[Directive], sites: Sequence[GuardedSite]) -> tuple[str, ...]:
     """Headers in which a stranger says that he is one of those who may pass."""
     firsts = {network.version: network for site in sites for network in reversed(site.allow)}
-    insiders = [str(next(iter(firsts[version].hosts()))) for version in sorted(firsts)] or ["127.0.0.1"]
+    allowed = [str(next(iter(firsts[version].hosts()))) for version in sorted(firsts)] or ["127.0.0.1"]
     named = {d.args[0] for top in tree for d in top.walk() if d.name == "real_ip_header" and d.args}
     usual = ["X-Forwarded-For", "X-Real-IP"]
-    lines = [f"{name}: {', '.join(insiders)}" for name in usual + sorted(named - {*usual, "proxy_protocol"})]
-    elements = ", ".join(f'for="[{i}]"' if ":" in i else f"for={i}" for i in insiders)
+    lines = [f"{name}: {', '.join(allowed)}" for name in usual + sorted(named - {*usual, "proxy_protocol"})]
+    elements = ", ".join(f'for="[{i}]"' if ":" in i else f"for={i}" for i in allowed)
     return (*lines, f"Forwarded: {elements}")
 
 
-def judge_stranger(probe: Probe, answer: Answer) -> str:
+def denied_client_fault(probe: Probe, answer: Answer) -> str:
     """Why ``answer`` is wrong for a client that is not on the list; "" if it is right."""
     got = f"{answer.status}" if answer.status else "no answer"
     if probe.expected == "served":
@@ -277,18 +277,18 @@ def judge_stranger(probe: Probe, answer: Answer) -> str:
     return f"{probe}: {got}, not {right}: location {probe.location} ({probe.file}:{probe.line}) is not hidden"
 
 
-def judge_insider(probe: Probe, answer: Answer, stranger: Answer | None = None) -> str:
+def allowed_client_fault(probe: Probe, answer: Answer, denied: Answer | None = None) -> str:
     """Why ``answer`` is wrong for a client that is on the list; "" if it is right.
 
     The service may say 403 itself. What nginx says is told from it by its size, the same that the
-    ``stranger`` was told; without a server behind, nginx says 403 of a folder without index to anyone.
+    ``denied`` was told; without a server behind, nginx says 403 of a folder without index to anyone.
     """
     if probe.expected == "closed":
-        return judge_stranger(probe, answer)
+        return denied_client_fault(probe, answer)
     if answer.status == 0:
         return f"{probe}: no answer"
-    denied = answer.status == 403 and (stranger is None or answer == stranger)
-    if denied and (probe.proxied or (probe.expected == "served" and not _is_folder(probe))):
+    refused = answer.status == 403 and (denied is None or answer == denied)
+    if refused and (probe.proxied or (probe.expected == "served" and not _is_folder(probe))):
         return f"{probe}: 403 for a client on the list (location {probe.location}, {probe.file}:{probe.line})"
     return ""
 
