@@ -1,4 +1,4 @@
-"""Probes as a curl configuration (``curl -K -``), and what curl then prints read back."""
+"""Probes as a curl configuration (``curl -K -``), and the reading of curl's output."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _LINE = re.compile(r"^wgcluster ([0-9]{3}) ([0-9]{1,15})$", re.MULTILINE)
 
 
 def curl_config(probes: Iterable[Probe]) -> str:
-    """What curl reads from its standard input to send all ``probes``, one after the other.
+    """The configuration by which curl sends all probes, one after the other; empty if there are none.
 
-    Certificates are not looked at: what is asked is who may pass. Empty for no probes; curl is not to be
-    started then.
+    Certificates are not verified: the probes ask who is let in.
     """
     return "\nnext\n".join(_request(probe) for probe in probes)
 
@@ -45,5 +44,5 @@ def _quoted(value: str) -> str:
 
 
 def answers(output: str) -> list[Answer]:
-    """One answer for each probe, in their order, from what curl printed."""
+    """One answer for each probe, in their order."""
     return [Answer(int(found[1]), int(found[2])) for found in _LINE.finditer(output)]

@@ -1,4 +1,4 @@
-"""The status that a denied client gets for one path: the verdict on its place, and what comes before it."""
+"""The status that a denied client should get for a path, by the rewrites and the audit's verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wgcluster.nginx.config.rewrite import named_children, page_for, rewrites, t
 from wgcluster.nginx.syntax.tree import Directive
 
 Expected = Literal["denied", "closed", "served"]
-_MAX_TURNS = 10  # nginx gives up on rewrites after as many, with 500
+_MAX_TURNS = 10  # nginx answers 500 after as many rewrites (ngx_http_core_post_rewrite_phase)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -26,13 +26,18 @@ class Expectation(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """The configuration alone does not tell what comes, and why."""
+    """Why the configuration alone does not tell the status."""
 
     reason: str
 
 
 def expected_at(judge: ServerJudge, location: Location, uri: str) -> Expectation | Unknown:
-    """What a client that is not on the list gets for ``uri`` (tidied), which nginx brings to ``location``."""
+    """What a denied client should get.
+
+    Args:
+        location: the one that nginx chooses for ``uri``.
+        uri: a normalized path.
+    """
     codes = _codes(judge.server.body)
     if judge.server_answer is not None:
         return _expectation(judge, location, judge.verdict(location).kind, codes)
@@ -42,7 +47,7 @@ def expected_at(judge: ServerJudge, location: Location, uri: str) -> Expectation
             return onward
         if onward is not None:
             uri, there = onward, _location(judge, onward)
-            if there is None or there.internal:  # an internal one is open to it now
+            if there is None or there.internal:  # internal locations can be reached by rewrites
                 return Unknown(f"a rewrite sends it to {uri}")
             location = there
         if (folder := _missing_slash(judge.outer, uri)) is not None:
@@ -81,7 +86,7 @@ def _expectation(
     answered = judge.server_answer is not None
     if kind != "closed":
         right = frozenset({403}) | {code for code in codes if code >= 300}
-    elif location.key is None and not answered:  # where no location matches nginx itself says 403 or 404
+    elif location.key is None and not answered:  # where no location matches, nginx answers 403 or 404
         right = frozenset({403, 404}) | {code for code in codes if code >= 300}
     else:
         right = codes or frozenset({403, 404})
@@ -94,7 +99,7 @@ def _expectation(
             page = judge.target(found[0]) if found else None
             if page is not None and any(end.how == "moved" for end in page.ends(judge.known)):
                 return Unknown(f"its {code} is answered by {page.name}, which sends it on")
-            if page is not None:  # which may be behind the list, or its file not there
+            if page is not None:  # the page may be guarded, or its file missing
                 right |= _codes(page.directive.body) | {403, 404}
     if context.auth:
         right |= {401}
@@ -104,7 +109,7 @@ def _expectation(
 
 
 def _codes(body: Sequence[Directive]) -> frozenset[int]:
-    """The statuses with which the rewrite phase may answer here, under a condition or always."""
+    """The statuses that the rewrite phase can answer, 0 for 444."""
     found: set[int] = set()
     for child in _with_ifs(body):
         if child.name == "return" and child.args:
@@ -125,7 +130,7 @@ def _with_ifs(body: Sequence[Directive]) -> Iterator[Directive]:
 
 
 def _rewritten(body: Sequence[Directive], uri: str, *, in_server: bool) -> str | Unknown | None:
-    """The URI with which a location is looked for again after ``body``; None: none is."""
+    """The path for which nginx looks for a location again after ``body``; None: it does not."""
     changed, again, may_end = uri, False, False
     for child in body:
         if child.name in ("break", "return"):
@@ -159,9 +164,9 @@ def _rewritten(body: Sequence[Directive], uri: str, *, in_server: bool) -> str |
 
 
 def _may_end(directive: Directive, *, in_server: bool) -> bool:
-    """May an ``if`` end the rewriting, so that what stands behind it is not asked?
+    """Can an ``if`` end the rewrite phase before the directives after it?
 
-    In a server ``last`` does as ``break``; in a location it leads to another one.
+    In a server ``last`` is like ``break``; in a location it leads to another one.
     """
     flags = ("break", "last") if in_server else ("break",)
     return any(
@@ -170,7 +175,7 @@ def _may_end(directive: Directive, *, in_server: bool) -> bool:
 
 
 def _replaced(text: str, match: re.Match[str] | None, uri: str) -> str | None:
-    """``text`` with its variables put in; None where one is not known."""
+    """``text`` with its variables put in; None if one is unknown."""
     unknown = False
 
     def value(found: re.Match[str]) -> str:
@@ -193,7 +198,7 @@ def _location(judge: ServerJudge, uri: str) -> Location | None:
 
 
 def _missing_slash(siblings: Sequence[Location], uri: str) -> Location | None:
-    """The proxied location that ``uri`` names without its last slash: nginx answers 301, before any list."""
+    """The proxied location that ``uri`` lacks only the last slash of: nginx answers 301, before any list."""
     static = [p for p in siblings if p.key is not None and p.key.modifier in ("", "^~", "=")]
     named = {p.key.pattern: p for p in static if p.key is not None}
     folder = named.get(f"{uri}/")
@@ -205,7 +210,7 @@ def _missing_slash(siblings: Sequence[Location], uri: str) -> Location | None:
 
 
 def _why_refused(judge: ServerJudge, location: Location) -> str:
-    """Why a public place may be refused all the same: by its rules, its 404 page, or where try_files ends."""
+    """Why a public location may answer 403: its rules, its 404 page, or the end of its try_files."""
     rules = location.context.rules
     if rules and rules[0].args != ("all",) and any(rule.name == "deny" for rule in rules):
         return "declared public, and has a list"

@@ -1,6 +1,6 @@
-"""Requests that hold a live nginx against the audit: what a stranger must get at each location.
+"""Requests that check a live nginx against the audit: what denied clients must get at each location.
 
-Pure: made from the effective configuration, sent by whoever stands where a stranger stands.
+They are made from the effective configuration, to be sent from a host that is denied.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from wgcluster.nginx.syntax.tree import Directive
 from wgcluster.prefixes import Address
 
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-NOBODY = "wgcluster-probe.invalid"  # a host name that only a default server answers for (RFC 2606)
+NOBODY = "wgcluster-probe.invalid"  # for default servers (RFC 2606: no host has it)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One GET request and what a client that is not on the list must get for it."""
+    """One GET request, and what a denied client must get for it."""
 
     address: str  # IPv4 or IPv6, without brackets
     port: int
     tls: bool
-    proxy_protocol: bool  # the server wants a PROXY line first
+    proxy_protocol: bool  # the server expects a PROXY line first
     host: str  # Host header, and SNI
-    path: str  # as it is sent, not tidied
+    path: str  # as it is sent, not normalized
     headers: tuple[str, ...]  # "Name: value"
     variant: str  # "plain", "spoofed address", "//", "/./", "%2e", "upper case", "trailing slash"
-    location: str  # where it ends up, as the audit names it
+    location: str  # where it ends, as the audit names it
     file: str
     line: int
     expected: Expected
-    statuses: frozenset[int]  # that are right; empty: any but 403 and 0
-    proxied: bool  # a server behind answers those who are let in
+    statuses: frozenset[int]  # the right ones; empty: any but 403 and 0
+    proxied: bool  # an upstream answers allowed clients
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -54,14 +54,14 @@ class Probe:
 
 
 class Answer(NamedTuple):
-    """What came back: the status, 0 where the connection was closed without one; the body's bytes."""
+    """Status, 0 for a connection that was closed without one, and size of the body in bytes."""
 
     status: int
     size: int = 0
 
 
 class Unprobed(NamedTuple):
-    """A location for which no request could be made, and why."""
+    """A location without a probe, and why."""
 
     file: str
     line: int
@@ -72,11 +72,14 @@ class Unprobed(NamedTuple):
 def probes(
     files: Mapping[str, str], sites: Sequence[GuardedSite], addresses: Sequence[Address]
 ) -> tuple[list[Probe], list[Unprobed]]:
-    """A request in each variant for each location of each server of ``sites``, on each listen address.
+    """Probes for each location of each server of ``sites``, in every variant, on each listen address.
 
-    ``files`` as for ``audit``; ``addresses``: those of the host by which it is asked. A ``listen`` of all
-    addresses counts for each of them, one of another address for none (nobody outside reaches it).
-    Raises NginxSyntaxError where nginx would refuse a file.
+    Args:
+        files: as for ``audit``.
+        addresses: of the host, to send requests to. A wildcard ``listen`` counts for each of them.
+
+    Raises:
+        NginxSyntaxError: nginx would refuse a file.
     """
     tree = effective_with_lists(files, sites)
     blocks = server_blocks(tree)
@@ -101,7 +104,7 @@ def probes(
                     reason = f"another server answers for all its names on {address}:{port}"
                     unprobed[server_probes.unprobed(None, reason)] = None
                     continue
-                # A path is read before the host name is, so by the rules of the default server.
+                # nginx reads a path before the host name, so by the settings of the default server.
                 reading = contexts[server if socket.tls else socket.first]
                 server_probes.merges_slashes = reading.splits_slashes is None
                 for location in judge.places:
@@ -114,7 +117,7 @@ def probes(
 
 
 class _ServerProbes:
-    """One server and the requests made for it."""
+    """Makes the probes of one server."""
 
     def __init__(
         self,
@@ -139,7 +142,7 @@ class _ServerProbes:
         return Unprobed(*self._where(location), location.name if location else "(server)", reason)
 
     def path_to(self, location: Location) -> str | Unprobed:
-        """A path, as sent, for which nginx chooses ``location``."""
+        """A path, quoted for a URL, for which nginx chooses ``location``."""
         for candidate in _candidates(location):
             path = quote(candidate.encode("utf-8", "surrogateescape"), safe="/!$&'()*+,;=:@~")
             if path.startswith("/") and self._location(path) is location:
@@ -154,8 +157,8 @@ class _ServerProbes:
     def about(
         self, location: Location, endpoint: Endpoint, socket: Socket, host: str
     ) -> Iterator[Probe | Unprobed]:
-        """The variants of the request that ends at ``location``, each with what its own place makes of it."""
-        if location.named:  # no request from outside
+        """A request to ``location`` in each variant, with what the location that it ends at answers."""
+        if location.named:  # no client can request it
             return
         path = self.path_to(location)
         if isinstance(path, Unprobed):
@@ -173,7 +176,7 @@ class _ServerProbes:
         ]
         for variant, sent, headers in variants:
             if variant != "plain" and sent == path and not headers:
-                continue  # no letter in it
+                continue  # no letter to change
             ends = self._location(sent)
             if ends is None:
                 continue
@@ -200,7 +203,7 @@ class _ServerProbes:
 
 
 def _candidates(location: Location) -> Iterator[str]:
-    """Paths that may lead to ``location``."""
+    """Paths for which nginx may choose ``location``."""
     if location.key is None:
         yield from ("/wgcluster-probe", "/wgcluster/probe", "/")
         return
@@ -212,15 +215,15 @@ def _candidates(location: Location) -> Iterator[str]:
                     yield start + text
         return
     if not location.passes() and location.key.modifier != "=":
-        # Of a folder without an index nginx says 403 to anyone, of a file that is not there 404.
+        # nginx answers 403 to everyone for a folder without an index, and 404 for a missing file.
         yield f"{location.key.pattern.rstrip('/')}/wgcluster-probe"
-    # Where a regex takes the plain path, a longer one may still end here.
+    # Where a regex takes the short path, a longer one may still end here.
     for end in ("", "/", "wgcluster-probe", "/wgcluster-probe", "/wgcluster/probe"):
         yield location.key.pattern + end
 
 
 def _prefix_of(location: Location) -> str:
-    """The path of the innermost prefix location around it."""
+    """The path of the nearest prefix location around it."""
     parent = location.parent
     while parent is not None:
         if parent.key is not None and parent.key.modifier in ("", "^~"):
@@ -255,7 +258,7 @@ def _names(server: Directive, sites: Sequence[GuardedSite]) -> Iterator[str]:
 
 
 def _spoofing_headers(tree: Sequence[Directive], sites: Sequence[GuardedSite]) -> tuple[str, ...]:
-    """Headers in which a stranger says that he is one of those who may pass."""
+    """Headers by which a denied client claims the address of an allowed one."""
     firsts = {network.version: network for site in sites for network in reversed(site.allow)}
     allowed = [str(next(iter(firsts[version].hosts()))) for version in sorted(firsts)] or ["127.0.0.1"]
     named = {d.args[0] for top in tree for d in top.walk() if d.name == "real_ip_header" and d.args}
@@ -266,7 +269,7 @@ def _spoofing_headers(tree: Sequence[Directive], sites: Sequence[GuardedSite]) -
 
 
 def denied_client_fault(probe: Probe, answer: Answer) -> str:
-    """Why ``answer`` is wrong for a client that is not on the list; "" if it is right."""
+    """Why ``answer`` is wrong for a denied client; "" if it is right."""
     got = f"{answer.status}" if answer.status else "no answer"
     if probe.expected == "served":
         refused = answer.status == 0 or (answer.status == 403 and not _is_folder(probe))
@@ -278,10 +281,12 @@ def denied_client_fault(probe: Probe, answer: Answer) -> str:
 
 
 def allowed_client_fault(probe: Probe, answer: Answer, denied: Answer | None = None) -> str:
-    """Why ``answer`` is wrong for a client that is on the list; "" if it is right.
+    """Why ``answer`` is wrong for an allowed client; "" if it is right.
 
-    The service may say 403 itself. What nginx says is told from it by its size, the same that the
-    ``denied`` was told; without a server behind, nginx says 403 of a folder without index to anyone.
+    The service itself may answer 403. nginx's own 403 is recognized by its size.
+
+    Args:
+        denied: what a denied client got for the same probe; None: not known.
     """
     if probe.expected == "closed":
         return denied_client_fault(probe, answer)
@@ -294,5 +299,5 @@ def allowed_client_fault(probe: Probe, answer: Answer, denied: Answer | None = N
 
 
 def _is_folder(probe: Probe) -> bool:
-    """May nginx say 403 here to anyone? So it does of a folder without an index that is there."""
+    """Can nginx answer 403 to anyone here, as it does for a folder without an index?"""
     return not probe.proxied and probe.path.endswith("/")

@@ -1,1 +1,1 @@
-"""The words and blocks of a configuration, each with its place; edits by place."""
+"""The words and blocks of a configuration with their positions, and edits at positions."""

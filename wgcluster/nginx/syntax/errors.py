@@ -1,4 +1,4 @@
-"""What can be wrong with a site file, said with file, line, column and a marker under the place."""
+"""Faults of configuration files, with file, line, column and a marker under the position."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-# Bytes that are no UTF-8 come as surrogates, which no terminal takes; control characters it takes for orders.
+# Surrogates stand for bytes that are no UTF-8, which no terminal prints; control characters command it.
 _UNPRINTABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f]")
 MAX_SHOWN = 160  # characters of a source line that a message repeats
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong: where it is, what it is, and what to do about it."""
+    """One fault: where it is, what it is, and how to fix it."""
 
     file: str
-    line: int  # from 1; 0 when the fault has no place in the file
-    column: int  # from 1, in characters; 0 when the whole line is meant
+    line: int  # from 1; 0: the fault is about the whole file
+    column: int  # from 1, in characters; 0: the whole line
     message: str
-    source: str = ""  # the line it is in and the marker under it
+    source: str = ""  # the line and the marker under it
     remedy: str = ""
 
     def __str__(self) -> str:
@@ -54,12 +54,12 @@ def position(text: str, offset: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=8)
 def _line_ends(text: str) -> list[int]:
-    """Where they are, kept for the many findings that there may be in one file."""
+    """Offsets of the line ends, cached for the many findings in one file."""
     return [found.start() for found in re.finditer("\n", text)]
 
 
 def fault_at(text: str, start: int, end: int, message: str, *, file: str = "", remedy: str = "") -> Fault:
-    """A Fault for ``text[start:end]``, marked ``~~~^`` under as much of it as is in the first line."""
+    """A Fault for ``text[start:end]``, whose first line is marked with ``~~~^``."""
     line, column = position(text, start)
     line_start = start - column + 1
     line_end = text.find("\n", start)
@@ -67,7 +67,7 @@ def fault_at(text: str, start: int, end: int, message: str, *, file: str = "", r
     shown_from = max(line_start, start - MAX_SHOWN // 2)
     shown = text[shown_from : min(line_end, shown_from + MAX_SHOWN)].rstrip("\r")
     width = max(1, min(end, shown_from + len(shown)) - start)
-    # Tabs stay tabs, or the marker would not stand under its place.
+    # Keep tabs, which align the marker.
     lead = "".join("\t" if c == "\t" else " " for c in text[shown_from:start])
     source = f"    {shown}\n    {lead}{'~' * (width - 1)}^"
     return Fault(file or "nginx configuration", line, column, message, source, remedy)

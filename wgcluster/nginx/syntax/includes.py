@@ -1,4 +1,4 @@
-"""The effective configuration: what ``nginx -T`` prints, or files at hand, with the includes put in place."""
+"""The effective configuration: the output of ``nginx -T``, or single files, with the includes resolved."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 def parse_dump(text: str) -> dict[str, str]:
-    """The files in the output of ``nginx -T``, by path, the main one first.
+    """The texts in the output of ``nginx -T`` by path, the main file first.
 
-    nginx writes ``# configuration file PATH:``, the file and one LF more (src/core/nginx.c); what stands
-    before the first such line (its own messages, where both streams were caught) is left out.
+    nginx prints ``# configuration file PATH:``, the file and one more LF (src/core/nginx.c). Messages before
+    the first such line are left out.
     """
     heads = list(_SECTION.finditer(text))
     ends = [head.start() for head in heads[1:]] + [len(text)]
@@ -27,12 +27,14 @@ def parse_dump(text: str) -> dict[str, str]:
 
 
 def effective(files: Mapping[str, str], lists: Mapping[str, str] | None = None) -> tuple[Directive, ...]:
-    """The top-level directives of ``files``, each include that names files among them replaced by these.
+    """The top-level directives, with each include of a known file replaced by what is in the file.
 
-    A file that no other includes counts as one to begin with: the main file of a dump, or each site file
-    of a few at hand. ``lists`` are there for whoever includes them, and nowhere else.
+    Args:
+        files: texts by path. The roots are the main file and those that no other file includes.
+        lists: further texts by path, which are never roots.
 
-    Raises NginxSyntaxError where nginx would refuse one of them.
+    Raises:
+        NginxSyntaxError: nginx would refuse a file.
     """
     trees = {path: parse(text, path) for path, text in {**(lists or {}), **files}.items()}
     main = _main(trees)
@@ -47,20 +49,20 @@ def effective(files: Mapping[str, str], lists: Mapping[str, str] | None = None) 
 
 
 def expanded(block: Directive, trees: Mapping[str, tuple[Directive, ...]]) -> Directive:
-    """``block`` with its includes of ``trees``, parsed files, put in place; others stay."""
+    """``block`` with its includes of files in ``trees`` resolved; others stay."""
     (whole,) = _resolve((block,), posixpath.dirname(_main(trees)), trees, (block.file,))
     return whole
 
 
 def _main(trees: Mapping[str, Sequence[Directive]]) -> str:
-    """The file that nginx starts from; relative includes count from its folder. "": there is none."""
+    """The file that nginx starts from, whose folder relative includes start from; "": there is none."""
     return next((p for p, tree in trees.items() if any(d.name in ("http", "events") for d in tree)), "")
 
 
 def _named(pattern: str, folder: str, trees: Mapping[str, object]) -> list[str]:
-    """The paths that ``include PATTERN`` names; relative ones count from the main file's folder.
+    """The paths that ``include PATTERN`` names, sorted, as glob(3) does.
 
-    As glob(3) does it: ``*`` and ``?`` do not match "/" nor a leading ".", and the order is sorted.
+    ``*`` and ``?`` match neither "/" nor a leading ".".
     """
     path = pattern if pattern.startswith("/") else posixpath.join(folder, pattern)
     path = posixpath.normpath(path)
@@ -92,7 +94,7 @@ def _resolve(
     for directive in body:
         if directive.name == "include" and directive.args:
             named = _named(directive.args[0], folder, trees)
-            # A file that includes itself is refused by nginx at 'too many open files'; here it is left.
+            # nginx refuses a file that includes itself ('too many open files'); here it is ignored.
             for path in named:
                 if path not in seen:
                     resolved += _resolve(trees[path], folder, trees, (*seen, path))

@@ -1,12 +1,12 @@
-"""nginx's words, with their spans.
+"""The tokens of a configuration, with their positions.
 
 The rules are those of ``ngx_conf_read_token`` (nginx, src/core/ngx_conf_file.c) and, for the bodies of
-``*_by_lua_block``, of lua-nginx-module's ngx_http_lua_directive.c. nginx has a state machine over bytes,
-here it is one regex a token, which keeps it linear. The traps:
+``*_by_lua_block``, of lua-nginx-module's ngx_http_lua_directive.c. nginx has a state machine over bytes;
+one regex per token does the same in linear time. The traps:
 
 - a word ends at a blank, ``;`` or ``{``; so ``}``, ``#`` and quotes inside a word are part of it;
 - ``{`` straight after ``$`` belongs to the word (``${name}``), any number of them;
-- a backslash takes the next character along, whatever it is; only ``\\" \\' \\\\ \\t \\r \\n`` are undone;
+- a backslash escapes any next character; only ``\\" \\' \\\\ \\t \\r \\n`` are undone;
 - after a quoted word comes a blank, ``;``, ``{``, or ``)``, which begins a new word;
 - a token (a comment, too) that does not end within 4,096 bytes is refused.
 """
@@ -22,7 +22,7 @@ from wgcluster.nginx.syntax.errors import NginxSyntaxError, fault_at
 BUFFER = 4096  # NGX_CONF_BUFFER
 BLANKS = " \t\r\n"
 
-# Possessive throughout: what failed once must not be tried again another way.
+# Possessive throughout, so that a failed match is not tried in other ways.
 _TOKEN = re.compile(
     r"""
       (?P<blank>[ \t\r\n]++)
@@ -40,15 +40,15 @@ _LUA = re.compile(
     r"""--\[(?P<comment>=*)\[ | --[^\n]*+ | \[(?P<string>=*)\[ | (?P<quote>["']) | (?P<brace>[{}])""",
     re.VERBOSE,
 )
-# A quoted string of Lua's ends on its line, which a backslash at its end does not carry on; where it does
-# not, nginx's lua lexer takes the quote for nothing.
+# A quoted string of Lua ends on its line, even after a backslash; where it does not, nginx's lua lexer
+# ignores the quote.
 _LUA_QUOTED = {q: re.compile(rf"(?:[^{q}\\\n]++|\\[^\n])*+") for q in "\"'"}
 
 Kind = Literal["word", "comment", ";", "{", "}", "lua"]
 
 
 class Token(NamedTuple):
-    """``text[start:end]``; ``value`` is what nginx makes of it (quotes off, escapes undone)."""
+    """``text[start:end]``; ``value`` is without its quotes and escapes."""
 
     kind: Kind
     value: str
@@ -57,15 +57,15 @@ class Token(NamedTuple):
 
 
 def unescape(raw: str) -> str:
-    """What nginx stores for the characters of a word."""
+    """The characters of a word without its escapes, as nginx stores them."""
     return _ESCAPE.sub(lambda m: _UNESCAPED.get(m[1], m[1]), raw) if "\\" in raw else raw
 
 
 def lex(text: str, file: str = "") -> Iterator[Token]:
     """Each token of ``text``; the body of a lua block is one token of kind "lua".
 
-    Raises NginxSyntaxError where nginx's tokenizer would refuse. Structure (blocks, ends) is the
-    parser's concern.
+    Raises:
+        NginxSyntaxError: nginx's tokenizer would refuse the text. The parser checks blocks and ends.
     """
     offset, size, first_word = 0, len(text), ""
     starts_directive = True
@@ -115,7 +115,7 @@ def lex(text: str, file: str = "") -> Iterator[Token]:
 
 
 def _check_length(text: str, start: int, end: int, beyond: int, file: str) -> None:
-    """Refuse what nginx's buffer cannot hold: it reads ``beyond`` bytes after ``end`` before it lets go."""
+    """Refuse what nginx's buffer cannot hold: it reads ``beyond`` bytes after ``end`` first."""
     length = len(text[start:end].encode("utf-8", "surrogateescape")) + beyond
     if length >= BUFFER and end < len(text):
         raise _error(
@@ -134,7 +134,7 @@ def _unexpected_end(text: str, offset: int, file: str) -> NginxSyntaxError:
 
 
 def _lua_end(text: str, offset: int, file: str) -> int:
-    """Where the ``}`` stands that closes the lua block whose body begins at ``offset``."""
+    """The offset of the ``}`` that closes the lua block whose body begins at ``offset``."""
     depth, at = 1, offset
     unclosed = {'"': -1, "'": -1}
     while found := _LUA.search(text, at):
@@ -152,7 +152,7 @@ def _lua_end(text: str, offset: int, file: str) -> int:
                 end = _LUA_QUOTED[quote].match(text, at).end()  # type: ignore[union-attr]  # matches anything
                 if text.startswith(quote, end):
                     at = end + 1
-                else:  # nor does any later quote up to there begin a string: no need to look again
+                else:  # no later quote up to there begins a string: no need to look again
                     unclosed[quote] = end
         elif found["brace"]:
             depth += 1 if found["brace"] == "{" else -1

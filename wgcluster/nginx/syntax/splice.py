@@ -1,9 +1,9 @@
-"""Lines of ours put into a site file and taken out again, no other byte touched.
+"""Lines of ours inserted into a site file and removed again; no other byte changes.
 
 Each line of ours ends in the mark ``# wgcluster``. Where a block's ``{`` ends its line, ours is a line of
-its own, in the file's indentation; where the block goes on behind the ``{`` (``location / { … }``), ours
-goes straight behind it and brings its own line end, because the mark is a comment. Both can be found again
-by the mark and taken out byte for byte. What has no mark of ours is never touched.
+its own with the file's indentation; where the block continues on the line (``location / { … }``), ours
+follows the ``{`` with its own line end, because the mark is a comment. Both are found by the mark and can
+be removed byte for byte. What has no mark is never touched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Edit(NamedTuple):
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:
-    """``text`` with the edits made; they must not overlap. Edits at one place keep their order."""
+    """``text`` with the edits made, which must not overlap. Edits at one offset keep their order."""
     parts, at = [], 0
     for start, end, new in sorted(edits, key=lambda e: (e.start, e.end)):
         parts += [text[at:start], new]
@@ -39,7 +39,7 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
 
 
 class Shift:
-    """From offsets in the edited text to those in the text before the edits, which must not overlap."""
+    """Maps offsets in an edited text to the text before the edits, which must not overlap."""
 
     def __init__(self, edits: Iterable[Edit]) -> None:
         self._edits = sorted(edits, key=lambda e: (e.start, e.end))
@@ -50,7 +50,7 @@ class Shift:
             grown += len(new) - (end - start)
 
     def back(self, offset: int) -> int:
-        """Where the character at ``offset`` stood; one of a new text stood where that went in."""
+        """The offset before the edits; for inserted text, where it was inserted."""
         number = bisect_right(self._starts, offset) - 1
         if number < 0:
             return offset
@@ -60,24 +60,24 @@ class Shift:
 
 
 class Spliced(NamedTuple):
-    """A site file with the lines that guard it, and the way back to the text it was made from."""
+    """A site file with the lines that guard it, and how its offsets map to the original text."""
 
     text: str
     origin: str
-    added: Shift  # to the text without any lines of ours
+    added: Shift  # to the text without lines of ours
     removed: Shift  # from ``origin``
 
     def back(self, offset: int) -> int:
-        """Where in ``origin`` the character at ``offset`` stood, or what stands there now went in."""
+        """The offset in ``origin`` of ``offset``."""
         return self.removed.back(self.added.back(offset))
 
 
 def first_inside(text: str, block: Directive, lines: Sequence[str]) -> Edit:
-    """The edit that makes ``lines`` the first ones inside ``block``, each with our mark."""
+    """The edit that inserts ``lines``, each with the mark, at the beginning of ``block``."""
     rest = _REST_OF_LINE.match(text, block.opened)
     if rest is None:
         newline = _newline(text, block.opened)
-        # The first joins the line of the "{"; those after it stand on lines of their own.
+        # The first continues the line of the "{", the others are lines of their own.
         return Edit(block.opened, block.opened, "".join(f" {line} {MARK}{newline}" for line in lines))
     newline = "\r\n" if rest[0].endswith("\r\n") else "\n"
     indent = _indent_inside(text, block)
@@ -85,7 +85,7 @@ def first_inside(text: str, block: Directive, lines: Sequence[str]) -> Edit:
 
 
 def removals(text: str, tree: Sequence[Directive]) -> list[Edit]:
-    """The edits that take every line of ours out."""
+    """The edits that remove every line of ours."""
     edits: list[Edit] = []
     blocks = list(tree)
     while blocks:
@@ -98,9 +98,10 @@ def removals(text: str, tree: Sequence[Directive]) -> list[Edit]:
 
 
 def unguard(text: str, file: str = "") -> str:
-    """``text`` without any line of ours: the bytes it had before ``guard``.
+    """``text`` without lines of ours: the bytes that it had before ``guard``.
 
-    Raises NginxSyntaxError if nginx would not read the text.
+    Raises:
+        NginxSyntaxError: nginx would refuse the text.
     """
     if MARK not in text:
         return text
@@ -108,7 +109,7 @@ def unguard(text: str, file: str = "") -> str:
 
 
 def _our_span(text: str, directive: Directive) -> tuple[int, int] | None:
-    """From the blank or line start in front to the line end behind, if the directive is ours."""
+    """Start and end of a directive of ours, with the blanks before it and its line end; None: not ours."""
     ours = (
         (directive.name == "include" and len(directive.args) == 1)
         or (directive.name == "allow" and directive.args == ("all",))
@@ -136,7 +137,7 @@ def _indent_inside(text: str, block: Directive) -> str:
 
 
 def _newline(text: str, offset: int) -> str:
-    """The line end in use at ``offset``: that of its line, or of the file's first, or LF."""
+    """The line end in use at ``offset``: of its line, else of the first line, else LF."""
     end = text.find("\n", offset)
     if end < 0:
         end = text.find("\n")

@@ -1,4 +1,4 @@
-"""Directives and blocks, each with its span, after ``ngx_conf_parse`` (nginx, src/core/ngx_conf_file.c)."""
+"""Directives and blocks with their positions, after ``ngx_conf_parse`` (nginx, src/core/ngx_conf_file.c)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from wgcluster.nginx.syntax.errors import NginxSyntaxError, fault_at
 from wgcluster.nginx.syntax.lexer import Token, lex
 
-# Blocks whose lines are read by a handler of their own: no block may stand in them, any word may.
+# Blocks that hold lines of data: any first word, no blocks.
 DATA_BLOCKS = frozenset({"map", "geo", "types", "split_clients", "charset_map", "match"})
 ALWAYS_BLOCKS = frozenset(
     {"location", "if", "limit_except", "http", "events", "upstream", *DATA_BLOCKS} - {"match"}
 )
-# What the splicer writes or judges; nginx refuses a block here ("is not terminated by ;").
+# Directives that nginx refuses as a block ("is not terminated by ;"), as far as we write or judge them.
 NEVER_BLOCKS = frozenset(
     {"allow", "deny", "include", "return", "rewrite", "listen", "server_name", "root", "alias", "proxy_pass",
      "error_page", "try_files", "internal", "satisfy", "set", "index", "break", "auth_basic"}
 )  # fmt: skip
-# How many arguments what is judged here may have: at least, at most (-1: any number).
+# Least and most arguments (-1: any number) of the directives that we judge.
 ARGUMENTS = {
     "alias": (1, 1), "allow": (1, 1), "auth_basic": (1, 1), "auth_request": (1, 1), "break": (0, 0),
     "deny": (1, 1), "error_page": (2, -1), "include": (1, 1), "internal": (0, 0), "listen": (1, -1),
@@ -29,7 +29,7 @@ ARGUMENTS = {
 }  # fmt: skip
 
 BOM = "\ufeff"
-# Beside blocks: with what a file may begin that is no list for a map.
+# Directives, beside blocks, that a file other than a map's may begin with.
 _BEGINS = frozenset({*ARGUMENTS, "error_log", "load_module", "pid", "user", "worker_processes"})
 
 
@@ -52,20 +52,21 @@ class Directive:
         return self.opened >= 0
 
     def walk(self) -> Iterator[Directive]:
-        """It and everything in it, in the order of the text."""
+        """Itself and everything in it, in the order of the text."""
         yield self
         for child in self.body:
             yield from child.walk()
 
     def shape(self) -> tuple[object, ...]:
-        """What it says, without where: equal for texts that nginx reads the same."""
+        """Its content without positions: equal for texts that nginx reads the same."""
         return (self.name, self.args, self.is_block, self.lua, tuple(child.shape() for child in self.body))
 
 
 def parse(text: str, file: str = "") -> tuple[Directive, ...]:
     """The directives at the top level of ``text``.
 
-    Raises NginxSyntaxError, with one fault, where nginx would stop reading.
+    Raises:
+        NginxSyntaxError: with the first fault, where nginx would stop reading.
     """
     bodies: list[list[Directive]] = [[]]
     open_blocks: list[Directive] = []
@@ -107,7 +108,7 @@ def parse(text: str, file: str = "") -> tuple[Directive, ...]:
 
 
 def _check_mark(text: str, directive: Directive, kind: str, file: str) -> None:
-    """Refuse a byte order mark, which nginx reads as a letter of the first word; a map's key may have it."""
+    """Refuse a byte order mark, which nginx reads as part of the first word; a map's key may have it."""
     name = directive.name.removeprefix(BOM)
     if kind == "{" or name.startswith("#") or name in _BEGINS:
         message = f'the file begins with a byte order mark (BOM), which nginx takes for a letter of "{name}"'
@@ -116,10 +117,7 @@ def _check_mark(text: str, directive: Directive, kind: str, file: str) -> None:
 
 
 def _check_form(text: str, directive: Directive, word: Token, kind: str, inside: str, file: str) -> None:
-    """Refuse a block where a ``;`` belongs, the other way round, and too few or many arguments.
-
-    After ngx_conf_handler.
-    """
+    """Refuse a block without "{", one in place of ";", and wrong numbers of arguments (ngx_conf_handler)."""
     if inside in DATA_BLOCKS:
         if kind == "{":
             raise _refused(text, word, f'unexpected "{{" in "{inside}"', file)
