@@ -67,7 +67,7 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
         (paths.MODULE, module.TEXT, "644"),
         (paths.SYSCTL, sysctl.text(sysctls) or "", "644"),
         (paths.FIREWALL_SCRIPT, script("wgcluster-firewall"), "755"),
-        (paths.FIREWALL_UNIT, script("wgcluster-firewall@.service"), "644"),
+        *((path, script(Path(path).name), "644") for path in paths.FIREWALL_UNITS),
         (
             paths.rules(host.interface),
             boot_text(rules, host.interface, Observed(rules=there), policies),
@@ -77,7 +77,7 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     ]
     config = wgconf.render(host, private_key)
     yield from _files((paths.config(host.interface), config, "600"), [one for one in files if one[1]])
-    for unit in ("wg-quick", "wgcluster-firewall"):
+    for unit in ("wg-quick", "wgcluster-firewall", "wgcluster-firewall-early"):
         yield f"@ unit {unit}@{host.interface}.service enabled / active"
     for unit in ("nginx", "ufw", "firewalld"):
         yield f"@ unit {unit}.service - / inactive"

@@ -95,7 +95,8 @@ files "$config" $files $lists $sites $guarded
 
 # is-enabled says nothing of a unit that there is none of: then each is asked alone.
 services="wg-quick@$interface.service wgcluster-firewall@$interface.service"
-units="$services nginx.service ufw.service firewalld.service"
+early=wgcluster-firewall-early@$interface.service
+units="$services $early nginx.service ufw.service firewalld.service"
 # shellcheck disable=SC2086 # a word for each unit
 active=$(systemctl is-active $units 2>/dev/null)
 # shellcheck disable=SC2086
@@ -114,7 +115,7 @@ wanted() {
     done
     enabled=$enabled$newline-
 }
-for unit in nginx.service ufw.service firewalld.service; do wanted "$unit"; done
+for unit in "$early" nginx.service ufw.service firewalld.service; do wanted "$unit"; done
 for unit in $units; do
     section "unit $unit ${enabled%%"$newline"*} / ${active%%"$newline"*}"
     enabled=${enabled#*"$newline"} active=${active#*"$newline"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api.command import StringCommand
@@ -36,16 +37,17 @@ def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) 
 
 @host_operation
 @locked
-def boot_unit(run: Run) -> Commands:
-    """The script and the unit that put our rules back after a boot, and nothing else."""
+def boot_units(run: Run) -> Commands:
+    """The script and the units that put our rules back after a boot, and nothing else."""
     part = run.part_of(host)
     commands = ensure_file(run, paths.FIREWALL_SCRIPT, script("wgcluster-firewall"), "755")
-    if written := ensure_file(run, paths.FIREWALL_UNIT, script("wgcluster-firewall@.service")):
+    units = (ensure_file(run, path, script(Path(path).name)) for path in paths.FIREWALL_UNITS)
+    if written := [command for one in units for command in one]:
         commands += [*written, StringCommand("systemctl daemon-reload")]
-    name = paths.firewall_unit(part.interface)
-    if not run.observe(host).unit(name).enabled:
-        run.log_once(host, f"{name} is not enabled")
-        commands.append(StringCommand(f"systemctl enable -q {shlex.quote(name)}"))
+    for name in paths.firewall_units(part.interface):
+        if not run.observe(host).unit(name).enabled:
+            run.log_once(host, f"{name} is not enabled")
+            commands.append(StringCommand(f"systemctl enable -q {shlex.quote(name)}"))
     yield from run_commands(run, commands)
 
 
@@ -68,4 +70,4 @@ def firewall(run: Run) -> None:
     text_file(name=f"Remember what was forwarded: {path}", run=run, path=path, text=text(known))
     live_rules(name="Set the rules", run=run, rules=wanted(part), policies=forward_policies(part, known))
     boot_file(name=f"Write {paths.rules(part.interface)}", run=run)
-    boot_unit(name=f"Enable {paths.firewall_unit(part.interface)}", run=run)
+    boot_units(name=f"Enable {paths.firewall_units(part.interface)[1]}", run=run)

@@ -62,20 +62,22 @@ def forwarding_back(run: Run) -> Commands:
 def drop_boot_unit(run: Run) -> Commands:
     """The unit of this interface; the script and the template go with the last interface."""
     interface = run.part_of(host).interface
-    name = paths.firewall_unit(interface)
     observed = run.observe(host)
-    seen = observed.unit(name)
     commands = []
-    if seen.enabled or seen.active:
-        run.log_once(host, f"{name} is {_state(seen)}, and will be neither")
-        commands.append(StringCommand(f"systemctl disable -q --now {name}"))
+    for name in paths.firewall_units(interface):
+        seen = observed.unit(name)
+        if seen.enabled or seen.active:
+            run.log_once(host, f"{name} is {_state(seen)}, and will be neither")
+            commands.append(StringCommand(f"systemctl disable -q --now {name}"))
     commands += ensure_file(run, paths.rules(interface), None)
     commands += ensure_file(run, paths.before(interface), None)
-    if any(observed.file(path).kind != "absent" for path in (paths.FIREWALL_UNIT, paths.FIREWALL_SCRIPT)):
+    common = [*paths.FIREWALL_UNITS, paths.FIREWALL_SCRIPT]
+    if any(observed.file(path).kind != "absent" for path in common):
         others = "ls /etc/wgcluster/*.rules >/dev/null 2>&1"
-        files = f"{paths.FIREWALL_UNIT} {paths.FIREWALL_SCRIPT}"
-        run.log_once(host, f"{files.replace(' ', ' and ')} go with the last interface")
-        commands.append(StringCommand(f"{others} || {{ rm -f {files}; systemctl daemon-reload; }}"))
+        run.log_once(host, f"{', '.join(common)}: gone with the last interface")
+        commands.append(
+            StringCommand(f"{others} || {{ rm -f {' '.join(common)}; systemctl daemon-reload; }}")
+        )
     yield from run_commands(run, commands)
 
 

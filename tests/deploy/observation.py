@@ -50,7 +50,14 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
     lists = sorted(path for path in host.files if re.fullmatch(r"/etc/nginx/wgcluster/[^/]+\.conf", path))
     named = (*values["files"].split(), *lists, *values["sites"].split(), *guarded)
     yield from _files(host, f"/etc/wireguard/{interface}.conf", named)
-    for unit in (f"wg-quick@{interface}", f"wgcluster-firewall@{interface}", "nginx", "ufw", "firewalld"):
+    for unit in (
+        f"wg-quick@{interface}",
+        f"wgcluster-firewall@{interface}",
+        f"wgcluster-firewall-early@{interface}",
+        "nginx",
+        "ufw",
+        "firewalld",
+    ):
         name = f"{unit}.service"
         words = (
             "enabled" if name in host.enabled else "disabled",

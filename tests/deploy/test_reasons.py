@@ -69,6 +69,11 @@ DAMAGE: list[tuple[Damage, str, str]] = [
         "Firewall | Enable wgcluster-firewall@wg.service",
     ),
     (
+        lambda host: host.enabled.discard("wgcluster-firewall-early@wg.service"),
+        "wgcluster-firewall-early@wg.service is not enabled",
+        "Firewall | Enable wgcluster-firewall@wg.service",
+    ),
+    (
         set_mode("/usr/local/sbin/wgcluster-firewall", "700"),
         "/usr/local/sbin/wgcluster-firewall: mode 700 of root:root becomes 755 of root:root",
         "Firewall | Enable wgcluster-firewall@wg.service",

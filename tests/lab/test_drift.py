@@ -179,6 +179,13 @@ DRIFT = [
         BOOT,
         "systemctl is-enabled -q wgcluster-firewall@wg",
     ),
+    (
+        "early firewall unit disabled",
+        "cloud",
+        "systemctl disable -q wgcluster-firewall-early@wg",
+        BOOT,
+        "systemctl is-enabled -q wgcluster-firewall-early@wg",
+    ),
 ]
 
 

@@ -49,8 +49,7 @@ CHAINS = {
         ),
         2,
     ),
-    # what a container may send into the tunnel comes behind ours
-    "container": (filter_text("-A FORWARD -i docker0 -j ACCEPT", f"-A FORWARD {REJECT}"), 1),
+    "container": (filter_text("-A FORWARD -i docker0 -j ACCEPT", f"-A FORWARD {REJECT}"), 2),
     "other": (filter_text(f"-A FORWARD {REJECT}"), 1),  # in the backend that "iptables" does not stand for
 }
 NAMES = list(CHAINS)
@@ -80,6 +79,21 @@ WantedBy=multi-user.target
 """
 
 
+# What a packet meets that comes as soon as there is a network, before any wg-quick.
+WATCH = """\
+[Unit]
+After=network-pre.target
+Before=network.target wg-quick@wg.service wgcluster-firewall@wg.service provider.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c "{ iptables -S FORWARD; ip6tables -S FORWARD; sysctl net.ipv4.ip_forward; } >/run/before"
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
 def gateway(number: int, name: str) -> HostSpec:
     text = CHAINS[name][0]
     files = (
@@ -87,8 +101,11 @@ def gateway(number: int, name: str) -> HostSpec:
         File("/etc/provider/ip6tables", six(text)),
         File("/etc/provider/load", PROVIDER),
         File("/etc/systemd/system/provider.service", UNIT),
+        File("/etc/systemd/system/watch.service", WATCH),
     )
-    return HostSpec(name, 0x0A01 + number, has_tools=True, files=files, units=("provider.service",))
+    return HostSpec(
+        name, 0x0A01 + number, has_tools=True, files=files, units=("provider.service", "watch.service")
+    )
 
 
 POLICY = "filter :FORWARD DROP"
@@ -107,6 +124,7 @@ class Story:
     counted: dict[str, dict[str, list[int]]]  # packets that our rules in FORWARD let through
     again: dict[str, set[str]]
     booted: Rules
+    at_network: dict[str, list[str]]  # lines of /run/before after the boot
     reached_booted: set[str]
     again_booted: dict[str, set[str]] = field(default_factory=dict)
 
@@ -199,9 +217,11 @@ def story(cluster: Cluster, request: pytest.FixtureRequest) -> Story:
     again = cluster.changes()
     each(gateways, "restart")
     booted = look(cluster)
+    watched = {name: cluster.lab[name].run("cat /run/before").stdout.splitlines() for name in NAMES}
     reached_booted = dial(cluster)
+    last = cluster.changes()
     return Story(
-        backend, before, changed, after, reached, counted, again, booted, reached_booted, cluster.changes()
+        backend, before, changed, after, reached, counted, again, booted, watched, reached_booted, last
     )
 
 
@@ -251,6 +271,14 @@ def test_packets_of_both_families_pass(story: Story, name: str) -> None:
             if name == "other" or backend == story.backend:
                 (packets,) = story.counted[name][f"{family}-{backend}"]
                 assert packets > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_others_is_forwarded_before_the_tunnel_is_up(story: Story, name: str) -> None:
+    """The kernel forwards from early on; our rules are there before the network is."""
+    lines = story.at_network[name]
+    assert "net.ipv4.ip_forward = 1" in lines
+    assert lines.count("-P FORWARD DROP") == 2
 
 
 @pytest.mark.parametrize("name", NAMES)

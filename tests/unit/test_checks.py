@@ -63,6 +63,7 @@ RIGHT = Observed(
     units={
         "wg-quick@wg.service": Unit(True, True),
         "wgcluster-firewall@wg.service": Unit(True, False),
+        "wgcluster-firewall-early@wg.service": Unit(True, False),
     },
     link=LINK,
     clock=CLOCK,
@@ -130,7 +131,11 @@ def test_ping_targets() -> None:
 
 
 def units(**changed: Unit) -> Observed:
-    names = {"quick": "wg-quick@wg.service", "firewall": "wgcluster-firewall@wg.service"}
+    names = {
+        "quick": "wg-quick@wg.service",
+        "firewall": "wgcluster-firewall@wg.service",
+        "early": "wgcluster-firewall-early@wg.service",
+    }
     return replace(RIGHT, units={**RIGHT.units, **{names[name]: unit for name, unit in changed.items()}})
 
 
@@ -142,7 +147,14 @@ def units(**changed: Unit) -> Observed:
             units(quick=Unit(False, True)),
             ["wg-quick@wg.service is not enabled: it will be gone after a boot"],
         ),
-        (units(firewall=Unit()), ["the firewall's unit is not enabled: our rules will be gone after a boot"]),
+        (
+            units(firewall=Unit()),
+            ["wgcluster-firewall@wg.service is not enabled: our rules will be gone after a boot"],
+        ),
+        (
+            units(early=Unit()),
+            ["wgcluster-firewall-early@wg.service is not enabled: our rules will be gone after a boot"],
+        ),
         (replace(RIGHT, link=replace(LINK, public_key=CLOUD)), ["wg has another key than planned"]),
         (replace(RIGHT, link=replace(LINK, port=1)), ["wg listens on 1, planned is 51820"]),
     ],

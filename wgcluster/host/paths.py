@@ -9,7 +9,11 @@ from wgcluster.inventory.cluster import Host
 SYSCTL = "/etc/sysctl.d/zz-wgcluster.conf"
 MODULE = "/etc/modules-load.d/wgcluster.conf"
 FIREWALL_SCRIPT = "/usr/local/sbin/wgcluster-firewall"
-FIREWALL_UNIT = "/etc/systemd/system/wgcluster-firewall@.service"
+# Its units: one before the network is up, one after whoever sets tables at boot.
+FIREWALL_UNITS = (
+    "/etc/systemd/system/wgcluster-firewall-early@.service",
+    "/etc/systemd/system/wgcluster-firewall@.service",
+)
 # Which site files hold lines of ours, so that one that is no longer named is found again.
 GUARDED = "/etc/nginx/wgcluster/guarded"
 
@@ -18,8 +22,8 @@ def wireguard_unit(interface: str) -> str:
     return f"wg-quick@{interface}.service"
 
 
-def firewall_unit(interface: str) -> str:
-    return f"wgcluster-firewall@{interface}.service"
+def firewall_units(interface: str) -> tuple[str, str]:
+    return f"wgcluster-firewall-early@{interface}.service", f"wgcluster-firewall@{interface}.service"
 
 
 def config(interface: str) -> str:
@@ -36,7 +40,7 @@ def before(interface: str) -> str:
 
 def of_ours(interface: str) -> list[str]:
     """Files of ours that are read whole; the WireGuard config is read too, with its secrets cut out."""
-    return [SYSCTL, MODULE, FIREWALL_SCRIPT, FIREWALL_UNIT, rules(interface), before(interface), GUARDED]
+    return [SYSCTL, MODULE, FIREWALL_SCRIPT, *FIREWALL_UNITS, rules(interface), before(interface), GUARDED]
 
 
 def leftovers(interface: str) -> list[str]:

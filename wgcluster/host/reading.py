@@ -258,7 +258,7 @@ def _hold_all_asked(observed: Observed, seen: set[str], look: Look) -> None:
     for path in (*wanted, *observed.guarded, *observed.lists):
         if path not in observed.files:
             raise ValueError(f"it lacks the file {answer.shown(path)}")
-    for name in (paths.wireguard_unit(look.interface), paths.firewall_unit(look.interface), *_OTHER_UNITS):
+    for name in (paths.wireguard_unit(look.interface), *paths.firewall_units(look.interface), *_OTHER_UNITS):
         if name not in observed.units:
             raise ValueError(f"it lacks the unit {name}")
     if (look.dump and "nginx" in observed.tools) != ("nginx" in seen):

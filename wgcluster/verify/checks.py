@@ -86,8 +86,12 @@ def _unit(host: HostPlan, observed: Observed) -> Check:
             faults.append(f"{name} is not active")
         if not unit.enabled:
             faults.append(f"{name} is not enabled: it will be gone after a boot")
-    if host.firewall != "off" and not observed.unit(paths.firewall_unit(host.interface)).enabled:
-        faults.append("the firewall's unit is not enabled: our rules will be gone after a boot")
+    if host.firewall != "off":
+        faults += [
+            f"{name} is not enabled: our rules will be gone after a boot"
+            for name in paths.firewall_units(host.interface)
+            if not observed.unit(name).enabled
+        ]
     link = observed.link
     if link is None:
         faults.append(f"there is no interface {host.interface}")
