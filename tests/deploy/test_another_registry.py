@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.fakecluster import LAPTOP, FakeCluster, article
 from tests.deploy.test_bad_registry import files
+from tests.support.fake.cluster import LAPTOP, FakeCluster, article
 
 CONFIG = "/etc/wireguard/wg.conf"
 RESTORE = (

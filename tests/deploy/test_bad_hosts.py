@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.fakecluster import GUARD, SITE, SITE_PATH, FakeCluster, article
-from tests.deploy.fakehost import Entry, FakeHost
-from tests.deploy.fakewg import Interface
+from tests.support.fake.cluster import GUARD, SITE, SITE_PATH, FakeCluster, article
+from tests.support.fake.host import Entry, FakeHost
+from tests.support.fake.wireguard import Interface
 
 CONFIG = "/etc/wireguard/wg.conf"
 ANOTHER = "set wg_interface to another name, or move what is there out of the way"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.fakecluster import LAPTOP, FakeCluster, article
+from tests.support.fake.cluster import LAPTOP, FakeCluster, article
 from tests.support.faults import prints
 
 Data = dict[str, dict[str, Any]]

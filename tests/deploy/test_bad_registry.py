@@ -12,7 +12,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
 from tasks.key import begin
-from tests.deploy.fakecluster import PASSPHRASE, FakeCluster, article
+from tests.support.fake.cluster import PASSPHRASE, FakeCluster, article
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import Seal, made_with
 

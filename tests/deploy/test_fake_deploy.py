@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.fakecluster import LAPTOP, SITE_PATH, FakeCluster, article, json_of, with_nginx
-from tests.deploy.fakehost import FILES, LOCK, FakeHost, variables, without
-from tests.deploy.observation import answer
+from tests.support.fake.cluster import LAPTOP, SITE_PATH, FakeCluster, article, json_of, with_nginx
+from tests.support.fake.host import FILES, LOCK, FakeHost, variables, without
+from tests.support.fake.observation import answer
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.fakecluster import SITE_PATH, FakeCluster, article, json_of
+from tests.support.fake.cluster import SITE_PATH, FakeCluster, article, json_of
 
 
 @pytest.fixture

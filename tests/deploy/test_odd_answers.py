@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.fakecluster import LAPTOP, SITE_PATH, FakeCluster, article
-from tests.deploy.observation import answer
-from tests.property.damages import KINDS, assert_refused_or_read_right
+from tests.support.damages import KINDS, assert_refused_or_read_right
+from tests.support.fake.cluster import LAPTOP, SITE_PATH, FakeCluster, article
+from tests.support.fake.observation import answer
 from wgcluster.cli.reading import read
 from wgcluster.host import paths
 from wgcluster.host.observed import Look

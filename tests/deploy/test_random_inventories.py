@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.deploy.fakecluster import FakeCluster, Rows, json_of, with_nginx
-from tests.deploy.fakehost import Chains, FakeHost
-from tests.property.clusters import clusters, rows_of
+from tests.support.clusters import clusters, rows_of
+from tests.support.fake.cluster import FakeCluster, Rows, json_of, with_nginx
+from tests.support.fake.host import Chains, FakeHost
 from wgcluster.inventory.cluster import Cluster
 
 DOCKER = "-j DOCKER-USER"

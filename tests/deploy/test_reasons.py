@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.fakecluster import LAPTOP, SITE_PATH, FakeCluster, article, json_of
-from tests.deploy.fakehost import FakeHost
+from tests.support.fake.cluster import LAPTOP, SITE_PATH, FakeCluster, article, json_of
+from tests.support.fake.host import FakeHost
 
 CONFIG = "/etc/wireguard/wg.conf"
 PORT = "-p udp -m udp --dport 51820 -m comment --comment wgcluster-wg -j ACCEPT"

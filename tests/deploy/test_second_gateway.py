@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.fakecluster import LAPTOP, FakeCluster, article
-from tests.deploy.fakehost import FakeHost
+from tests.support.fake.cluster import LAPTOP, FakeCluster, article
+from tests.support.fake.host import FakeHost
 
 MOVED = (
     "--> laptop comes in through alpha, no longer through root: it is cut off until it has its config anew"

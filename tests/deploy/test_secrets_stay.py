@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.fakecluster import LAPTOP, PASSPHRASE, FakeCluster, article, json_of
+from tests.support.fake.cluster import LAPTOP, PASSPHRASE, FakeCluster, article, json_of
 
 
 def forms(secret: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.fakecluster import FakeCluster, article
+from tests.support.fake.cluster import FakeCluster, article
 
 
 @pytest.fixture

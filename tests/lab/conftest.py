@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,10 @@ import pytest
 from lab.lab import PREFIX, Lab
 from lab.spec import HostSpec
 from lab.workspace import Workspace
+from tests.support.lab.cluster import PASSPHRASE, NewLab, NewWorkspace
 
-PASSPHRASE = "correct horse battery staple"
 _HERE = Path(__file__).parent
 _KEEP = bool(os.environ.get("WGCLUSTER_KEEP_LAB"))
-
-NewLab = Callable[[Sequence[HostSpec]], Lab]
-NewWorkspace = Callable[[Lab], Workspace]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,8 +10,8 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.reach import pings
 from lab.spec import HostSpec
-from tests.lab.cluster import Cluster
-from tests.lab.servers import chain, cluster_of, describe, docker, rules
+from tests.support.lab.cluster import Cluster
+from tests.support.lab.servers import chain, cluster_of, describe, docker, rules
 
 RULES = "Firewall | Set the rules"
 FILE = "Firewall | Write /etc/wgcluster/wg.rules"

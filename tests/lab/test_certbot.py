@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from lab.spec import FILES, SITE
-from tests.lab.acme import Authority
-from tests.lab.conftest import PASSPHRASE
-from tests.lab.web import ACME, FILE, GITLAB, WEBROOT, Web, web
+from tests.support.lab.acme import Authority
+from tests.support.lab.cluster import PASSPHRASE
+from tests.support.lab.web import ACME, FILE, GITLAB, WEBROOT, Web, web
 
 CERTIFICATE = f"/etc/letsencrypt/live/{SITE}"
 PLAIN = (FILES / "gitlab.nginx").read_text()

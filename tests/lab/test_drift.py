@@ -6,7 +6,7 @@ import pytest
 
 from lab.lab import Lab
 from lab.workspace import Workspace
-from tests.lab.cluster import Cluster, forward_chain
+from tests.support.lab.cluster import Cluster, forward_chain
 
 RULES = "Firewall | Set the rules"
 CONFIG = "WireGuard | Write /etc/wireguard/wg.conf"

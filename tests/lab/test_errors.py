@@ -9,7 +9,7 @@ import pytest
 
 from lab.lab import Lab
 from lab.workspace import CHECKOUT, Workspace
-from tests.lab.cluster import Cluster
+from tests.support.lab.cluster import Cluster
 
 CONFIG = "WireGuard | Write /etc/wireguard/wg.conf"
 UNIT = "WireGuard | Enable and start wg-quick@wg.service"

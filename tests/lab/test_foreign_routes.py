@@ -10,8 +10,8 @@ import pytest
 from lab.host import Host
 from lab.reach import pings
 from lab.spec import HostSpec
-from tests.lab.cluster import Cluster
-from tests.lab.servers import cluster_of, describe, docker
+from tests.support.lab.cluster import Cluster
+from tests.support.lab.servers import cluster_of, describe, docker
 
 WIDE, WIDE6 = "172.16.0.0/12", "fd77:1::/32"
 OVERLAY = ["10.0.0.0/24", "fd00::/64"]

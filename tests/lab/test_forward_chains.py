@@ -10,8 +10,9 @@ import pytest
 
 from lab.reach import pings
 from lab.spec import File, HostSpec
-from tests.lab.cluster import Cluster
-from tests.lab.servers import (
+from tests.support.chains import DOCKER, REJECT, filter_text, six
+from tests.support.lab.cluster import Cluster
+from tests.support.lab.servers import (
     BACKENDS,
     FAMILIES,
     chain,
@@ -23,7 +24,6 @@ from tests.lab.servers import (
     rules,
     saved,
 )
-from tests.unit.chains import DOCKER, REJECT, filter_text, six
 
 MARK = "-m comment --comment wgcluster-wg -j"
 RELAY = f"-i wg -o wg {MARK} ACCEPT"

@@ -14,7 +14,7 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.reach import pings, status
 from lab.workspace import Workspace
-from tests.lab.cluster import KEYSTORE, OVERLAY, SERVERS, Cluster, forward_chain
+from tests.support.lab.cluster import KEYSTORE, OVERLAY, SERVERS, Cluster, forward_chain
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.secret import Secret
 

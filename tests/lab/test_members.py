@@ -12,7 +12,7 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.reach import pings
 from lab.workspace import Workspace
-from tests.lab.cluster import OVERLAY, SERVERS, Cluster
+from tests.support.lab.cluster import OVERLAY, SERVERS, Cluster
 
 STATE = (
     "cat /etc/wireguard/wg.conf /etc/wgcluster/wg.rules; iptables -S; ip6tables -S;"

@@ -13,9 +13,8 @@ import pytest
 
 from lab.host import Host
 from lab.spec import SITE
-from tests.lab.cluster import Cluster
-from tests.lab.conftest import PASSPHRASE
-from tests.lab.web import FILE, GITLAB, Entry, Web, web
+from tests.support.lab.cluster import PASSPHRASE, Cluster
+from tests.support.lab.web import FILE, GITLAB, Entry, Web, web
 
 NGINX = "nginx | Guard the sites that only the VPN may reach"
 WORK = "/etc/nginx/wgcluster/.work"

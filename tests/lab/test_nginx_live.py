@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab.spec import FILES, SITE
-from tests.lab.conftest import PASSPHRASE
-from tests.lab.web import ACME, FILE, GITLAB, LINK, Entry, Web, web
+from tests.support.lab.cluster import PASSPHRASE
+from tests.support.lab.web import ACME, FILE, GITLAB, LINK, Entry, Web, web
 
 PLAIN = (FILES / "gitlab.nginx").read_text()
 OTHER = "/etc/nginx/sites-available/other"

@@ -10,8 +10,8 @@ import pytest
 from lab.lab import Lab
 from lab.workspace import Workspace
 from tasks.facts import HostState
-from tests.lab.cluster import Cluster
-from tests.property.damages import KINDS, assert_refused_or_read_right
+from tests.support.damages import KINDS, assert_refused_or_read_right
+from tests.support.lab.cluster import Cluster
 from wgcluster.cli.reading import read
 from wgcluster.host import paths
 from wgcluster.host.observed import Look

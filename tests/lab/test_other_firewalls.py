@@ -11,9 +11,9 @@ import pytest
 from lab.host import Host
 from lab.reach import pings
 from lab.spec import HostSpec
-from tests.lab.cluster import Cluster
-from tests.lab.servers import cluster_of, describe, docker
-from tests.unit.chains import EVERYWHERE, GATEWAY
+from tests.support.chains import EVERYWHERE, GATEWAY
+from tests.support.lab.cluster import Cluster
+from tests.support.lab.servers import cluster_of, describe, docker
 from wgcluster.host.reading import parse
 from wgcluster.verify.other_firewalls import dropped_by_nft
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.topologies import (
+from tests.support.lab.topologies import (
     Edit,
     Live,
     both,
@@ -19,7 +19,7 @@ from tests.lab.topologies import (
     without,
     without_ours,
 )
-from tests.netns.net import missing
+from tests.support.net import missing
 from wgcluster.prove.proof import Proof, prove_texts
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())

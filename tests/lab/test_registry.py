@@ -12,8 +12,7 @@ import pytest
 from lab.lab import Lab
 from lab.reach import pings
 from lab.workspace import Workspace
-from tests.lab.cluster import KEYSTORE, OVERLAY, SERVERS, Cluster
-from tests.lab.conftest import NewWorkspace
+from tests.support.lab.cluster import KEYSTORE, OVERLAY, SERVERS, Cluster, NewWorkspace
 
 # What a run could write, read by the host's own programs.
 STATE = (

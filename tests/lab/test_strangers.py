@@ -15,8 +15,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
 import pytest
 
-from tests.lab.topologies import STRANGER, Edit, Live, live, with_first, without_ours
-from tests.netns.net import missing
+from tests.support.lab.topologies import STRANGER, Edit, Live, live, with_first, without_ours
+from tests.support.net import missing
 from wgcluster.prefixes import FAMILIES, Family
 from wgcluster.prove.proof import prove_texts
 from wgcluster.prove.texts import MachineText

@@ -9,8 +9,8 @@ import pytest
 
 from lab.reach import pings
 from lab.spec import HostSpec, plain
-from tests.lab.cluster import Cluster
-from tests.lab.servers import cluster_of, describe, docker
+from tests.support.lab.cluster import Cluster
+from tests.support.lab.servers import cluster_of, describe, docker
 
 # h7 stands behind NAT; each site has one gateway
 SITES = {"h1": "ams", "h2": "ams", "h3": "ams", "h4": "fra", "h5": "fra", "h6": "home", "h7": "home"}

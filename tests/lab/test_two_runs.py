@@ -17,8 +17,8 @@ import pytest
 from lab.host import Host
 from lab.spec import plain
 from lab.workspace import Workspace
-from tests.lab.cluster import Cluster
-from tests.lab.servers import cluster_of, describe, docker, rules
+from tests.support.lab.cluster import Cluster
+from tests.support.lab.servers import cluster_of, describe, docker, rules
 
 LOCK = "/run/wgcluster.lock"
 KEYS = "lab/.state/keys.yml"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.net import Namespace, missing, namespaces
+from tests.support.net import Namespace, missing, namespaces
 
 _HERE = Path(__file__).parent
 

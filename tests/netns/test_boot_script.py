@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.netns.net import BACKENDS, Filter, Namespace
-from tests.property.rulesets import drifted, ours, tables
-from tests.unit.chains import BASELINE, DOCKER, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_text, of, six
+from tests.support.chains import BASELINE, DOCKER, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_text, of, six
+from tests.support.net import BACKENDS, Filter, Namespace
+from tests.support.rulesets import drifted, ours, tables
 from wgcluster.firewall.placement import changes, is_ours, restore_text
 from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.firewall.tables import Tables, parse_save

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.net import BACKENDS, Filter, Namespace, namespaces, no_tunnel, wireguard_go
-from tests.unit.chains import PEERS, filter_table, of
+from tests.support.chains import PEERS, filter_table, of
+from tests.support.net import BACKENDS, Filter, Namespace, namespaces, no_tunnel, wireguard_go
 from wgcluster.firewall.placement import changes, restore_text
 from wgcluster.host.observed import Observed
 from wgcluster.host.reading import parse

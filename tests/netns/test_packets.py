@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.netns.net import BACKENDS, Filter, Namespace, namespaces
-from tests.property.rulesets import ours, tables
+from tests.support.net import BACKENDS, Filter, Namespace, namespaces
+from tests.support.rulesets import ours, tables
 from wgcluster.firewall.placement import after, changes
 from wgcluster.firewall.tables import Packet, Tables, verdict
 from wgcluster.prefixes import FAMILIES, Family

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.net import Namespace, namespaces, no_tunnel, wireguard_go
+from tests.support.net import Namespace, namespaces, no_tunnel, wireguard_go
 
 SCRIPT = (Path(__file__).parent.parent.parent / "files" / "sync.sh").read_text()
 NAME = f"wgs{os.getpid()}"

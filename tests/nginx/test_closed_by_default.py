@@ -13,8 +13,8 @@ from ipaddress import ip_network
 import pytest
 from crossplane import analyzer  # type: ignore[import-untyped]
 
-from tests.nginx.cases import ACME, LIST, PASS, Case, asked
-from tests.nginx.real import LUA, MODULES, NGINX, wanted
+from tests.support.nginx.cases import ACME, LIST, PASS, Case, asked
+from tests.support.nginx.real import LUA, MODULES, NGINX, wanted
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.config.harmless import is_harmless

@@ -13,7 +13,7 @@ import time
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from tests.nginx.bodies import INSIDE, LUA, SOUP, WORD
+from tests.support.nginx.bodies import INSIDE, LUA, SOUP, WORD
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.find import locations, names_of, servers

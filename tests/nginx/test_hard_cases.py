@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.nginx.cases import ACME, LIST, PASS, Case, asked
-from tests.nginx.real import LUA, NGINX, opinion
-from tests.nginx.strangers import forged
-from tests.nginx.worlds import FRIEND, PASSWORD
+from tests.support.nginx.cases import ACME, LIST, PASS, Case, asked
+from tests.support.nginx.real import LUA, NGINX, opinion
+from tests.support.nginx.strangers import forged
+from tests.support.nginx.worlds import FRIEND, PASSWORD
 from wgcluster.nginx.syntax.errors import NginxSyntaxError
 from wgcluster.nginx.syntax.tree import parse
 

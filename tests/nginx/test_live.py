@@ -16,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.nginx.real import NGINX, free_ports, http_paths, running
-from tests.nginx.worlds import dump
+from tests.support.nginx.real import NGINX, free_ports, http_paths, running
+from tests.support.nginx.worlds import dump
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.probe.curl import answers, curl_config
 from wgcluster.nginx.probe.probe import Answer, Probe, allowed_client_fault, denied_client_fault, probes

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.nginx import worlds
-from tests.nginx.real import NGINX, Answer, free_ports, http_paths, running
+from tests.support.nginx import worlds
+from tests.support.nginx.real import NGINX, Answer, free_ports, http_paths, running
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.audit.judge import ServerJudge
 from wgcluster.nginx.config.context import Context

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.nginx import strangers
-from tests.nginx.bodies import disagreements
-from tests.nginx.real import LUA, NGINX, opinion
+from tests.support.nginx import strangers
+from tests.support.nginx.bodies import disagreements
+from tests.support.nginx.real import LUA, NGINX, opinion
 from wgcluster.nginx.syntax.errors import NginxSyntaxError
 from wgcluster.nginx.syntax.tree import parse
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.nginx.real import NGINX, free_ports, http_paths, running
-from tests.nginx.worlds import dump
+from tests.support.nginx.real import NGINX, free_ports, http_paths, running
+from tests.support.nginx.worlds import dump
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.site import allow_list, list_path

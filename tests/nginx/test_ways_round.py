@@ -12,9 +12,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from tests.nginx.cases import ACME, FRIEND, LIST, PASS, Case, asked
-from tests.nginx.real import ECHO, LUA, NGINX, STREAM, free_ports, running
-from tests.nginx.worlds import dump
+from tests.support.nginx.cases import ACME, FRIEND, LIST, PASS, Case, asked
+from tests.support.nginx.real import ECHO, LUA, NGINX, STREAM, free_ports, running
+from tests.support.nginx.worlds import dump
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.syntax.includes import parse_dump

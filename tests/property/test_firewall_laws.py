@@ -7,7 +7,7 @@ import shlex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.rulesets import drifted, ours, tables
+from tests.support.rulesets import drifted, ours, tables
 from wgcluster.firewall.placement import after, changes, is_ours, restore_text
 from wgcluster.firewall.rules import Rule
 from wgcluster.firewall.tables import Spec, Tables, join, packet_of, parse_save, target, verdict

@@ -14,7 +14,7 @@ from itertools import pairwise
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tests.property.clusters import clusters, keys_of, many
+from tests.support.clusters import clusters, keys_of, many
 from wgcluster.inventory.cluster import Cluster, Endpoint, Host
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.plan.planner import make_plan

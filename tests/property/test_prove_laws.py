@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tests.property.clusters import clusters, keys_of
-from tests.property.packets import World
+from tests.support.clusters import clusters, keys_of
+from tests.support.packets import World
 from wgcluster.firewall.tables import Chain
 from wgcluster.inventory.cluster import Cluster
 from wgcluster.plan.planner import make_plan

@@ -12,7 +12,7 @@ import rustworkx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.clusters import clusters, keys_of, many, rows_of
+from tests.support.clusters import clusters, keys_of, many, rows_of
 from wgcluster.inventory.cluster import Client, Cluster
 from wgcluster.inventory.reading import read_cluster
 from wgcluster.plan.links import dialled_at

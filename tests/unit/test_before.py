@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.chains import DOCKER, GATEWAY, PEERS, REJECT, filter_text
+from tests.support.chains import DOCKER, GATEWAY, PEERS, REJECT, filter_text
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import paths
 from wgcluster.host.forwarding_before import Before, before, forward_policies, given_back, text

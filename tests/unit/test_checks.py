@@ -7,7 +7,7 @@ from ipaddress import ip_interface, ip_network
 
 import pytest
 
-from tests.unit.chains import REJECT, filter_table
+from tests.support.chains import REJECT, filter_table
 from wgcluster.firewall.placement import after, changes
 from wgcluster.firewall.rules import tunnel_rules, wanted
 from wgcluster.firewall.tables import Chain, Tables

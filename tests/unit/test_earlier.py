@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.small_clusters import article, cluster, host, planned, two_sites
+from tests.support.small_clusters import article, cluster, host, planned, two_sites
 from wgcluster.host import paths
 from wgcluster.host.observed import File, Link, Observed
 from wgcluster.plan.plan import HostPlan, Plan

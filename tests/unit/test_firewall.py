@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from tests.unit.chains import (
+from tests.support.chains import (
     BASELINE,
     DOCKER,
     EVERYWHERE,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from tests.unit.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_table, of
+from tests.support.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_table, of
 from wgcluster.firewall.rules import wanted
 from wgcluster.firewall.tables import Tables
 from wgcluster.host.backends import needed

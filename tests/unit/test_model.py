@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.inventories import GATEWAY, Data, client, rows
+from tests.support.inventories import GATEWAY, Data, client, rows
 from wgcluster.inventory import schema
 from wgcluster.inventory.cluster import Cluster, Endpoint, Host
 from wgcluster.inventory.faults import ModelError

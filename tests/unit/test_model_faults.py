@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.faults import short
-from tests.unit.inventories import Data, client, faults, rows, worded
+from tests.support.inventories import Data, client, faults, rows, worded
 from wgcluster.inventory.cluster import Client
 from wgcluster.inventory.faults import ModelError
 from wgcluster.inventory.reading import read_cluster

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.chains import EVERYWHERE, GATEWAY, PEERS
+from tests.support.chains import EVERYWHERE, GATEWAY, PEERS
 from wgcluster.firewall.nft import parse_ruleset
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host.observed import Observed, Rules, Unit

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.unit.small_clusters import article, client, cluster, host, planned, two_sites
+from tests.support.small_clusters import article, client, cluster, host, planned, two_sites
 from wgcluster.inventory.cluster import Cluster
 from wgcluster.picture.layout import Box, around, square
 from wgcluster.picture.mermaid import mermaid

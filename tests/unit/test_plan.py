@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.faults import short
-from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
+from tests.support.small_clusters import article, client, cluster, host, line, planned, two_sites
 from wgcluster.inventory.cluster import Cluster, Endpoint
 from wgcluster.inventory.schema import GuardedSite, OpenPort
 from wgcluster.plan.plan import Peer, PlanError

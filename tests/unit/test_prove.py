@@ -10,8 +10,8 @@ from itertools import product
 
 import pytest
 
-from tests.property.packets import World
-from tests.unit.small_clusters import article, client, cluster, host, line, planned, two_sites
+from tests.support.packets import World
+from tests.support.small_clusters import article, client, cluster, host, line, planned, two_sites
 from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save
 from wgcluster.inventory.cluster import Cluster, Endpoint
 from wgcluster.prefixes import Address, Family

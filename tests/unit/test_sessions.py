@@ -8,7 +8,7 @@ from itertools import combinations
 
 import pytest
 
-from tests.unit.small_clusters import article, planned
+from tests.support.small_clusters import article, planned
 from wgcluster.host.observed import Link, LivePeer
 from wgcluster.wireguard.sessions import ChangedLinks, dialled, handshake_initiators, without_session
 

@@ -9,7 +9,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from tests.unit.small_clusters import cluster, host, line, planned, two_sites
+from tests.support.small_clusters import cluster, host, line, planned, two_sites
 from wgcluster.inventory.cluster import Cluster, Host
 from wgcluster.plan.routes import NOWHERE
 from wgcluster.plan.topology import make_topology

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.operator_folder import WORD, Cluster
+from tests.support.operator_folder import WORD, Cluster
 from wgcluster.keys import registry as keystore
 from wgcluster.keys.seal import Cost
 

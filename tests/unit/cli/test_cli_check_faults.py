@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.cli.operator_folder import HOSTS, Cluster
+from tests.support.operator_folder import HOSTS, Cluster
 
 
 def test_an_expectation_that_names_nobody_is_told_with_all_other_faults(

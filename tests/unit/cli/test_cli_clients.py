@@ -8,7 +8,7 @@ import stat
 import pytest
 import segno
 
-from tests.unit.cli.operator_folder import HOSTS, WORD, Cluster, process
+from tests.support.operator_folder import HOSTS, WORD, Cluster, process
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import decode, public_key_of
 from wgcluster.keys.secret import Secret

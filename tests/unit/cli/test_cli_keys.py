@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.unit.cli.operator_folder import HOSTS, Cluster
+from tests.support.operator_folder import HOSTS, Cluster
 from wgcluster.keys.registry import Registry
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.unit.cli.operator_folder import HOSTS, SITE, Cluster
+from tests.support.operator_folder import HOSTS, SITE, Cluster
 from wgcluster.wireguard.config import parse
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.operator_folder import HOSTS, NGINX, SITE, Cluster
+from tests.support.operator_folder import HOSTS, NGINX, SITE, Cluster
 
 GUARDED = """\
 server {

@@ -10,7 +10,7 @@ import tomllib
 
 import pytest
 
-from tests.unit.cli.operator_folder import REPOSITORY, Cluster, process
+from tests.support.operator_folder import REPOSITORY, Cluster, process
 from wgcluster.__main__ import main
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tests.unit.keystore.registries import LAPTOP, PHONE, WORD, fill, opened, secrets_of
+from tests.support.registries import LAPTOP, PHONE, WORD, fill, opened, secrets_of
 from wgcluster.inventory.cluster import Client
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.keys import registry as keystore

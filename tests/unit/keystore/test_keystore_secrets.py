@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.keystore.registries import ROOT
+from tests.support.registries import ROOT
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.keys.seal import encode, new_private_key, public_key_of
 from wgcluster.keys.secret import Secret, passphrase

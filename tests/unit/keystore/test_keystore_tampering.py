@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.keystore.registries import fill, opened
+from tests.support.registries import fill, opened
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import encode, new_private_key, public_key_of

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.keystore.registries import ROOT, WORD, fill, opened
+from tests.support.registries import ROOT, WORD, fill, opened
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.keys.registry import Registry
 

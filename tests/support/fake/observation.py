@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from posixpath import dirname
 from typing import TYPE_CHECKING
 
-from tests.deploy.fakewg import public_key
+from tests.support.fake.wireguard import public_key
 
 if TYPE_CHECKING:
-    from tests.deploy.fakehost import FakeHost
+    from tests.support.fake.host import FakeHost
 
 _GUARDED = "/etc/nginx/wgcluster/guarded"
 # in the script's order

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from tests.deploy.fakehost import FakeHost
+from tests.support.fake.host import FakeHost
 from wgcluster.keys import registry as keystore
 from wgcluster.keys.seal import Cost
 
@@ -143,6 +143,6 @@ def _answer_with(request: Request, connected: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    from tests.deploy import forkserver  # so that pickled classes have one name, not __main__'s
+    from tests.support.fake import forkserver  # so that pickled classes have one name, not __main__'s
 
     forkserver.serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -18,7 +18,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from select import select
 
-from tests.netns.net import Filter, Namespace, namespaces
+from tests.support.net import Filter, Namespace, namespaces
 from wgcluster.firewall.tables import Tables
 from wgcluster.prefixes import Family, Network
 from wgcluster.prove.texts import MachineText
@@ -27,7 +27,7 @@ from wgcluster.wireguard import config as wgconf
 Texts = Mapping[str, MachineText]
 Pairs = set[tuple[str, str]]
 
-_SYNC = (Path(__file__).parent.parent.parent / "files" / "sync.sh").read_text()
+_SYNC = (Path(__file__).parents[3] / "files" / "sync.sh").read_text()
 _FAMILIES: tuple[Family, Family] = (4, 6)
 _FORWARD = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _AGAIN = 0.2  # seconds between two rounds of pings

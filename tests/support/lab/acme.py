@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 from lab.host import Host
 from lab.spec import SITE
-from tests.lab.web import WEBROOT
+from tests.support.lab.web import WEBROOT
 
 _PORT = 14000
 _FOLDER = "/var/lib/pebble"

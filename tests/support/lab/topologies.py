@@ -14,8 +14,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tests.lab.overlay import Overlay, Station, Texts, overlay
-from tests.unit.chains import DOCKER
+from tests.support.chains import DOCKER
+from tests.support.lab.overlay import Overlay, Station, Texts, overlay
 from wgcluster.firewall import placement
 from wgcluster.firewall import rules as firewall
 from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save

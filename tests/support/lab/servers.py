@@ -12,7 +12,7 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.spec import HostSpec
 from lab.workspace import Workspace
-from tests.lab.cluster import Cluster
+from tests.support.lab.cluster import Cluster
 
 BACKENDS = ("nft", "legacy")
 FAMILIES = {4: "iptables", 6: "ip6tables"}

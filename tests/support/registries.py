@@ -10,7 +10,7 @@ from wgcluster.keys.secret import Secret
 
 WORD = Secret("correct horse")
 LAPTOP, PHONE = ip_address("10.0.0.100"), ip_address("10.0.0.101")
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def fill(path: Path) -> Registry:

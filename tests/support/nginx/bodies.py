@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.nginx.real import Opinion, opinion
+from tests.support.nginx.real import Opinion, opinion
 from wgcluster.nginx.syntax.errors import Fault, NginxSyntaxError
 from wgcluster.nginx.syntax.tree import ALWAYS_BLOCKS, NEVER_BLOCKS, parse
 

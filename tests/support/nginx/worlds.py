@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
-from tests.nginx.real import NGINX, http_paths
+from tests.support.nginx.real import NGINX, http_paths
 from wgcluster.inventory.schema import GuardedSite
 
 FRIEND, STRANGERS = "127.0.0.2", ("127.0.0.1", "127.0.0.3", "127.0.0.9")

@@ -16,9 +16,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from posixpath import dirname
 
-from tests.deploy.fakewg import Failed, Interface, hooks, public_key, sections
+from tests.support.fake.wireguard import Failed, Interface, hooks, public_key, sections
 
-FILES = Path(__file__).parents[2] / "files"
+FILES = Path(__file__).parents[3] / "files"
 LOCK = (FILES / "lock.sh").read_text() + "\n"
 PACKAGES = {"wireguard-tools": {"wg", "wg-quick"}, "iptables": {"iptables", "ip6tables"}, "nginx": {"nginx"}}
 
@@ -82,7 +82,7 @@ class FakeHost:
 
     def run(self, command: str, stdin: str) -> tuple[bool, list[str], list[str]]:
         """One command: success, lines of standard output, lines of standard error."""
-        from tests.deploy.observation import answer
+        from tests.support.fake.observation import answer
 
         self.commands.append(command)
         if (head := without(command, "observe.sh")) is not None:

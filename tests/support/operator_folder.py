@@ -19,7 +19,7 @@ from wgcluster.__main__ import main
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.secret import Secret
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[2]
 WORD = "correct horse"
 SITE = "/etc/nginx/sites-enabled/git"
 NGINX = {"file": SITE, "server_name": "git.example.org", "public": ["/.well-known/acme-challenge"]}

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from subprocess import CompletedProcess
 from typing import Any
 
 from lab.lab import Lab
+from lab.spec import HostSpec
 from lab.workspace import Workspace
 
+PASSPHRASE = "correct horse battery staple"
 SERVERS = ("root", "cloud", "backup")
 OVERLAY = {"root": "10.0.0.2", "cloud": "10.0.0.3", "backup": "10.0.0.4", "laptop": "10.0.0.100"}
 KEYSTORE = "lab/.state/keys.yml"
+
+NewLab = Callable[[Sequence[HostSpec]], Lab]
+NewWorkspace = Callable[[Lab], Workspace]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 from hypothesis import strategies as st
 
-from tests.unit.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS
+from tests.support.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS
 from wgcluster.firewall.rules import Rule, wanted
 from wgcluster.firewall.tables import Chain, Spec, Tables
 from wgcluster.prefixes import Family

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
-from tests.nginx.real import Answer, free_ports, http_paths, running
-from tests.nginx.worlds import dump
+from tests.support.nginx.real import Answer, free_ports, http_paths, running
+from tests.support.nginx.worlds import dump
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.syntax.includes import parse_dump

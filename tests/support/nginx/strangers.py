@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.nginx.real import Answer, Running, free_ports, running
-from tests.nginx.worlds import FRIEND, PASSWORD, STRANGERS, Maker, Server, Spot, dump, prepare, world
+from tests.support.nginx.real import Answer, Running, free_ports, running
+from tests.support.nginx.worlds import FRIEND, PASSWORD, STRANGERS, Maker, Server, Spot, dump, prepare, world
 from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.tree import parse

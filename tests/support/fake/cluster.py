@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.deploy.fakehost import Entry, FakeHost
-from tests.deploy.forkserver import Answer, Request
+from tests.support.fake.forkserver import Answer, Request
+from tests.support.fake.host import Entry, FakeHost
 from wgcluster.inventory.cluster import Client
 from wgcluster.keys import registry as keystore
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import Cost
 from wgcluster.keys.secret import Secret
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 PASSPHRASE = "correct horse battery staple"
 Rows = dict[str, dict[str, Any]]  # host data by host name
 
@@ -35,7 +35,7 @@ class ForkServer:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.deploy.forkserver"],
+            [sys.executable, "-m", "tests.support.fake.forkserver"],
             env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYINFRA_PROGRESS": "off"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
