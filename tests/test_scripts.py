@@ -52,9 +52,16 @@ def test_elsewhere_without_an_engine_one_sentence_says_what_to_install(script: s
 def checkout(tmp_path: Path) -> Path:
     """Folders of tests, and a .venv that is as it should be, whose programs say how they were called."""
     checkout = tmp_path / "checkout"
-    for folder in ("tests/unit/cli", "tests/property", "tests/deploy", "tests/lab", "lab", ".venv/bin"):
+    for folder in (
+        "tests/unit/cli",
+        "tests/property",
+        "tests/deploy",
+        "tests/system/lab",
+        "lab",
+        ".venv/bin",
+    ):
         (checkout / folder).mkdir(parents=True)
-    (checkout / "tests/lab/test_ssh.py").touch()
+    (checkout / "tests/system/lab/test_ssh.py").touch()
     for file in ("requirements.txt", "requirements-dev.txt"):
         (checkout / file).write_text(f"{file}\n")
     (checkout / ".venv/locked.txt").write_text("requirements.txt\nrequirements-dev.txt\n")
@@ -89,7 +96,13 @@ def test_what_needs_no_lab_runs_without_an_engine(checkout: Path, words: list[st
 
 @pytest.mark.parametrize(
     "words",
-    [["tests"], ["."], ["tests/lab"], ["tests/lab/test_ssh.py::NAME", "tests/unit"], ["-k", "forward"]],
+    [
+        ["tests"],
+        ["."],
+        ["tests/system/lab"],
+        ["tests/system/lab/test_ssh.py::NAME", "tests/unit"],
+        ["-k", "forward"],
+    ],
 )
 def test_what_may_need_the_lab_looks_for_an_engine(checkout: Path, words: list[str]) -> None:
     done = run(checkout, "test", *words)

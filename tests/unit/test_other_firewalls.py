@@ -1,4 +1,4 @@
-"""Firewalls beside ours, by what is in force; tests/lab/test_other_firewalls.py has them for real."""
+"""Firewalls beside ours, by what is in force; tests/system/lab/test_other_firewalls.py has them for real."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from wgcluster.plan.plan import HostPlan
 from wgcluster.prefixes import FAMILIES, Family
 
 TOOLS: dict[Family, str] = {4: "iptables", 6: "ip6tables"}
-SCRIPT = Path(__file__).parent.parent.parent / "files" / "wgcluster-firewall"
+SCRIPT = Path(__file__).parents[3] / "files" / "wgcluster-firewall"
 SHELLS = ("dash", "bash", "busybox")  # Debian's, Fedora's, Alpine's, each with what else the script needs
 
 INSTALLED = [shell for shell in SHELLS if shutil.which(shell)]

@@ -2,7 +2,7 @@
 
 The bounded runs are for every day and always the same; for ten minutes of texts that nobody has seen:
 
-    WGCLUSTER_FUZZ_SECONDS=600 pytest tests/nginx/test_real.py -k fuzz -s
+    WGCLUSTER_FUZZ_SECONDS=600 pytest tests/system/nginx/test_real.py -k fuzz -s
 """
 
 from __future__ import annotations

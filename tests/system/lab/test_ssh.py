@@ -12,9 +12,9 @@ import pytest
 from lab.host import Host
 from lab.reach import pings
 from lab.spec import HostSpec
-from tests.lab.test_errors import CONNECTED, assert_heard
 from tests.support.lab.cluster import Cluster
 from tests.support.lab.servers import chain, cluster_of, describe, docker, rules
+from tests.system.lab.test_errors import CONNECTED, assert_heard
 
 FAR, NEAR = "10.0.0.2", "10.0.0.3"
 PRIVATE = ("/tmp/", "/var/tmp/", "/dev/shm/", "/home/")

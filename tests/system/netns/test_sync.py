@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.net import Namespace, namespaces, no_tunnel, wireguard_go
 
-SCRIPT = (Path(__file__).parent.parent.parent / "files" / "sync.sh").read_text()
+SCRIPT = (Path(__file__).parents[3] / "files" / "sync.sh").read_text()
 NAME = f"wgs{os.getpid()}"
 SHELLS = [shell for shell in ("dash", "busybox") if shutil.which(shell)]
 

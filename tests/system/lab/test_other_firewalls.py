@@ -17,7 +17,7 @@ from tests.support.lab.servers import cluster_of, describe, docker
 from wgcluster.host.reading import parse
 from wgcluster.verify.other_firewalls import dropped_by_nft
 
-SCRIPT = (Path(__file__).parents[2] / "files" / "observe.sh").read_text()
+SCRIPT = (Path(__file__).parents[3] / "files" / "observe.sh").read_text()
 PORT = 51820
 OFF = 'or set firewall = "off" for this host'
 LOOK = (

@@ -22,7 +22,7 @@ from wgcluster.nginx.syntax.splice import unguard
 from wgcluster.nginx.syntax.tree import parse
 
 SITES = Path(__file__).parent / "sites"
-EXAMPLE = str(Path(__file__).parents[2] / "examples" / "gitlab" / "gitlab.nginx")
+EXAMPLE = str(Path(__file__).parents[3] / "examples" / "gitlab" / "gitlab.nginx")
 FRIEND, STRANGER = "127.0.0.2", "127.0.0.1"
 ACME = "/.well-known/acme-challenge/"
 

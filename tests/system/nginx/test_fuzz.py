@@ -2,7 +2,7 @@
 
 Ten seconds every day; the ten-minute run:
 
-    WGCLUSTER_FUZZ_SECONDS=600 pytest tests/nginx/test_fuzz.py
+    WGCLUSTER_FUZZ_SECONDS=600 pytest tests/system/nginx/test_fuzz.py
 """
 
 from __future__ import annotations

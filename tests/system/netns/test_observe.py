@@ -23,7 +23,7 @@ from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.prefixes import FAMILIES
 from wgcluster.wireguard.drift import Routes, in_place, peer_changes, preshared_digest, routes
 
-SCRIPT = (Path(__file__).parent.parent.parent / "files" / "observe.sh").read_text()
+SCRIPT = (Path(__file__).parents[3] / "files" / "observe.sh").read_text()
 NAME = f"wgc{os.getpid()}"
 SHELLS = [shell for shell in ("dash", "busybox") if shutil.which(shell)]
 
