@@ -17,7 +17,7 @@ from wgcluster.firewall.tables import Chain
 from wgcluster.host.observed import File, LivePeer, Observed, Rules, Ssh, Unit
 from wgcluster.host.reading import parse
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 SCRIPT = (ROOT / "files" / "observe.sh").read_text()
 SHELLS = [shell for shell in ("dash", "busybox", "bash") if shutil.which(shell)]
 
