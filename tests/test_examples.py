@@ -21,7 +21,7 @@ import pytest
 
 from wgcluster.__main__ import main
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 EXAMPLES = sorted(path.parent.name for path in REPOSITORY.glob("examples/*/inventory.py"))
 
 
