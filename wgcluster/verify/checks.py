@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgcluster.firewall.strangers import drops, strangers
-from wgcluster.firewall.tables import Packet, packet_of, verdict
+from wgcluster.firewall.tables import Chain, Packet, packet_of, verdict
 from wgcluster.host import answer, paths
+from wgcluster.host.forwarding_before import before, forward_policies
 from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.verify.boot import BootFiles, boot_faults
@@ -136,6 +137,13 @@ def _forwarding(host: HostPlan, observed: Observed) -> Check:
                 faults.append(
                     f"{tool}: FORWARD does not let through what comes from {host.interface} for {to}"
                 )
+    for family, policy in forward_policies(host, before(host, observed)).items():
+        for saved in observed.rules if observed.forwarding.get(family) == "1" else ():
+            chain = saved.tables.get("filter", {}).get("FORWARD", Chain())
+            if saved.primary and saved.family == family and chain.policy != policy:
+                faults.append(
+                    f"{saved.tool}: the policy of FORWARD is {chain.policy}: it forwards for anyone"
+                )
     return Check("forward", len(host.forwards), tuple(faults))
 
 
@@ -168,7 +176,8 @@ def _routes(host: HostPlan, observed: Observed) -> Check:
 
 def _blocking(observed: Observed, family: int, chain: str, packet: Packet) -> Iterator[str]:
     for saved in observed.rules:
-        if saved.family == family and verdict(saved.tables.get("filter", {}), chain, packet) != "ACCEPT":
+        tables = [saved.tables.get(name, {}) for name in ("mangle", "filter")]
+        if saved.family == family and any(verdict(one, chain, packet) != "ACCEPT" for one in tables):
             yield saved.tool
 
 

@@ -193,6 +193,12 @@ def test_verify_agrees(story: Story) -> None:
             "is not hidden",
         ),
         ("root", "systemctl stop nginx", "systemctl start nginx", "nginx is not running"),
+        (
+            "root",
+            "iptables -P FORWARD ACCEPT",
+            "iptables -P FORWARD DROP",
+            "the policy of FORWARD is ACCEPT: it forwards for anyone",
+        ),
         # what a boot or a reload would bring out
         (
             "root",

@@ -211,6 +211,30 @@ def test_a_forward_rule_must_be_reached_not_merely_there() -> None:
     }
 
 
+def test_what_mangle_drops_counts_as_well() -> None:
+    tables = {"mangle": filter_table("-A FORWARD -i wg -j DROP", "-A INPUT -p udp -j DROP")["filter"]}
+    seen = replace(RIGHT, rules=(*OPEN, Rules(4, "iptables", False, tables)))
+    assert [name for name, found in faults(seen).items() if found] == ["forward", "port"]
+
+
+@pytest.mark.parametrize(("remembered", "policy", "told"), [
+    ("4 off ACCEPT", "ACCEPT", True),
+    ("4 off ACCEPT", "DROP", False),
+    ("4 on DROP", "ACCEPT", True),
+    ("4 on ACCEPT", "ACCEPT", False),
+])  # fmt: skip
+def test_a_host_that_was_closed_stays_closed(remembered: str, policy: str, told: bool) -> None:
+    tables = beside(4)
+    tables["filter"]["FORWARD"].policy = policy
+    files = {
+        **RIGHT.files,
+        "/etc/wgcluster/wg.before": File("file", "644", "root:root", data=remembered.encode()),
+    }
+    seen = replace(RIGHT, files=files, rules=(Rules(4, "iptables", True, tables), OPEN[1]))
+    message = "iptables: the policy of FORWARD is ACCEPT: it forwards for anyone"
+    assert faults(seen).get("forward", []) == ([message] if told else [])
+
+
 @pytest.mark.parametrize(
     ("table", "name", "rule", "says"),
     [
