@@ -133,7 +133,7 @@ def test_every_listen_address_is_asked_and_answers_as_the_audit_says() -> None:
         ("::1", tls, True, False),
         ("127.0.0.1", proxy, False, True),
     }
-    variants = {"plain", "forged address", "//", "/./", "%2e", "upper case", "trailing slash"}
+    variants = {"plain", "spoofed address", "//", "/./", "%2e", "upper case", "trailing slash"}
     assert {p.variant for p in found} == variants
     assert {p.location for p in found} == {"/", LANGUAGE, f"^~ {ACME}", "/open/"}
     assert {p.host for p in found} == {"app.test", "blog.test"}
