@@ -1,4 +1,4 @@
-"""Hosts whose loss cuts others off, even if the rest were planned anew."""
+"""Hosts whose loss cuts others off, even if the rest were planned again."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterator
 import numpy as np
 import rustworkx
 
-from wgcluster.prove.ground import Fabric
+from wgcluster.prove.fabric import Fabric
 from wgcluster.prove.read import Flags, Ints
 from wgcluster.text import abbreviated
 
 
-def losses(ground: Fabric) -> Iterator[str]:
+def losses(fabric: Fabric) -> Iterator[str]:
     """A sentence for each host that others depend on.
 
-    What is left may be routed through any host that may relay, so a host counts only if no other could take
-    its place. The road warriors of a gateway always count: their configs name that one gateway.
+    Every host that may relay can replace a lost one. Road warriors always depend on their gateway, which is
+    the only one in their configs.
     """
-    machines = ground.machines
+    machines = fabric.machines
     hosts = np.array([i for i, machine in enumerate(machines) if machine.gateway is None], np.intp)
-    linked = (ground.opens | ground.opens.T)[np.ix_(hosts, hosts)]
+    linked = (fabric.opens | fabric.opens.T)[np.ix_(hosts, hosts)]
     relays = np.array([machines[i].may_relay for i in hosts], np.bool_)
     warriors: dict[str, list[str]] = {}
     for machine in machines:
@@ -39,7 +39,7 @@ def losses(ground: Fabric) -> Iterator[str]:
 
 
 def _cuts(linked: Flags, relays: Flags, names: list[str]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Each host that others depend on, whom it cuts off, from whom; the smaller side first."""
+    """Each host whose loss separates others: its name, the smaller side, the other side."""
     if not linked.any():
         return
     a, b = np.nonzero(np.triu(linked & relays[:, None] & relays))
@@ -68,13 +68,15 @@ def _cuts(linked: Flags, relays: Flags, names: list[str]) -> Iterator[tuple[str,
 
 
 def _apart(linked: Flags, graph: rustworkx.PyGraph[int, None], relays: Flags) -> Flags | None:
-    """[a, b]: neither linked, nor linked to relays that are connected among themselves; None: nobody is."""
+    """[a, b]: no link and no path over relays connects them; None: all are connected."""
     groups = [sorted(part) for part in rustworkx.connected_components(graph) if relays[next(iter(part))]]
-    member = np.zeros((len(linked), max(1, len(groups))), np.float32)  # floats, for the fast product
+    member = np.zeros((len(linked), max(1, len(groups))), np.float32)  # floats multiply fast
     for g, part in enumerate(groups):
         member[:, g] = linked[:, part].any(axis=1)
         member[part, g] = 1
-    kinds, kind = np.unique(member, axis=0, return_inverse=True)  # few: most hosts hang on the same groups
+    kinds, kind = np.unique(
+        member, axis=0, return_inverse=True
+    )  # few: most hosts are linked to the same groups
     meets = kinds @ kinds.T > 0
     if meets.all():
         return None
@@ -84,7 +86,7 @@ def _apart(linked: Flags, graph: rustworkx.PyGraph[int, None], relays: Flags) ->
 
 
 def _sides(apart: Flags) -> tuple[list[int], list[int]]:
-    """The fewest hosts, picked greedily, without whom nobody misses anybody; and whom these miss."""
+    """Greedy vertex cover of the disconnected pairs: (cut-off hosts, the rest)."""
     missing: Ints = apart.sum(axis=1)
     cut: list[int] = []
     while missing.any():

@@ -1,6 +1,6 @@
-"""Does every packet arrive? The rendered texts, parsed back and followed hop by hop.
+"""Does every packet arrive? The rendered texts are parsed and every packet is followed hop by hop.
 
-Nothing here looks at how the plan was made: what the proof knows is what the hosts will be told.
+The proof knows only the texts that the hosts will get, not how the plan was made.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from wgcluster.inventory.expectations import read_expectation
 from wgcluster.plan.plan import Plan
 from wgcluster.prove.causes import Finding, causes, explain
-from wgcluster.prove.ground import Fabric
+from wgcluster.prove.fabric import Fabric
 from wgcluster.prove.loss import losses
 from wgcluster.prove.read import NONE, Flags, read
 from wgcluster.prove.strangers import let_in
@@ -26,29 +26,35 @@ Verdict = Literal["reached", "lost", "hidden", "none"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """What is so between every two of ``nodes``: hosts, road warriors, and networks behind hosts.
+    """Reachability between every two of ``nodes``: hosts, road warriors, and networks behind hosts.
 
-    ``faults`` is empty if all that must arrive does; ``warnings`` stop no deploy.
+    ``faults`` is empty if all required packets arrive; ``warnings`` stop no deploy.
     """
 
     nodes: tuple[str, ...]
     faults: tuple[Finding, ...]
     warnings: tuple[str, ...]
     walk: Walk
-    required: Flags  # [from, to]: it is a fault if this does not arrive
+    required: Flags  # [from, to] by node: it is a fault if these packets do not arrive
 
     @property
     def ok(self) -> bool:
         return not self.faults
 
     def verdict(self, source: str, destination: str) -> Verdict:
-        """``hidden``: does not arrive and need not, as with a road warrior behind a masquerading gateway;
-        ``none``: the two have no address of one family. KeyError if there is no such node.
+        """What becomes of packets between two nodes.
+
+        Returns:
+            "hidden": they do not arrive and need not, as to a road warrior behind a masquerading gateway.
+            "none": the two have no addresses of one family.
+
+        Raises:
+            KeyError: there is no such node.
         """
         return self._verdict(self._number(source), self._number(destination))
 
     def hops(self, source: str, destination: str) -> int:
-        """How many links the way has; 0 within one machine, or where nothing arrives."""
+        """The number of links on the path; 0 within one machine, or if nothing arrives."""
         a, b = self._number(source), self._number(destination)
         return int(self.walk.hops[a, b]) if self.walk.reach[a, b] else 0
 
@@ -113,50 +119,50 @@ def prove(plan: Plan) -> Proof:
 def prove_texts(texts: Iterable[MachineText], expect: Sequence[str] = ()) -> Proof:
     """Follow a packet between every two nodes and back.
 
-    Args:
-        texts: every machine of the cluster, the road warriors too.
-        expect: as ``wg_expect`` has them.
+    A road warrior whose gateway masquerades is hidden: only the gateway, the networks behind it and its other
+    road warriors must reach it.
 
-    A road warrior whose gateway masquerades is hidden: only the gateway, what lies behind it and the other
-    road warriors of it must reach it.
+    Args:
+        texts: every machine of the cluster, including road warriors.
+        expect: entries of ``wg_expect``.
     """
     unread: list[str] = []
-    ground = Fabric(read(texts, unread))
-    followed = walk(ground)
-    required = followed.together & ~_hidden(ground)
-    wrong = [Finding(message) for message in (*unread, *ground.faults)]
-    wrong += let_in(ground.reading)
-    wrong += _endpoints_twice(ground)
-    wrong += _expected(ground, followed, required, expect)
-    wrong += causes(ground, followed.broken, required)
-    return Proof(tuple(ground.nodes), tuple(wrong), tuple(losses(ground)), followed, required)
+    fabric = Fabric(read(texts, unread))
+    followed = walk(fabric)
+    required = followed.together & ~_hidden(fabric)
+    wrong = [Finding(message) for message in (*unread, *fabric.faults)]
+    wrong += let_in(fabric.reading)
+    wrong += _endpoints_twice(fabric)
+    wrong += _expected(fabric, followed, required, expect)
+    wrong += causes(fabric, followed.broken, required)
+    return Proof(tuple(fabric.nodes), tuple(wrong), tuple(losses(fabric)), followed, required)
 
 
-def _hidden(ground: Fabric) -> Flags:
-    count = len(ground.nodes)
+def _hidden(fabric: Fabric) -> Flags:
+    count = len(fabric.nodes)
     hidden = np.zeros((count, count), np.bool_)
-    number = {machine.name: i for i, machine in enumerate(ground.machines)}
-    for i, machine in enumerate(ground.machines):
+    number = {machine.name: i for i, machine in enumerate(fabric.machines)}
+    for i, machine in enumerate(fabric.machines):
         gateway = number.get(machine.gateway or "")
-        if gateway is not None and ground.gates.masquerade[gateway].any():
+        if gateway is not None and fabric.forwarding.masquerade[gateway].any():
             near = [
-                home == gateway or ground.machines[home].gateway == machine.gateway for home in ground.home
+                home == gateway or fabric.machines[home].gateway == machine.gateway for home in fabric.home
             ]
             hidden[:, i] = ~np.array(near)
     return hidden
 
 
-def _endpoints_twice(ground: Fabric) -> Iterator[Finding]:
-    """One address and port for two machines: at most one of them can be dialled there.
+def _endpoints_twice(fabric: Fabric) -> Iterator[Finding]:
+    """Machines that share an endpoint, of which only one can be dialled.
 
-    Two sites may use the same private address, each for itself.
+    Different sites may use the same private address.
     """
-    reading, sites = ground.reading, [machine.site for machine in ground.machines]
+    reading, sites = fabric.reading, [machine.site for machine in fabric.machines]
     number = {site: i for i, site in enumerate(dict.fromkeys(sites))}
     site_of = np.array([-1 - i if site is None else number[site] for i, site in enumerate(sites)], np.int32)
-    owner = ground.machine_of_key[reading.peers.key]
+    owner = fabric.machine_of_key[reading.peers.key]
     by = np.repeat(site_of, np.diff(reading.start))
-    seen = np.zeros((len(owner), 2), np.bool_)  # [section, 1]: it stands in a text of its machine's site
+    seen = np.zeros((len(owner), 2), np.bool_)  # [section, 1]: used inside the site of its machine
     seen[reading.section, (site_of[np.maximum(owner, 0)][reading.section] == by).astype(np.intp)] = True
     seen[(reading.peers.endpoint == NONE) | (owner < 0)] = False
     uses = {
@@ -171,14 +177,14 @@ def _endpoints_twice(ground: Fabric) -> Iterator[Finding]:
     for address, found in sorted(holders.items()):
         in_sites = list(found.values())
         if len(found) > 1 and (None in in_sites or len(set(in_sites)) < len(in_sites)):
-            names = " and ".join(sorted(ground.machines[holder].name for holder in found))
-            shown = ground.reading.endpoints[address]
+            names = " and ".join(sorted(fabric.machines[holder].name for holder in found))
+            shown = fabric.reading.endpoints[address]
             yield Finding(f"{shown} is the endpoint of {names}: give each a port of its own", rule="endpoint")
 
 
-def _expected(ground: Fabric, followed: Walk, required: Flags, expect: Sequence[str]) -> Iterator[Finding]:
-    """``wg_expect``, entry by entry; ``required`` is changed to what the entries say."""
-    number = {name: i for i, name in enumerate(ground.nodes)}
+def _expected(fabric: Fabric, followed: Walk, required: Flags, expect: Sequence[str]) -> Iterator[Finding]:
+    """Faults of ``wg_expect``. Changes ``required`` to what the entries say."""
+    number = {name: i for i, name in enumerate(fabric.nodes)}
     broken = followed.broken
     for text in expect:
         try:
@@ -196,8 +202,8 @@ def _expected(ground: Fabric, followed: Walk, required: Flags, expect: Sequence[
         why = f"it does arrive, in {followed.hops[a, b]} hops"
         if expectation.reaches:
             why = "they have no address of one family"
-            rows = np.flatnonzero((ground.node[broken.source] == a) & (ground.node[broken.destination] == b))
+            rows = np.flatnonzero((fabric.node[broken.source] == a) & (fabric.node[broken.destination] == b))
             if len(rows):
-                why = ": ".join(explain(ground, broken, int(rows[0])))
+                why = ": ".join(explain(fabric, broken, int(rows[0])))
         names = expectation.source, expectation.destination
         yield Finding(f"wg_expect {text!r} does not hold: {why}", *names, rule="expect", pairs=1)

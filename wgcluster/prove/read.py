@@ -1,4 +1,4 @@
-"""The texts of all machines, parsed, each section that recurs only once."""
+"""The parsed texts of all machines; each section that recurs is parsed once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wgcluster.prove.texts import MachineText
 from wgcluster.wireguard import config as wgconf
 
 Ints = NDArray[np.int64]
-Indices = NDArray[np.int32]  # of what there may be millions
+Indices = NDArray[np.int32]  # may have millions of entries
 Flags = NDArray[np.bool_]
 
 NONE = -1
@@ -25,7 +25,7 @@ NONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """Every different ``[Peer]`` section: equal columns, and the AllowedIPs of all end to end."""
+    """Every different ``[Peer]`` section, in columns, with the AllowedIPs of all of them in one array."""
 
     key: Ints  # index in ``Reading.keys``
     endpoint: Ints  # index in ``Reading.endpoints`` or NONE
@@ -35,7 +35,7 @@ class Peers:
     prefix: Indices  # index in ``Reading.prefixes``
 
     def prefixes_of(self, sections: Indices) -> tuple[Indices, Ints]:
-        """All AllowedIPs of some sections, in order, each with the place of its section."""
+        """The AllowedIPs of some sections, and for each the position of its section in ``sections``."""
         first = self.begin[sections]
         counts = self.begin[sections + 1] - first
         place = np.repeat(np.arange(len(sections)), counts)
@@ -47,7 +47,7 @@ class Peers:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What all texts say, with numbers for what recurs."""
+    """The parsed texts, with indices for keys, endpoints and prefixes."""
 
     machines: tuple[MachineText, ...]
     addresses: tuple[tuple[IPv4Interface | IPv6Interface, ...], ...]  # of each machine
@@ -64,7 +64,7 @@ class Reading:
 
 
 def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
-    """Parse all texts; one that cannot be read adds to ``faults`` and counts as empty."""
+    """Parse all texts. One that cannot be parsed adds to ``faults`` and counts as empty."""
     machines: list[MachineText] = []
     addresses: list[tuple[IPv4Interface | IPv6Interface, ...]] = []
     sections: list[Indices] = [np.zeros(0, np.int32)]
@@ -92,7 +92,7 @@ def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
 
 
 def _common(one: list[str], other: list[str]) -> int:
-    """How many texts are the same from the first on."""
+    """The length of the common prefix of two lists."""
     same, most = 0, min(len(one), len(other))
     while same < most:
         middle = (same + most + 1) // 2
@@ -104,7 +104,7 @@ def _common(one: list[str], other: list[str]) -> int:
 
 
 class _Numbers(dict[str, int]):
-    """The texts asked for, numbered in the order in which they first came."""
+    """Numbers for texts, in the order in which they first occur."""
 
     def __missing__(self, text: str) -> int:
         self[text] = number = len(self)
@@ -112,14 +112,14 @@ class _Numbers(dict[str, int]):
 
 
 class _Table:
-    """The different sections met so far."""
+    """The different sections read so far."""
 
     def __init__(self) -> None:
         self.keys, self.endpoints, self.prefixes = _Numbers(), _Numbers(), _Numbers()
         self._secrets = _Numbers()
         self._known: dict[str, int] = {}  # row of a section by its text
         self._rows: list[tuple[int, int, bool, int]] = []
-        self._begin, self._prefix = [0], array("i")
+        self._start, self._prefix = [0], array("i")
         self._before: tuple[list[str], Indices] = ([], np.zeros(0, np.int32))  # the sections read last
 
     def read(self, text: str) -> tuple[tuple[str, ...], Indices]:
@@ -135,7 +135,7 @@ class _Table:
             found = self._looked_up(pieces)
         except KeyError:
             new = {piece: wgconf.parse_peer(piece) for piece in pieces if piece not in known}
-            if None in new.values():  # written in another way: nothing of it recurs
+            if None in new.values():  # not as we render it
                 config = wgconf.parse(text)
                 return config.addresses, np.array([self._row(peer) for peer in config.peers], np.int32)
             known.update((piece, self._row(peer)) for piece, peer in new.items() if peer is not None)
@@ -147,7 +147,7 @@ class _Table:
         return config.addresses, found
 
     def _looked_up(self, pieces: list[str]) -> Indices:
-        """The rows of known sections; KeyError if one is not. Those of a mesh differ by one or two."""
+        """The rows of known sections; KeyError for an unknown one. In a mesh only one or two differ."""
         before, rows = self._before
         first = _common(pieces, before)
         last = _common(pieces[first:][::-1], before[first:][::-1])
@@ -165,7 +165,7 @@ class _Table:
             )
         )
         self._prefix.extend(map(self.prefixes.__getitem__, peer.allowed_ips))
-        self._begin.append(len(self._prefix))
+        self._start.append(len(self._prefix))
         return len(self._rows) - 1
 
     def peers(self) -> Peers:
@@ -175,13 +175,13 @@ class _Table:
             endpoint=columns[:, 1].copy(),
             keepalive=columns[:, 2].astype(np.bool_),
             secret=columns[:, 3].copy(),
-            begin=np.array(self._begin, np.int64),
+            begin=np.array(self._start, np.int64),
             prefix=np.array(self._prefix, np.int32),
         )
 
 
 def _plain(endpoint: str) -> str:
-    """One text for all that name one endpoint: DNS names know no case (RFC 4343), nor need their last dot."""
+    """One spelling of an endpoint: DNS names ignore case (RFC 4343) and need no last dot."""
     host, _, port = endpoint.rpartition(":")
     host = host.lower().removesuffix(".")
     if host.startswith("["):

@@ -1,4 +1,4 @@
-"""Strangers on every wire: who must not get in, followed through the same texts."""
+"""Packets of strangers on every other interface, followed through the same texts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wgcluster.prove.causes import Finding
 from wgcluster.prove.read import Reading
 from wgcluster.prove.texts import MachineText
 
-_WIRES = ("a wire",)  # the name of none of the interfaces that rules of ours speak of
+_WIRES = ("a wire",)  # an interface that no rule of ours names
 
 
 def let_in(reading: Reading) -> Iterator[Finding]:
-    """A finding for each way by which a machine lets strangers in, whatever the policies of its chains are.
+    """A finding for each way into a machine that its rules leave open, even if all its policies accept.
 
-    A machine without tables sets none of our rules: there the operator keeps strangers out himself.
+    A machine without tables has no rules of ours: its operator is responsible.
     """
     for machine, addresses in zip(reading.machines, reading.addresses, strict=True):
         for family, tables in machine.tables.items():

@@ -1,4 +1,4 @@
-"""What a machine is told, as text: the proof knows nothing else of the plan."""
+"""The texts that a machine gets: all that the proof knows of the plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wgcluster.wireguard import config as wgconf
 
 @dataclass(frozen=True, slots=True)
 class MachineText:
-    """One host or road warrior: its texts, and what no text of its own says.
+    """One host or road warrior: its texts, and what is in none of them.
 
     ``tables`` is what ``iptables-save`` shows of each family, parsed; ``{}`` lets everything through.
     """
@@ -28,12 +28,12 @@ class MachineText:
     tables: Mapping[Family, Tables] = field(default_factory=dict)
     subnets: tuple[Network, ...] = ()  # networks behind it
     site: str | None = None
-    may_relay: bool = False  # a new plan may route the packets of others through it
+    may_relay: bool = False  # a new plan may route others' packets through it
     gateway: str | None = None  # of a road warrior; None: it is a host
 
 
 def texts_of(plan: Plan) -> Iterator[MachineText]:
-    """Every machine of a plan with its rendered texts, hosts first, one at a time to save memory."""
+    """Every machine of a plan with its rendered texts, hosts first; one at a time, to save memory."""
     shown = wgconf.RenderCache()
     for host in plan.hosts:
         yield MachineText(
@@ -57,7 +57,7 @@ def texts_of(plan: Plan) -> Iterator[MachineText]:
 
 
 def _tables(host: HostPlan) -> dict[Family, Tables]:
-    """The rules of a host in chains that drop all else: they must do without any foreign rule's help."""
+    """The rules of a host in chains that drop everything else: they must work without foreign rules."""
     if host.firewall == "off":
         return {}
     tables: dict[Family, Tables] = {

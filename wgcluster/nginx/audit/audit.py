@@ -137,13 +137,7 @@ def judge_all(
             elif verdict.kind == "guarded":
                 verdict = bypasses.caches.leak(judge, place, guarded=True) or verdict
             judged.append(_judged(server, place, verdict))
-            targets = targets_at(place, server, routing)
-            if verdict.kind in ("guarded", "leaks"):
-                bypasses.hidden.add(() if judge.answers_nobody(place) else targets)
-            elif verdict.kind == "public" and is_plain(place):  # some kinds of files do not open a folder
-                for target in targets:
-                    if target.kind == "files":
-                        bypasses.shown.add(target.where)
+            _note_targets(bypasses, judge, place, verdict)
     allowed = tuple({n: None for site in sites for n in site.allow})
     others = {
         server: ServerJudge(server, context, (), allowed, routing.known_at(server))
@@ -162,6 +156,17 @@ def judge_all(
         if (leak := bypasses.of_stream(stream)) is not None:
             judged.append(Judged(stream.directive, "(stream)", leak, stream.directive))
     return judged
+
+
+def _note_targets(bypasses: Bypasses, judge: ServerJudge, location: Location, verdict: Verdict) -> None:
+    """Remember what is behind a location, to find other ways to it."""
+    targets = targets_at(location, judge.server, bypasses.routing)
+    if verdict.kind in ("guarded", "leaks"):
+        bypasses.hidden.add(() if judge.answers_nobody(location) else targets)
+    elif verdict.kind == "public" and is_plain(location):  # some kinds of files do not open a folder
+        for target in targets:
+            if target.kind == "files":
+                bypasses.shown.add(target.where)
 
 
 def _answered_elsewhere(

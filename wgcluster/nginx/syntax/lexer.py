@@ -67,8 +67,7 @@ def lex(text: str, file: str = "") -> Iterator[Token]:
     Raises:
         NginxSyntaxError: nginx's tokenizer would refuse the text. The parser checks blocks and ends.
     """
-    offset, size, first_word = 0, len(text), ""
-    starts_directive = True
+    offset, size, first_word, starts_directive = 0, len(text), "", True
     match = _TOKEN.match
     while offset < size:
         found = match(text, offset)

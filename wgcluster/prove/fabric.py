@@ -1,7 +1,8 @@
-"""What was read, as tables of numbers on which all packets can be followed at once.
+"""The parsed texts as arrays, on which all packets are followed at once.
 
-The address space is cut into *atoms*: each address of a machine is one; a network behind a host is one or,
-where somebody's AllowedIPs end inside it, several. For all addresses of an atom a packet goes the same way.
+The address space is partitioned into *address classes*: each address of a machine is one; a network behind a
+host is one or, where some AllowedIPs end inside it, several. Packets to all addresses of a class take the
+same path.
 """
 
 from __future__ import annotations
@@ -16,27 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wgcluster.firewall.tables import Chain, Match, Packet, match, packet_of, target, verdict
-from wgcluster.prefixes import Family, Network
+from wgcluster.prefixes import FAMILIES, Family, Network
 from wgcluster.prove.read import NONE, Flags, Indices, Ints, Reading
 from wgcluster.prove.texts import MachineText
 
 Route = NDArray[np.int32]
 
-STRANGER = -2  # in ``Ground.route``: AllowedIPs give it to a peer whose key no machine here holds
+UNKNOWN = -2  # in ``Fabric.route``: AllowedIPs of a peer whose key no machine has
 _WIRE = "a wire"  # by which a network behind a host comes; no rule of ours speaks of it
-_AT_ONCE = 1 << 20  # entries of ``Ground.route`` filled at a time: bounds the memory
-FAMILIES: tuple[Family, Family] = (4, 6)
+_AT_ONCE = 1 << 20  # entries of ``Fabric.route`` filled at a time: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
 class AddressClass:
-    """Addresses ``first`` to ``last`` of one family, which are at home with one machine."""
+    """Addresses ``first`` to ``last`` of one family, all of one machine or of one network behind it."""
 
     family: Family
     first: int
     last: int
     owner: int  # index of the machine
-    node: int  # index in ``Ground.nodes``
+    node: int  # index in ``Fabric.nodes``
 
     @property
     def address(self) -> IPv4Address | IPv6Address:
@@ -45,21 +45,20 @@ class AddressClass:
 
 @dataclass(frozen=True, slots=True)
 class ForwardingPolicy:
-    """What each machine forwards, by its ip_forward and its FORWARD chain, answers included."""
+    """What each machine forwards, by its ip_forward and its FORWARD chains, answers included."""
 
     kernel: Flags  # [machine, family]: ip_forward is on
     relay: Flags  # [machine, family]: from the tunnel into the tunnel
-    inward: Flags  # [atom]: from the tunnel into the network behind its owner
-    outward: Flags  # [atom]: from that network into the tunnel
-    masquerade: Flags  # [machine, family]: some of what it forwards into the tunnel gets its own address
-    masked: Flags  # [machine, atom]: what it forwards from there does
+    inward: Flags  # [class]: from the tunnel into the network behind its owner
+    outward: Flags  # [class]: from that network into the tunnel
+    masquerade: Flags  # [machine, family]: some of what it forwards gets its own address
+    masked: Flags  # [machine, class]: what it forwards from there does
 
 
 class Fabric:
-    """Machines, nodes, atoms and who hands what to whom.
+    """Machines, nodes, address classes and the routes between them.
 
-    A *node* is what pairs are made of: a machine, or a network behind one. ``faults`` tells what is wrong
-    by itself, whatever the packets do.
+    A *node* is a machine, or a network behind one. ``faults`` holds what is wrong whatever the packets do.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -69,21 +68,23 @@ class Fabric:
         subnets = [(i, one) for i, machine in enumerate(self.machines) for one in machine.subnets]
         self.nodes = [machine.name for machine in self.machines] + [str(one) for _, one in subnets]
         self.home = np.array([*range(len(self.machines)), *(i for i, _ in subnets)], np.int32)
-        self.atoms = sorted(self._cut(subnets), key=lambda atom: (atom.family, atom.first))
-        self.owner = np.array([atom.owner for atom in self.atoms], np.int32)
-        self.node = np.array([atom.node for atom in self.atoms], np.int32)
-        self.family = np.array([atom.family == 6 for atom in self.atoms], np.intp)
+        self.classes = sorted(
+            self._partition(subnets), key=lambda address_class: (address_class.family, address_class.first)
+        )
+        self.owner = np.array([address_class.owner for address_class in self.classes], np.int32)
+        self.node = np.array([address_class.node for address_class in self.classes], np.int32)
+        self.family = np.array([address_class.family == 6 for address_class in self.classes], np.intp)
         self.behind = self.node >= len(self.machines)
-        self.address = np.full((len(self.machines), 2), NONE, np.int32)  # [machine, family]: its own atom
-        for i, atom in enumerate(self.atoms):
+        self.address = np.full((len(self.machines), 2), NONE, np.int32)  # [machine, family]: its own class
+        for i, address_class in enumerate(self.classes):
             if not self.behind[i]:
-                self.address[atom.owner, self.family[i]] = i
+                self.address[address_class.owner, self.family[i]] = i
         self.machine_of_key = self._holders()
         self.has_peer, self.opens = self._links()
         self.route = self._routes()
-        self.gates = self._gates(subnets)
+        self.forwarding = self._forwarding(subnets)
 
-    def _cut(self, subnets: list[tuple[int, Network]]) -> Iterator[AddressClass]:
+    def _partition(self, subnets: list[tuple[int, Network]]) -> Iterator[AddressClass]:
         taken: dict[tuple[Family, int], int] = {}
         ends: dict[Family, set[int]] = {4: set(), 6: set()}
         for i, interfaces in enumerate(self.reading.addresses):
@@ -124,18 +125,18 @@ class Fabric:
                 other = self.machines[holder[machine.public_key]].name
                 self.faults.append(f"{other} and {machine.name} have the same key {machine.public_key}")
             holder[machine.public_key] = i
-        return np.array([holder.get(key, STRANGER) for key in self.reading.keys], np.int64)
+        return np.array([holder.get(key, UNKNOWN) for key in self.reading.keys], np.int64)
 
     def _links(self) -> tuple[Flags, Flags]:
-        """[a, b]: a has b as a peer; a packet of a gets the link to b up, if it is not up already."""
+        """[a, b]: a has b as a peer; and a packet from a can bring up the link to b."""
         count, peers, reading = len(self.machines), self.reading.peers, self.reading
         has = np.zeros((count, count), np.bool_)
         dials, keeps = has.copy(), has.copy()
         holder = self.machine_of_key[peers.key]
         section, other = reading.section, holder[reading.section]
         machine = np.repeat(np.arange(count), np.diff(reading.start))
-        if (holder == STRANGER).any():
-            ours = other != STRANGER
+        if (holder == UNKNOWN).any():
+            ours = other != UNKNOWN
             section, other, machine = section[ours], other[ours], machine[ours]
         has[machine, other] = True
         dials[machine, other] = (peers.endpoint != NONE)[section]
@@ -147,22 +148,22 @@ class Fabric:
             same_secret = secret == secret.T
         for i in np.flatnonzero(has.sum(axis=1) != np.diff(reading.start)).tolist():
             key = peers.key[reading.sections_of(i)]
-            for one in key[self.machine_of_key[key] == STRANGER]:
+            for one in key[self.machine_of_key[key] == UNKNOWN]:
                 self.faults.append(
                     f"{self.machines[i].name}: no machine has the key {reading.keys[one]} of a peer"
                 )
             if len(np.unique(key)) < len(key):
                 self.faults.append(f"{self.machines[i].name}: two peers have the same key")
-        # Whoever knows the way begins the handshake. Who does not must wait for the other side's keepalive.
+        # The side with an endpoint initiates the handshake. The other must wait for its keepalive.
         self.dials, self.same_secret = dials, same_secret
         return has, has & has.T & self.same_secret & (dials | (dials & keeps).T)
 
     def _routes(self) -> Route:
-        """[machine, atom]: whose AllowedIPs hold it by the longest prefix; itself if at home."""
+        """[machine, class]: the peer whose AllowedIPs hold it by the longest prefix; the owner: itself."""
         low, high, exact = self._spans()
-        route = np.full((len(self.machines), len(self.atoms)), NONE, np.int32)
-        width = max(1, _AT_ONCE // max(1, len(self.atoms)))
-        at_home = np.arange(len(self.atoms))
+        route = np.full((len(self.machines), len(self.classes)), NONE, np.int32)
+        width = max(1, _AT_ONCE // max(1, len(self.classes)))
+        at_home = np.arange(len(self.classes))
         odd = np.zeros(len(self.machines), np.bool_)
         for first in range(0, len(self.machines), width):
             block = slice(first, first + width)
@@ -174,9 +175,10 @@ class Fabric:
         return route
 
     def _fill(self, route: Route, first: int, low: Ints, high: Ints, exact: Flags) -> Flags:
-        """Routes of the machines from ``first`` on, as if no two prefixes of one overlapped.
+        """The routes of the machines from ``first`` on, if no prefixes of one machine overlap.
 
-        Returns the machines for which this may be wrong, or of which there is something to tell.
+        Returns:
+            [machine]: this may be wrong for it, or there is a fault to report.
         """
         peers, start = self.reading.peers, self.reading.start[first : first + len(route) + 1]
         section = self.reading.section[start[0] : start[-1]]
@@ -186,39 +188,42 @@ class Fabric:
         odd = np.zeros(len(route), np.bool_)
         if not exact.all():
             odd[machine[~exact[prefix]]] = True
-        atom, size = low[prefix], (high - low)[prefix]
+        classes, size = low[prefix], (high - low)[prefix]
         if not (size == 1).all():
-            atom = np.repeat(atom - (np.cumsum(size) - size), size) + np.arange(size.sum())
+            classes = np.repeat(classes - (np.cumsum(size) - size), size) + np.arange(size.sum())
             machine, holder = np.repeat(machine, size), np.repeat(holder, size)
-        route[machine, atom] = holder
+        route[machine, classes] = holder
         told = np.bincount(machine, minlength=len(route))
         odd |= (route != NONE).sum(axis=1) != told
         return odd
 
     def _fill_one(self, route: Route, i: int, low: Ints, high: Ints, exact: Flags) -> None:
-        """The routes of one machine, and what is wrong with its AllowedIPs, those of a road warrior aside."""
+        """The routes of one machine, and the faults of its AllowedIPs, unless it is a road warrior."""
         peers, sections = self.reading.peers, self.reading.sections_of(i)
         prefix, place = peers.prefixes_of(sections)
         if self.machines[i].gateway is None:
-            self._note_width(i, sections, prefix, place, exact)
+            self._report_unowned(i, sections, prefix, place, exact)
         length = np.array([self.reading.prefixes[j].prefixlen for j in prefix], np.int64)
-        by_length = np.argsort(length, kind="stable")  # WireGuard: of two equal the last has it
+        by_length = np.argsort(length, kind="stable")  # WireGuard: the last of equal ones wins
         prefix, place = prefix[by_length], place[by_length]
         size = high[prefix] - low[prefix]
-        atom = np.repeat(low[prefix] - (np.cumsum(size) - size), size) + np.arange(size.sum())
+        classes = np.repeat(low[prefix] - (np.cumsum(size) - size), size) + np.arange(size.sum())
         holder = np.repeat(place, size)
         route[:] = NONE
-        route[atom] = self.machine_of_key[peers.key[sections]][holder]
+        route[classes] = self.machine_of_key[peers.key[sections]][holder]
         if self.machines[i].gateway is None:
-            self._note_overlap(i, sections, atom, holder)
+            self._report_overlap(i, sections, classes, holder)
 
     def _spans(self) -> tuple[Ints, Ints, Flags]:
-        """[prefix]: the atoms it holds, from and up to; whether they are all that it holds."""
-        starts = {f: [atom.first for atom in self.atoms if atom.family == f] for f in FAMILIES}
+        """[prefix]: the first class in it, the one after the last, and whether they fill it completely."""
+        starts = {
+            f: [address_class.first for address_class in self.classes if address_class.family == f]
+            for f in FAMILIES
+        }
         offset = {4: 0, 6: len(starts[4])}
         total = [0]
-        for atom in self.atoms:
-            total.append(total[-1] + atom.last - atom.first + 1)
+        for address_class in self.classes:
+            total.append(total[-1] + address_class.last - address_class.first + 1)
         low, high, exact = [], [], []
         for network in self.reading.prefixes:
             first, last = int(network.network_address), int(network.broadcast_address)
@@ -229,40 +234,40 @@ class Fabric:
             exact.append(total[end] - total[begin] == network.num_addresses)
         return np.array(low, np.int64), np.array(high, np.int64), np.array(exact, np.bool_)
 
-    def _note_width(self, i: int, sections: Indices, prefix: Indices, place: Ints, exact: Flags) -> None:
+    def _report_unowned(self, i: int, sections: Indices, prefix: Indices, place: Ints, exact: Flags) -> None:
         for j in np.flatnonzero(~exact[prefix]):
             self.faults.append(
                 f"{self.machines[i].name}: AllowedIPs of {self._peer(sections[place[j]])} hold"
                 f" {self.reading.prefixes[prefix[j]]}, in which addresses belong to nobody"
             )
 
-    def _note_overlap(self, i: int, sections: Indices, atom: Ints, holder: Ints) -> None:
-        held = np.bincount(atom, minlength=len(self.atoms))
-        for a in np.flatnonzero(held > 1):
-            by = sorted({self._peer(sections[h]) for h in holder[atom == a]})
+    def _report_overlap(self, i: int, sections: Indices, classes: Ints, holder: Ints) -> None:
+        times = np.bincount(classes, minlength=len(self.classes))
+        for a in np.flatnonzero(times > 1):
+            by = sorted({self._peer(sections[h]) for h in holder[classes == a]})
             if len(by) == 1:
                 continue  # twice on one peer is once
             names = ", ".join(by)
             self.faults.append(
-                f"{self.machines[i].name}: {self.atoms[a].address} stands in the AllowedIPs of {names};"
+                f"{self.machines[i].name}: {self.classes[a].address} stands in the AllowedIPs of {names};"
                 " the longest prefix takes it, of equal ones the last"
             )
-        for a in np.flatnonzero((held > 0) & (self.owner == i)):
-            names = ", ".join(self._peer(sections[h]) for h in holder[atom == a])
+        for a in np.flatnonzero((times > 0) & (self.owner == i)):
+            names = ", ".join(self._peer(sections[h]) for h in holder[classes == a])
             self.faults.append(
-                f"{self.machines[i].name}: its own {self.atoms[a].address} is in the AllowedIPs of {names}"
+                f"{self.machines[i].name}: its own {self.classes[a].address} is in the AllowedIPs of {names}"
             )
 
     def _peer(self, section: int) -> str:
         key = self.reading.peers.key[section]
         holder = self.machine_of_key[key]
-        return f"the key {self.reading.keys[key]}" if holder == STRANGER else self.machines[holder].name
+        return f"the key {self.reading.keys[key]}" if holder == UNKNOWN else self.machines[holder].name
 
-    def _gates(self, subnets: list[tuple[int, Network]]) -> ForwardingPolicy:
+    def _forwarding(self, subnets: list[tuple[int, Network]]) -> ForwardingPolicy:
         count = len(self.machines)
         kernel = np.zeros((count, 2), np.bool_)
         relay, masquerade = kernel.copy(), kernel.copy()
-        masked = np.zeros((count, len(self.atoms)), np.bool_)
+        masked = np.zeros((count, len(self.classes)), np.bool_)
         for i, machine in enumerate(self.machines):
             tunnel = machine.interface
             for f, family in enumerate(FAMILIES):
@@ -272,34 +277,34 @@ class Fabric:
                 for network in _masquerades(machine, family):
                     masquerade[i, f] = True
                     masked[i, self._within(network)] = True
-        inward = np.zeros(len(self.atoms), np.bool_)
+        inward = np.zeros(len(self.classes), np.bool_)
         outward = inward.copy()
         for a in np.flatnonzero(self.behind):
-            atom = self.atoms[a]
-            machine = self.machines[atom.owner]
-            subnet = subnets[atom.node - count][1]
-            on = kernel[atom.owner, self.family[a]]
+            address_class = self.classes[a]
+            machine = self.machines[address_class.owner]
+            subnet = subnets[address_class.node - count][1]
+            on = kernel[address_class.owner, self.family[a]]
             tunnel = machine.interface
             into = Packet(in_interface=tunnel, destination=subnet)
             out = Packet(in_interface=_WIRE, out_interface=tunnel, source=subnet)
-            inward[a] = on and _passes(machine, atom.family, into, out)
-            outward[a] = on and _passes(machine, atom.family, out, into)
+            inward[a] = on and _passes(machine, address_class.family, into, out)
+            outward[a] = on and _passes(machine, address_class.family, out, into)
         return ForwardingPolicy(kernel, relay, inward, outward, masquerade, masked)
 
     def _within(self, network: Network) -> slice:
-        """The atoms that lie in a network."""
-        low = bisect_left(self.atoms, (network.version, int(network.network_address)), key=_begin)
+        """The classes inside a network."""
+        low = bisect_left(self.classes, (network.version, int(network.network_address)), key=_start)
         return slice(
-            low, bisect_right(self.atoms, (network.version, int(network.broadcast_address)), key=_begin)
+            low, bisect_right(self.classes, (network.version, int(network.broadcast_address)), key=_start)
         )
 
 
-def _begin(atom: AddressClass) -> tuple[Family, int]:
-    return atom.family, atom.first
+def _start(address_class: AddressClass) -> tuple[Family, int]:
+    return address_class.family, address_class.first
 
 
 def _passes(machine: MachineText, family: Family, first: Packet, answer: Packet) -> bool:
-    """Do the FORWARD chains let through the first packet of a connection, and the answers to it?"""
+    """Do the FORWARD chains accept the first packet of a connection and the answers to it?"""
     tables = machine.tables.get(family, {})
     return all(
         verdict(tables.get(table, {}), "FORWARD", replace(packet, state=frozenset({state}))) == "ACCEPT"
@@ -309,7 +314,7 @@ def _passes(machine: MachineText, family: Family, first: Packet, answer: Packet)
 
 
 def _masquerades(machine: MachineText, family: Family) -> Iterator[Network]:
-    """The sources whose packets get the machine's own address when they leave by the tunnel."""
+    """The sources whose packets into the tunnel get the machine's own address."""
     chain = machine.tables.get(family, {}).get("nat", {}).get("POSTROUTING", Chain())
     for spec in chain.rules:
         packet = replace(packet_of(spec), out_interface=machine.interface)
