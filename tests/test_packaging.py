@@ -59,7 +59,8 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def test_an_operator_installs_what_the_program_imports_and_no_more() -> None:
-    assert declared("requirements.in").keys() == imported(*OPERATOR)
+    # pydantic pins its core to one version, and its documentation says to raise errors from there
+    assert declared("requirements.in").keys() == imported(*OPERATOR) - {"pydantic-core"}
 
 
 def test_the_rest_is_what_the_lab_and_the_tests_need_beside() -> None:
