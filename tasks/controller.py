@@ -18,7 +18,7 @@ from tasks.observations import Observations, looks
 from tasks.once import once
 from tasks.speed import collector_paused, known_to_inspect
 from wgcluster.host.observed import Observed
-from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.faults import Fault, KeystoreError
 from wgcluster.inventory.from_pyinfra import cluster_name
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.secret import Secret
@@ -79,8 +79,8 @@ class Run:
         self.made.update(self.registry.ensure_links(secret_names(self.plan)))
         self.registry.verify_all()
 
-    def unknown_keys(self, one: Earlier) -> str:
-        """What the registry does not know of the keys that a host has, in words."""
+    def unknown_keys(self, one: Earlier) -> Fault | None:
+        """What the registry does not know of the keys that a host has."""
         return unknown_keys(one, self.known_keys, self.made, self.registry.path.name)
 
     @cached_property

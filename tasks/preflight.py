@@ -42,23 +42,21 @@ def _refusal(run: Run) -> str:
     shown = RenderCache()
     found = {host: earlier(run.part_of(host), observed, shown) for host, observed in seen.items()}
     faults = [
-        (run.part_of(host).name, fault)
-        for host, observed in seen.items()
-        for fault in preflight_faults(run.part_of(host), observed)
+        fault for host, observed in seen.items() for fault in preflight_faults(run.part_of(host), observed)
     ]
-    unknown = {host: words for host, one in found.items() if (words := run.unknown_keys(one))}
-    refused = {host: words for host, words in unknown.items() if not new_keys(host)}
-    faults += [(run.part_of(host).name, words) for host, words in refused.items()]
+    unknown = {host: fault for host, one in found.items() if (fault := run.unknown_keys(one))}
+    refused = [fault for host, fault in unknown.items() if not new_keys(host)]
+    faults += refused
     if faults:
         lines.append(f"{counted(len(faults), 'fault')} on the hosts, nothing was changed:")
-        lines += [f"  {name}: {printable(fault)}" for name, fault in faults]
+        lines += [f"  {printable(str(fault))}" for fault in faults]
     if refused:
         lines.append(restore(run.registry.path.name))
     if lines:
         return "\n".join(["", *lines])
     run.tell_made()
-    for host, words in unknown.items():
-        logger.warning(f"--> {run.part_of(host).name}: {words}: replaced or let go, as new_keys says")
+    for fault in unknown.values():
+        logger.warning(f"--> {fault.text}: replaced or let go, as new_keys says")
     for change in announced(run.plan, found.values(), run.moved):
         logger.warning(f"--> {printable(change)}")
     return ""

@@ -69,7 +69,7 @@ def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
     """Beside another registry each check fails; this says why."""
     hosts = ((run.part_of(host), run.observe(host)) for host in found)
     lines = [
-        f"{part.name}: {unknown}"
+        str(unknown)
         for part, observed in hosts
         if (unknown := run.unknown_keys(earlier(part, observed, RenderCache())))
     ]

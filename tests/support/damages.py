@@ -180,7 +180,7 @@ def sections(lines: Sequence[str]) -> Counter[tuple[str, tuple[str, ...]]]:
 def judge_all(observed: Observed, plan: Plan, name: str) -> str:
     """Everything that a deploy or verify makes of what was observed; what would be shown of it."""
     part = plan.host(name)
-    shown = [*preflight_faults(part, observed), module.boot_text(observed) or ""]
+    shown = [*map(str, preflight_faults(part, observed)), module.boot_text(observed) or ""]
     shown += [
         str(sysctl.differences(part, observed)),
         *drift.hooks(observed.file("/etc/wireguard/wg.conf").text),
@@ -189,7 +189,7 @@ def judge_all(observed: Observed, plan: Plan, name: str) -> str:
         line for _, made in needed(wanted(part), part.interface, observed) for c in made for line in c.diff
     ]
     before = earlier(part, observed, RenderCache())
-    shown += [unknown_keys(before, set(), set(), "keys.yml"), *announced(plan, [before], set())]
+    shown += [str(unknown_keys(before, set(), set(), "keys.yml")), *announced(plan, [before], set())]
     if observed.link is not None:
         secrets = {peer.preshared_key: "" for peer in part.peers if peer.preshared_key}
         shown += drift.restart_reasons(part, observed.link)

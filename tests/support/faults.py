@@ -11,6 +11,8 @@ def short(fault: Fault) -> str:
 
 
 def prints(text: str, fault: str) -> bool:
-    """Is there a line in ``text`` that tells ``fault``, which is as ``short`` gives it?"""
+    """Is there a line in ``text`` that tells ``fault``, which is as ``short`` gives it, or a part of one?"""
+    if not fault.endswith("]"):
+        return fault in text
     place, code = fault.rsplit(" [", 1)
     return any(line.startswith(f"  {place}: ") and line.endswith(f"  [{code}") for line in text.splitlines())

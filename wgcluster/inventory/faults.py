@@ -15,19 +15,24 @@ class Fault:
     """What is wrong with one value: where it stands, what it is, what would be right."""
 
     host: str  # or hosts; "" when it concerns the whole cluster
-    key: str
+    key: str  # the setting, with the path inside it; "" when it stands in none
     value: object
     code: str  # of MESSAGES: "wg_address.taken"
     message: str
 
     @property
     def text(self) -> str:
-        where = f"{self.host}: {self.key}" if self.host else self.key
-        shown = "" if self.value is None else f" = {self.value!r}"
-        return f"{where}{shown}: {self.message}"
+        key = self.key if self.value is None else f"{self.key} = {self.value!r}"
+        return ": ".join(filter(None, (self.host, key, self.message)))
 
     def __str__(self) -> str:
-        return f"{self.text}  [{self.code}]"
+        return with_code(self.text, self.code)
+
+
+def with_code(text: str, code: str) -> str:
+    """``text`` with the code of its fault at the end of the first line."""
+    first, *rest = text.split("\n")
+    return "\n".join([f"{first}  [{code}]", *rest])
 
 
 def fault(
@@ -46,6 +51,11 @@ def fault(
     """
     where = code.partition(".")[0] if key is None else key
     return Fault(host, where, value, code, MESSAGES[code].format(**fields))
+
+
+def host_fault(code: str, **fields: object) -> Fault:
+    """A fault that was seen on a host, beside all settings; who knows the host's name adds it."""
+    return Fault("", "", None, code, MESSAGES[code].format(**fields))
 
 
 class KeystoreError(ValueError):

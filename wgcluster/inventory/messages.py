@@ -17,14 +17,123 @@ MESSAGES: Mapping[str, str] = {
     "endpoint.not-ipv6": "the part in brackets is not an IPv6 address",
     "endpoint.port": "the port of an endpoint is 1 to 65535",
     "endpoint.taken": "{other} is dialled there, too; give each an address or a port of its own",
+    "firewall.firewalld-active": (
+        'firewalld is active and would undo our rules; "systemctl disable --now firewalld",'
+        ' or set firewall = "off" for this host'
+    ),
+    "firewall.firewalld-enabled": (
+        'firewalld is enabled and would undo our rules at the next boot; "systemctl disable firewalld",'
+        ' or set firewall = "off" for this host'
+    ),
+    "firewall.firewalld-without-unit": (
+        "firewalld runs without its unit and would undo our rules; end it,"
+        ' or set firewall = "off" for this host'
+    ),
+    "firewall.locks-out": (
+        "this run comes from {source} to TCP port {port}, which the baseline would close;"
+        ' add {{"port": {port}, "from": ["{network}"]}} to firewall_allow'
+    ),
+    "firewall.locks-out-of-overlay": (
+        "this run comes from {source} to an address of the overlay, but not through the overlay,"
+        " which is about to be closed; connect to another address of this host"
+    ),
+    "firewall.nft-drops": (
+        "nftables: {chain} drops {packets}; let it pass there ({rules}, and in the file that sets it up),"
+        ' or set firewall = "off" for this host'
+    ),
+    "firewall.nft-unreadable": (
+        "nft does not show its rules ({error}), which may drop anything; mend it,"
+        ' or set firewall = "off" for this host'
+    ),
+    "firewall.table-not-shown": (
+        "{tool} does not show its table {table}: nft has put there what it does not know;"
+        ' move that to a table of another name ("nft list table {family} {table}"),'
+        ' or set firewall = "off" for this host'
+    ),
+    "firewall.ufw-active": (
+        'ufw is active and would undo our rules; "ufw disable", or set firewall = "off" for this host'
+    ),
+    "firewall.ufw-enabled": (
+        'ufw is enabled and would undo our rules at the next boot; "ufw disable",'
+        ' or set firewall = "off" for this host'
+    ),
     "gateway.none": "needs a gateway; set wg_gateway on one with a wg_endpoint",
     "gateway.unknown": "no gateway that clients can dial has this name; there are {names}",
+    "host.cannot-install": (
+        "{packages} must be installed, and there is none of {installers} to do it; install by hand"
+    ),
+    "host.no-systemd": (
+        "there is no systemd, whose wg-quick@.service starts the interface at boot;"
+        " leave this host to a system that has it"
+    ),
+    "host.no-wireguard": (
+        "the kernel has no WireGuard module and wireguard-go is not installed;"
+        " boot a kernel that has it (Linux 5.6 or later), or install wireguard-go"
+    ),
     "inventory.empty": "names no host",
     "keystore.link-name": 'a link is called by its two ends: "cloud|root"',
     "keystore.not-bytes": "must be {length} bytes in base64",
+    "keystore.unknown-keys": "has keys that {registry} does not know: {keys}",
     "name.invalid": "a name is 1 to 63 letters, digits, dots, underscores and hyphens",
     "network.host-bits": 'host bits are set; the network is "{network}"',
     "network.invalid": 'not a network; write it like "10.0.0.0/24" or "fd00::/64"',
+    "nginx.absent": "there is no such file on the host\nname the site file that nginx reads",
+    "nginx.byte-order-mark": (
+        'the file begins with a byte order mark (BOM), which nginx takes for a letter of "{name}"\n'
+        "save it as UTF-8 without BOM"
+    ),
+    "nginx.dangling": "is a link to a file that does not exist\nmend the link, or name the file itself",
+    "nginx.different-allow": (
+        'two sites "{site}" of this file have different "allow"\n'
+        "make them one site, with the locations of both"
+    ),
+    "nginx.duplicate-location": (
+        'location "{location}" stands {count} times in this server ({lines})\n'
+        'leave one of them, or guard the whole server with "scope": "server"'
+    ),
+    "nginx.included-location": (
+        'location "{location}" of this server is included from {place}; only the site file is edited\n'
+        'guard the whole server with "scope": "server": included locations are guarded, too'
+    ),
+    "nginx.included-public": (
+        'public location "{location}" is included from {place}, behind a list\n'
+        'write "allow all;" into it there; only the site file is edited'
+    ),
+    "nginx.leaks": '{server}: location "{location}" leaks: {reason}\n{mend}',
+    "nginx.no-challenge-location": (
+        'no public location "{location}" in this server of {site}{unread}\n'
+        'give "acme_root", the webroot of the challenge, and the location will be added'
+    ),
+    "nginx.no-location": (
+        'no location "{location}" in this server of {site} (listen {listen}){unread}\n'
+        'name one of those there are ({locations}), or guard the whole server with "scope": "server"'
+    ),
+    "nginx.no-public-location": (
+        'no public location "{location}" in this server of {site}{unread}\n'
+        "write it into the file, or name one of those there are ({locations})"
+    ),
+    "nginx.no-server": 'no server with server_name "{site}"\n{hint}',
+    "nginx.not-a-file": "is not a regular file\nname the site file that nginx reads",
+    "nginx.not-installed": "nginx is not installed\ninstall it, or take nginx_vpn_only from this host",
+    "nginx.not-read": ("nginx does not read this file\ninclude it (sites-enabled), or name the file that is"),
+    "nginx.nothing-to-guard": (
+        "every server of {site} only redirects or refuses: there is nothing to guard\n"
+        "name the file and the server that has the service"
+    ),
+    "nginx.own-list": (
+        'location "{location}" is declared public and has allow and deny of its own\n'
+        "take them out, or do not declare it public"
+    ),
+    "nginx.refused": (
+        "nginx -t refuses what is there now:\n{error}\n"
+        "mend the configuration by hand first; nothing was touched"
+    ),
+    "nginx.rule-without-effect": (
+        '"{rule}" in {what} would never be asked: the list of the VPN goes before it\n'
+        'take it out; a network that is to pass as well goes into the site\'s "allow"'
+    ),
+    "nginx.syntax": "{problem}",
+    "nginx.would-leak": '{place}location "{location}" would leak: {reason}\n{mend}',
     "nginx_vpn_only.no-locations": (
         'guards nothing; name locations, or guard the whole server with "scope": "server"'
     ),
@@ -57,7 +166,22 @@ MESSAGES: Mapping[str, str] = {
     "wg_expect.unknown-name": "{name} is not a host, client or wg_subnets network; there are {names}",
     "wg_gateway.none-in-site": "site {site} has no gateway; set it on one of {names}",
     "wg_gateway.not-dialable": "nobody can dial this gateway; give it a wg_endpoint",
+    "wg_interface.foreign": (
+        "an interface {interface} that is not ours is up;"
+        " set wg_interface to another name, or move what is there out of the way"
+    ),
+    "wg_interface.foreign-file": (
+        "{path} was not made by us and is never overwritten;"
+        " set wg_interface to another name, or move what is there out of the way"
+    ),
     "wg_interface.invalid": "wg-quick and its unit take 1 to 15 characters of a-z A-Z 0-9 _ . -",
+    "wg_interface.not-a-file": (
+        "{path} is not a regular file; set wg_interface to another name, or move what is there out of the way"
+    ),
+    "wg_interface.renamed": (
+        "this host is in the cluster by its interface {old} already;"
+        ' to rename it, run teardown.py with wg_interface = "{old}" first'
+    ),
     "wg_interface.reserved": '{why}; take another name, such as "wg"',
     "wg_keystore.folder": 'names a folder; name the file in it: "keys.yml"',
     "wg_keystore.tilde": '"~" is not expanded, as no shell reads it; write the whole path, or "keys.yml"',
@@ -71,9 +195,21 @@ MESSAGES: Mapping[str, str] = {
     "wg_masquerade.no-gateway": "only a gateway masquerades; set wg_gateway = True or leave it out",
     "wg_mtu.too-small-for-ipv6": "an overlay with IPv6 needs at least {least} (RFC 8200, 5)",
     "wg_name.duplicate": "{count} hosts have this name; each needs its own",
+    "wg_networks.in-use": (
+        "{network} is to go to {interface}, but this host needs in it {needs};"
+        " set wg_networks to a prefix that no host uses"
+    ),
     "wg_networks.same-family": "has {count} IPv{family} prefixes; at most one per family",
+    "wg_port.taken": (
+        "UDP port {port} is taken by the interface {other};"
+        " set wg_port to another one, or take that interface down"
+    ),
     "wg_site.missing": 'is required with wg_topology = "sites"; name the provider or location it stands in',
     "wg_subnets.holds-endpoint": "holds {other}'s endpoint {endpoint}: the tunnel would swallow itself",
+    "wg_subnets.in-use": (
+        "{network} is to go to {interface}, but this host needs in it {needs};"
+        " announce networks in wg_subnets that leave this out"
+    ),
     "wg_subnets.no-such-family": (
         "no host has an IPv{family} address in the overlay to reach it from;"
         " give wg_networks an IPv{family} prefix"

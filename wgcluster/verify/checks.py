@@ -72,10 +72,16 @@ def checks(
         _forwarding(host, observed),
         _rules(host, observed),
         _routes(host, observed),
-        Check("firewall", 1, tuple(other_firewalls(host, observed))) if host.firewall != "off" else _NONE,
+        _other_firewalls(host, observed),
         _strangers(host, observed),
         Check("boot", 1, tuple(boot_faults(host, files))),
     ]
+
+
+def _other_firewalls(host: HostPlan, observed: Observed) -> Check:
+    if host.firewall == "off":
+        return _NONE
+    return Check("firewall", 1, tuple(map(str, other_firewalls(host, observed))))
 
 
 def _unit(host: HostPlan, observed: Observed) -> Check:
@@ -171,7 +177,7 @@ def _routes(host: HostPlan, observed: Observed) -> Check:
     networks = routed(host)
     missing = routes(host, observed.link.routes).missing if observed.link is not None else ()
     faults = [f"{network} is not routed to {host.interface}" for network in missing]
-    return Check("route", len(host.addresses) + len(networks), (*faults, *overlaps(host, observed)))
+    return Check("route", len(host.addresses) + len(networks), (*faults, *map(str, overlaps(host, observed))))
 
 
 def _blocking(observed: Observed, family: int, chain: str, packet: Packet) -> Iterator[str]:

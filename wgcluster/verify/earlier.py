@@ -15,6 +15,7 @@ from typing import NamedTuple
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.cluster import Client
+from wgcluster.inventory.faults import Fault, fault
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.prefixes import Network
 from wgcluster.text import abbreviated
@@ -73,8 +74,8 @@ def earlier(part: HostPlan, observed: Observed, shown: wgconf.RenderCache) -> Ea
     return Earlier(part, text, key or observed.config_key, text == wgconf.render(part, shown=shown))
 
 
-def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry: str) -> str:
-    """Whose keys a host has that the registry does not know, in words; "" where it knows all.
+def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry: str) -> Fault | None:
+    """Whose keys a host has that the registry does not know; None where it knows all.
 
     Then it is not the registry that the host was deployed with, or an older copy of it.
 
@@ -84,7 +85,7 @@ def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry:
         registry: what its file is called.
     """
     if not one.text:
-        return ""
+        return None
     found = ["its own"] if one.key not in known and (one.key or one.part.name in made) else []
     # A host with a new key has new links, too.
     links = {
@@ -97,7 +98,10 @@ def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry:
             found.append(f"that of {peer.name}")
         elif peer.shared and peer.public_key in links:
             found.append(f"the preshared one with {peer.name}")
-    return f"has keys that {registry} does not know: {abbreviated(found)}" if found else ""
+    if not found:
+        return None
+    keys = abbreviated(found)
+    return fault("keystore.unknown-keys", one.part.name, key="", registry=registry, keys=keys)
 
 
 def restore(registry: str) -> str:

@@ -8,30 +8,27 @@ from ipaddress import ip_network
 from wgcluster.firewall.nft import Stop, Table, stop
 from wgcluster.firewall.tables import Packet, target
 from wgcluster.host.observed import Observed
+from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.plan.plan import HostPlan
 from wgcluster.prefixes import Network
 
-_OFF = 'or set firewall = "off" for this host'
 _BUILT_IN = ("INPUT", "FORWARD")
 _NEW, _ANSWERS = frozenset({"NEW"}), frozenset({"ESTABLISHED"})
 
 
-def other_firewalls(part: HostPlan, observed: Observed) -> Iterator[str]:
+def other_firewalls(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     """What would undo our rules, or drops what they let in."""
     if _ufw_loaded(observed) or (observed.ufw and observed.unit("ufw.service").active):
-        yield f'ufw is active and would undo our rules; "ufw disable", {_OFF}'
+        yield host_fault("firewall.ufw-active")
     elif observed.ufw and observed.unit("ufw.service").enabled:
-        yield f'ufw is enabled and would undo our rules at the next boot; "ufw disable", {_OFF}'
+        yield host_fault("firewall.ufw-enabled")
     unit = observed.unit("firewalld.service")
     if unit.active:
-        yield f'firewalld is active and would undo our rules; "systemctl disable --now firewalld", {_OFF}'
+        yield host_fault("firewall.firewalld-active")
     elif _firewalld_loaded(observed):
-        yield f"firewalld runs without its unit and would undo our rules; end it, {_OFF}"
+        yield host_fault("firewall.firewalld-without-unit")
     elif unit.enabled:
-        yield (
-            "firewalld is enabled and would undo our rules at the next boot;"
-            f' "systemctl disable firewalld", {_OFF}'
-        )
+        yield host_fault("firewall.firewalld-enabled")
     yield from _incompatible(part, observed)
     yield from dropped_by_nft(part, observed)
 
@@ -55,22 +52,19 @@ def _firewalld_loaded(observed: Observed) -> bool:
     )
 
 
-def _incompatible(part: HostPlan, observed: Observed) -> Iterator[str]:
+def _incompatible(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     needed = {"raw", "mangle", "filter", *(["nat"] if part.masquerade else [])}
     for saved in observed.rules:
         for table in sorted(saved.closed & needed):
             if saved.primary:
                 family = "ip" if saved.family == 4 else "ip6"
-                yield (
-                    f"{saved.tool} does not show its table {table}: nft has put there what it does not know;"
-                    f' move that to a table of another name ("nft list table {family} {table}"), {_OFF}'
-                )
+                yield host_fault("firewall.table-not-shown", tool=saved.tool, table=table, family=family)
 
 
-def dropped_by_nft(part: HostPlan, observed: Observed) -> Iterator[str]:
+def dropped_by_nft(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     """What native nftables drops of that which WireGuard needs; what iptables shows is judged there."""
     if observed.nft_error:
-        yield f"nft does not show its rules ({observed.nft_error}), which may drop anything; mend it, {_OFF}"
+        yield host_fault("firewall.nft-unreadable", error=observed.nft_error)
     for table in observed.nft:
         for name, chain in table.chains.items():
             if table.name == "firewalld" or _is_shown(table, name, observed):
@@ -110,7 +104,7 @@ def _dialled(part: HostPlan, source: Network, own: Network) -> Packet:
     return Packet(source=source, destination=own, protocol="udp", dport=part.port, state=_NEW)
 
 
-def _told(part: HostPlan, found: Stop, hook: str) -> str:
+def _told(part: HostPlan, found: Stop, hook: str) -> Fault:
     if hook == "input":
         what, matches = f"UDP to port {part.port}", [f"udp dport {part.port}"]
     else:
@@ -118,5 +112,4 @@ def _told(part: HostPlan, found: Stop, hook: str) -> str:
         matches += [f'oifname "{part.interface}"'] if part.subnets else []
     where = f"{found.table.family} {found.table.name} {found.base}"
     rules = " and ".join(f"'nft insert rule {where} {one} accept'" for one in matches)
-    remedy = f"let it pass there ({rules}, and in the file that sets it up), {_OFF}"
-    return f"nftables: {found} drops {what}; {remedy}"
+    return host_fault("firewall.nft-drops", chain=found, packets=what, rules=rules)

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from wgcluster.host.kernel_routes import Route
 from wgcluster.host.observed import Observed
+from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.plan.plan import HostPlan
 from wgcluster.prefixes import Network
 from wgcluster.text import abbreviated
@@ -16,8 +17,8 @@ from wgcluster.wireguard.drift import routed
 IpAddress = IPv4Address | IPv6Address
 
 
-def overlaps(part: HostPlan, observed: Observed) -> Iterator[str]:
-    """A line for each network of the overlay, or behind another host, that would take packets from others.
+def overlaps(part: HostPlan, observed: Observed) -> Iterator[Fault]:
+    """A fault for each network of the overlay, or behind another host, that would take packets from others.
 
     The longest prefix decides where a packet goes: of two equal ones one would lose, and what lies in a
     longer one would not come through the tunnel.
@@ -29,13 +30,8 @@ def overlaps(part: HostPlan, observed: Observed) -> Iterator[str]:
     for network in (*overlay, *routed(part)):
         found = [*_in_use(network, foreign, held), *_managed_from(network, own, observed)]
         if found:
-            remedy = (
-                "set wg_networks to a prefix that no host uses"
-                if network in overlay
-                else "announce networks in wg_subnets that leave this out"
-            )
-            needed = abbreviated(found)
-            yield f"{network} is to go to {part.interface}, but this host needs in it {needed}; {remedy}"
+            code = "wg_networks.in-use" if network in overlay else "wg_subnets.in-use"
+            yield host_fault(code, network=network, interface=part.interface, needs=abbreviated(found))
 
 
 def _in_use(

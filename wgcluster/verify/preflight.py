@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
 from wgcluster.host.packages import INSTALL, missing
+from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.nginx.edit.on_host import check
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import HostPlan
@@ -16,56 +18,45 @@ from wgcluster.verify.overlaps import overlaps
 from wgcluster.wireguard.config import MARK
 
 
-def preflight_faults(part: HostPlan, observed: Observed) -> Iterator[str]:
+def preflight_faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     """What stands in the way on one host."""
+    for one in _faults(part, observed):
+        yield replace(one, host=part.name)
+
+
+def _faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     tools = observed.tools
     if missing(tools) and not tools & INSTALL.keys():
-        yield (
-            f"{' and '.join(missing(tools))} must be installed, and there is none of {', '.join(INSTALL)}"
-            " to do it; install by hand"
-        )
+        packages, installers = " and ".join(missing(tools)), ", ".join(INSTALL)
+        yield host_fault("host.cannot-install", packages=packages, installers=installers)
     if "systemctl" not in tools:
-        yield (
-            "there is no systemd, whose wg-quick@.service starts the interface at boot;"
-            " leave this host to a system that has it"
-        )
+        yield host_fault("host.no-systemd")
     if observed.module == "missing" and "wireguard-go" not in tools:
-        yield (
-            "the kernel has no WireGuard module and wireguard-go is not installed;"
-            " boot a kernel that has it (Linux 5.6 or later), or install wireguard-go"
-        )
+        yield host_fault("host.no-wireguard")
     yield from _foreign_interface(part, observed)
     yield from overlaps(part, observed)
     if part.firewall != "off":
         yield from other_firewalls(part, observed)
-    reason = lockout(part, observed)
-    if reason is not None:
-        yield reason
+    yield from lockout(part, observed)
     if not observed.nginx_cut_off:  # else it is judged when the old files are back
         try:
             check(part, observed)
         except NginxError as error:
-            yield from map(str, error.faults)
+            for one in error.faults:
+                yield Fault("", "", None, one.code, one.text)
 
 
-def _foreign_interface(part: HostPlan, observed: Observed) -> Iterator[str]:
+def _foreign_interface(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     path = paths.config(part.interface)
     file = observed.file(path)
-    other = "set wg_interface to another name, or move what is there out of the way"
     if file.kind not in ("absent", "file"):
-        yield f"{path} is no regular file; {other}"
+        yield host_fault("wg_interface.not-a-file", path=path)
     elif file.kind == "file" and not file.text.startswith(MARK):
-        yield f"{path} was not made by us and is never overwritten; {other}"
+        yield host_fault("wg_interface.foreign-file", path=path)
     elif file.kind == "absent" and observed.link is not None and observed.link.public_key != part.public_key:
-        yield f"an interface {part.interface} that is not ours is up; {other}"
+        yield host_fault("wg_interface.foreign", interface=part.interface)
     for one in observed.interfaces:
         if one.public_key == part.public_key:
-            yield (
-                f"this host is in the cluster by its interface {one.name} already;"
-                f' to rename it, run teardown.py with wg_interface = "{one.name}" first'
-            )
+            yield host_fault("wg_interface.renamed", old=one.name)
         elif one.port == part.port:
-            yield (
-                f"UDP port {part.port} is taken by the interface {one.name};"
-                " set wg_port to another one, or take that interface down"
-            )
+            yield host_fault("wg_port.taken", port=part.port, other=one.name)

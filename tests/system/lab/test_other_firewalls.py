@@ -285,4 +285,4 @@ def judged(host: Host) -> list[str]:
     """What the deploy says of a host whose port is open to every IPv4 address."""
     plan = replace(GATEWAY, listen_from=EVERYWHERE[:1], forwards=())
     answer = host.run(f"interface=wg files= sites= dump=0\n{SCRIPT}", check=True).stdout
-    return list(dropped_by_nft(plan, parse(answer.splitlines())))
+    return [fault.message for fault in dropped_by_nft(plan, parse(answer.splitlines()))]

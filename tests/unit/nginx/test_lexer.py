@@ -62,7 +62,7 @@ REFUSED = [
 def test_refusals_say_where(text: str, message: str) -> None:
     with pytest.raises(NginxSyntaxError) as caught:
         list(lex(text))
-    assert str(caught.value) == message
+    assert [fault.text for fault in caught.value.faults] == [message]
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,15 @@ def test_deep_nesting_is_no_matter() -> None:
 
 def test_the_marker_stands_under_its_place_and_a_long_line_is_cut() -> None:
     text = "\tserver_name  a.test;\n" + "x" * 300 + "HERE" + "y" * 300
-    fault = fault_at(text, 14, 20, "no", file="f", remedy="do")
-    assert str(fault) == "f:1:15: no\n    \tserver_name  a.test;\n    \t             ~~~~~^\n    remedy: do"
+    fault = fault_at(text, 14, 20, "a.b", "no", file="f", remedy="do")
+    assert str(fault).split("\n") == [
+        "f:1:15: no  [a.b]",
+        "    \tserver_name  a.test;",
+        "    \t             ~~~~~^",
+        "    remedy: do",
+    ]
     at = text.index("HERE")
-    shown, marker = fault_at(text, at, at + 4, "no").source.split("\n")
+    shown, marker = fault_at(text, at, at + 4, "a.b", "no").source.split("\n")
     assert len(shown) < 200
     assert shown[marker.index("~") :].startswith("HERE")
     assert marker.endswith("~~~^")
@@ -78,7 +83,8 @@ def test_bytes_that_are_no_utf8_and_control_characters_can_be_printed() -> None:
 
 
 def test_a_fault_without_a_place() -> None:
-    assert str(Fault("f", 0, 0, "not there", remedy="make it")) == "f: not there\n    remedy: make it"
+    fault = Fault("f", 0, 0, "a.b", "not there", remedy="make it")
+    assert str(fault) == "f: not there  [a.b]\n    remedy: make it"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def deployed(part: HostPlan, live: str | None = None, told: str = "", text: str 
 
 
 def unknown(observed: Observed, known: set[str] = KEYS, *made: str, part: HostPlan = ROOT) -> str:
-    return unknown_keys(earlier(part, observed, wgconf.RenderCache()), known, set(made), "keys.yml")
+    fault = unknown_keys(earlier(part, observed, wgconf.RenderCache()), known, set(made), "keys.yml")
+    return str(fault or "").removesuffix("  [keystore.unknown-keys]")
 
 
 @pytest.mark.parametrize(
@@ -49,22 +50,22 @@ def test_nothing_is_unknown(observed: Observed) -> None:
 
 @pytest.mark.parametrize("observed", [deployed(ROOT, "other"), deployed(ROOT, None, "other")])
 def test_a_host_with_another_key(observed: Observed) -> None:
-    assert unknown(observed) == "has keys that keys.yml does not know: its own"
+    assert unknown(observed) == "root: has keys that keys.yml does not know: its own"
 
 
 def test_a_host_whose_key_nobody_can_tell_and_the_registry_lacks() -> None:
-    assert unknown(deployed(ROOT), KEYS, "root") == "has keys that keys.yml does not know: its own"
+    assert unknown(deployed(ROOT), KEYS, "root") == "root: has keys that keys.yml does not know: its own"
 
 
 def test_each_peer_that_it_does_not_know_is_named() -> None:
     words = unknown(deployed(replace(ROOT, mtu=1380), "key-root"), {"key-root", "key-cloud"}, part=ROOT)
-    assert words == "has keys that keys.yml does not know: its own".replace(
+    assert words == "root: has keys that keys.yml does not know: its own".replace(
         "its own", "that of backup, that of laptop"
     )
 
 
 def test_a_link_that_lost_its_preshared_key() -> None:
-    had = "has keys that keys.yml does not know: the preshared one with laptop"
+    had = "root: has keys that keys.yml does not know: the preshared one with laptop"
     assert unknown(deployed(ROOT, "key-root"), KEYS, "laptop|root") == had
     without = planned(article()).host("root")
     assert unknown(deployed(without, "key-root"), KEYS, "laptop|root") == ""  # it is new on both ends

@@ -9,6 +9,7 @@ import pytest
 
 from wgcluster.host.kernel_routes import parse_routes
 from wgcluster.host.observed import Interface, Observed, Ssh
+from wgcluster.inventory.faults import host_fault
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.verify.overlaps import overlaps
 
@@ -115,10 +116,8 @@ def test_what_is_in_nobodys_way(observed: Observed) -> None:
 )
 def test_what_is(observed: Observed, network: str, needs: str) -> None:
     (fault,) = overlaps(HOST, observed)
-    remedy = "set wg_networks to a prefix that no host uses"
-    if network not in ("10.0.0.0/24", "fd00::/64"):
-        remedy = "announce networks in wg_subnets that leave this out"
-    assert fault == f"{network} is to go to wg, but this host needs in it {needs}; {remedy}"
+    setting = "wg_networks" if network in ("10.0.0.0/24", "fd00::/64") else "wg_subnets"
+    assert fault == host_fault(f"{setting}.in-use", network=network, interface="wg", needs=needs)
 
 
 def test_a_line_for_each_network_with_all_that_is_in_it() -> None:
@@ -128,7 +127,7 @@ def test_a_line_for_each_network_with_all_that_is_in_it() -> None:
         "fd77:0:1::/64 dev br0 proto kernel metric 256 pref medium",
         held=(("docker0", "172.17.0.1/16"), ("br0", "172.18.0.1/16"), ("lo", "172.19.0.1/32")),
     )
-    first, second = overlaps(HOST, observed)
+    first, second = (fault.message for fault in overlaps(HOST, observed))
     assert first.count("its route") == 2
     assert first.count("its address") == 1
     assert "172.19.0.1 on lo" in first

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import judge_all
 from wgcluster.nginx.config.site import allow_list, list_path
-from wgcluster.nginx.edit.insertions import Insertions, Problem, line_of
+from wgcluster.nginx.edit.insertions import Insertions, Problem, line_of, problem
 from wgcluster.nginx.syntax.errors import Fault, NginxError, fault_at
 from wgcluster.nginx.syntax.splice import Shift, Spliced, apply, first_inside, removals
 from wgcluster.nginx.syntax.tree import Directive, parse
@@ -75,17 +75,17 @@ def _rivals(sites: Sequence[GuardedSite]) -> Iterator[Problem]:
     first: dict[str, GuardedSite] = {}
     for site in sites:
         if first.setdefault(list_path(site), site).allow != site.allow:
-            message = f'two sites "{site.server_name}" of this file have different "allow"'
-            yield Problem(0, 0, message, "make them one site, with the locations of both")
+            yield problem(0, 0, "nginx.different-allow", site=site.server_name)
 
 
 def _faults(text: str, removed: Shift, file: str, problems: Iterable[Problem]) -> Iterator[Fault]:
     """Problems of the bare text, at their positions in the file as it is."""
-    for start, end, message, remedy in sorted(dict.fromkeys(problems)):
+    for start, end, message, remedy, code in sorted(dict.fromkeys(problems)):
         if start == end:  # about the file as a whole
-            yield Fault(file, 0, 0, message, remedy=remedy)
+            yield Fault(file, 0, 0, code, message, remedy=remedy)
         else:
-            yield fault_at(text, removed.back(start), removed.back(end), message, file=file, remedy=remedy)
+            at = (removed.back(start), removed.back(end))
+            yield fault_at(text, *at, code, message, file=file, remedy=remedy)
 
 
 def _leaks(
@@ -100,11 +100,18 @@ def _leaks(
         if judged.verdict.kind != "leaks" or host.get(judged.server.file) != spliced.text:
             continue
         block = judged.blame
-        message = f'location "{judged.location}" would leak: {judged.verdict.reason}'
+        start = end = 0
+        place = f"{line_of(block, host)}: "
         if host.get(block.file) == spliced.text:
-            end = block.opened if block.is_block else block.end
-            yield Problem(
-                spliced.added.back(block.start), spliced.added.back(end), message, judged.verdict.remedy
-            )
-        else:
-            yield Problem(0, 0, f"{line_of(block, host)}: {message}", judged.verdict.remedy)
+            start = spliced.added.back(block.start)
+            end = spliced.added.back(block.opened if block.is_block else block.end)
+            place = ""
+        yield problem(
+            start,
+            end,
+            "nginx.would-leak",
+            place=place,
+            location=judged.location,
+            reason=judged.verdict.reason,
+            mend=judged.verdict.remedy,
+        )

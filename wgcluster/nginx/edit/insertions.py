@@ -19,7 +19,7 @@ from wgcluster.nginx.config.find import (
     servers,
 )
 from wgcluster.nginx.config.rewrite import has_list
-from wgcluster.nginx.syntax.errors import position
+from wgcluster.nginx.syntax.errors import position, worded
 from wgcluster.nginx.syntax.includes import expanded
 from wgcluster.nginx.syntax.tree import Directive, parse
 
@@ -32,7 +32,12 @@ class Problem(NamedTuple):
     start: int
     end: int
     message: str
-    remedy: str = ""
+    remedy: str
+    code: str
+
+
+def problem(start: int, end: int, code: str, **fields: object) -> Problem:
+    return Problem(start, end, *worded(code, **fields), code)
 
 
 class Insertion(NamedTuple):
@@ -77,11 +82,8 @@ class Insertions:
         whole = {server.start: expanded(server, self.trees) for server in found}
         closed = {server.start: closing(whole[server.start], [site]) for server in found}
         if all(closed.values()):
-            message = (
-                f"every server of {site.server_name} only redirects or refuses: there is nothing to guard"
-            )
-            remedy = "name the file and the server that has the service"
-            yield Problem(found[0].start, found[0].opened, message, remedy)
+            name = site.server_name
+            yield problem(found[0].start, found[0].opened, "nginx.nothing-to-guard", site=name)
         for server in found:
             in_includes = [(k, d) for k, d in locations(whole[server.start]) if d.file != server.file]
             if closed[server.start]:  # it has none of the service, but may have the challenge
@@ -108,25 +110,28 @@ class Insertions:
         text, there = self.text, list(locations(server))
         found = [block for key, block in there if matches(key, selector)]
         matching = [block for key, block in in_includes if matches(key, selector)]
-        scope = 'or guard the whole server with "scope": "server"'
+        at = (server.start, server.opened)
         if len(found) == 1:
             yield Insertion(found[0], self.include)
             yield from _foreign_rules(found[0], f'location "{selector}"', self.site)
         elif found:
-            at = ", ".join(f"line {position(text, block.start)[0]}" for block in found)
-            message = f'location "{selector}" stands {len(found)} times in this server ({at})'
-            yield Problem(found[1].start, found[1].opened, message, f"leave one of them, {scope}")
+            lines = ", ".join(f"line {position(text, block.start)[0]}" for block in found)
+            at = (found[1].start, found[1].opened)
+            count = len(found)
+            yield problem(*at, "nginx.duplicate-location", location=selector, count=count, lines=lines)
         elif matching:
-            message = (
-                f'location "{selector}" of this server is included from {line_of(matching[0], self.files)}'
-            )
-            remedy = 'guard the whole server with "scope": "server": included locations are guarded, too'
-            yield Problem(server.start, server.opened, f"{message}; only the site file is edited", remedy)
+            place = line_of(matching[0], self.files)
+            yield problem(*at, "nginx.included-location", location=selector, place=place)
         else:
-            listen = ", ".join(listens_of(server))
-            message = f'no location "{selector}" in this server of {self.site.server_name} (listen {listen})'
-            remedy = f"name one of those there are ({_listed(text, there)}), {scope}"
-            yield Problem(server.start, server.opened, message + self._unread(server), remedy)
+            yield problem(
+                *at,
+                "nginx.no-location",
+                location=selector,
+                site=self.site.server_name,
+                listen=", ".join(listens_of(server)),
+                unread=self._unread(server),
+                locations=_listed(text, there),
+            )
 
     def _unread(self, server: Directive) -> str:
         """A hint at includes whose files are not at hand."""
@@ -139,23 +144,19 @@ class Insertions:
         """``allow all`` first in each location that ``selector`` names; adds a challenge location."""
         text, there = self.text, list(locations(server))
         found = [block for key, block in there if matches_public(key, selector)]
+        at = (server.start, server.opened)
         for block in found:
             if _opens(block):
                 continue
             yield Insertion(block, "allow all;")
             if has_list(block.body):
-                message = f'location "{selector}" is declared public and has allow and deny of its own'
-                yield Problem(
-                    block.start, block.opened, message, "take them out, or do not declare it public"
-                )
+                yield problem(block.start, block.opened, "nginx.own-list", location=selector)
         matching = [block for key, block in in_includes if matches_public(key, selector)]
         for block in matching:
             listed = self.site.scope == "server" or has_list(server.body) or has_list(block.body)
             if listed and not _opens(block):
-                where = line_of(block, self.files)
-                message = f'public location "{selector}" is included from {where}, behind a list'
-                remedy = 'write "allow all;" into it there; only the site file is edited'
-                yield Problem(server.start, server.opened, message, remedy)
+                place = line_of(block, self.files)
+                yield problem(*at, "nginx.included-public", location=selector, place=place)
         if found or matching:
             return
         path = selector.strip().removeprefix("^~").strip()
@@ -163,11 +164,14 @@ class Insertions:
             root = _word(self.site.acme_root)
             yield Insertion(server, f"location ^~ {path} {{ allow all; root {root}; }}")
             return
-        message = f'no public location "{selector}" in this server of {self.site.server_name}'
-        remedy = f"write it into the file, or name one of those there are ({_listed(text, there)})"
+        name, unread = self.site.server_name, self._unread(server)
         if path.startswith(ACME):
-            remedy = 'give "acme_root", the webroot of the challenge, and the location will be added'
-        yield Problem(server.start, server.opened, message + self._unread(server), remedy)
+            yield problem(*at, "nginx.no-challenge-location", location=selector, site=name, unread=unread)
+        else:
+            names = _listed(text, there)
+            yield problem(
+                *at, "nginx.no-public-location", location=selector, site=name, unread=unread, locations=names
+            )
 
 
 def _opens(block: Directive) -> bool:
@@ -182,9 +186,7 @@ def _foreign_rules(block: Directive, what: str, site: GuardedSite) -> Iterator[P
         harmless = (child.name, child.args) == ("deny", ("all",)) or allows_only(child, site.allow)
         if child.name in ("allow", "deny") and not harmless:
             rule = " ".join([child.name, *child.args])
-            message = f'"{rule}" in {what} would never be asked: the list of the VPN goes before it'
-            remedy = 'take it out; a network that is to pass as well goes into the site\'s "allow"'
-            yield Problem(child.start, child.end, message, remedy)
+            yield problem(child.start, child.end, "nginx.rule-without-effect", rule=rule, what=what)
 
 
 def _listed(text: str, there: Sequence[tuple[Key, Directive]]) -> str:
@@ -205,12 +207,13 @@ def _no_server(text: str, tree: Sequence[Directive], site: GuardedSite, files: M
         for s in servers(tree)
     ]
     listing = "; ".join(there) or "none; is this a part of a server? name the file with the server block"
-    message = f'no server with server_name "{site.server_name}"'
+    hint = f"name one of those there are ({listing})"
     others = [path for path, other in files.items() if other != text and site.server_name in other]
     for path in others:
         if found := find_servers(parse(files[path], path), site.server_name):
-            return Problem(0, 0, message, f"one is at {line_of(found[0], files)}: name that file")
-    return Problem(0, 0, message, f"name one of those there are ({listing})")
+            hint = f"one is at {line_of(found[0], files)}: name that file"
+            break
+    return problem(0, 0, "nginx.no-server", site=site.server_name, hint=hint)
 
 
 def line_of(directive: Directive, files: Mapping[str, str]) -> str:

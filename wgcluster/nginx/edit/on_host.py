@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
@@ -11,16 +12,12 @@ from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.config.site import allow_list, list_path
 from wgcluster.nginx.edit.guard import guard
-from wgcluster.nginx.syntax.errors import Fault, NginxError
+from wgcluster.nginx.syntax.errors import Fault, NginxError, file_fault
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.splice import unguard
 from wgcluster.plan.plan import HostPlan
 
-_NOT_A_FILE = {
-    "absent": ("there is no such file on the host", "name the site file that nginx reads"),
-    "dangling": ("is a link to a file that does not exist", "mend the link, or name the file itself"),
-    "other": ("is no regular file", "name the site file that nginx reads"),
-}
+_NOT_A_FILE = {"absent": "nginx.absent", "dangling": "nginx.dangling", "other": "nginx.not-a-file"}
 
 
 def desired_files(desired: Sequence[GuardedSite], observed: Observed) -> dict[str, str | None]:
@@ -40,9 +37,7 @@ def desired_files(desired: Sequence[GuardedSite], observed: Observed) -> dict[st
         if file.kind == "file":
             sites.setdefault(file.target, []).append(site)
         else:
-            faults.append(
-                Fault(site.file, 0, 0, *_NOT_A_FILE[file.kind][:1], remedy=_NOT_A_FILE[file.kind][1])
-            )
+            faults.append(file_fault(_NOT_A_FILE[file.kind], site.file))
     # Judge what will be there: lists that were edited by hand are written anew.
     lists = {list_path(site): allow_list(site) for site in desired}
     dump = {path: lists.get(path, text) for path, text in parse_dump(observed.nginx_dump).items()}
@@ -114,30 +109,17 @@ def check(part: HostPlan, observed: Observed) -> None:
     if not part.nginx:
         return
     if "nginx" not in observed.tools:
-        remedy = "install it, or take nginx_vpn_only from this host"
-        raise NginxError([Fault(part.nginx[0].file, 0, 0, "nginx is not installed", remedy=remedy)])
+        raise NginxError([file_fault("nginx.not-installed", part.nginx[0].file)])
     if observed.nginx_error is not None:
-        remedy = "mend the configuration by hand first; nothing was touched"
-        raise NginxError(
-            [
-                Fault(
-                    part.nginx[0].file,
-                    0,
-                    0,
-                    f"nginx -t refuses what is there now:\n{observed.nginx_error}",
-                    remedy=remedy,
-                )
-            ]
-        )
+        raise NginxError([file_fault("nginx.refused", part.nginx[0].file, error=observed.nginx_error)])
     texts = desired_files(part.nginx, observed)
     files = {
         path: (observed.nginx_links.get(path, path), text)
         for path, text in parse_dump(observed.nginx_dump).items()
     }
     read = {target for target, _ in files.values()}
-    remedy = "include it (sites-enabled), or name the file that is"
     faults = [
-        Fault(site.file, 0, 0, "nginx does not read this file", remedy=remedy)
+        file_fault("nginx.not-read", site.file)
         for site in part.nginx
         if observed.file(site.file).target not in read
     ]
@@ -146,8 +128,16 @@ def check(part: HostPlan, observed: Observed) -> None:
     effective = {path: text for path, text in will_be.items() if text is not None}
     if not faults:
         faults = [
-            Fault(
-                f.file, f.line, 0, f'{f.server}: location "{f.location}" leaks: {f.reason}', remedy=f.remedy
+            replace(
+                file_fault(
+                    "nginx.leaks",
+                    f.file,
+                    server=f.server,
+                    location=f.location,
+                    reason=f.reason,
+                    mend=f.remedy,
+                ),
+                line=f.line,
             )
             for f in audit(effective, part.nginx)
             if f.kind == "leaks"

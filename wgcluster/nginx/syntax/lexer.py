@@ -161,4 +161,4 @@ def _lua_end(text: str, offset: int, file: str) -> int:
 
 
 def _error(text: str, start: int, end: int, message: str, file: str) -> NginxSyntaxError:
-    return NginxSyntaxError([fault_at(text, start, end, message, file=file)])
+    return NginxSyntaxError([fault_at(text, start, end, "nginx.syntax", message, file=file)])

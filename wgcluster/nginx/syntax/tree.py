@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wgcluster.nginx.syntax.errors import NginxSyntaxError, fault_at
+from wgcluster.nginx.syntax.errors import NginxSyntaxError, fault_at, worded
 from wgcluster.nginx.syntax.lexer import Token, lex
 
 # Blocks that hold lines of data: any first word, no blocks.
@@ -103,7 +103,9 @@ def parse(text: str, file: str = "") -> tuple[Directive, ...]:
     if open_blocks:
         block = open_blocks[-1]
         message = f'unexpected end of file, expecting "}}": "{block.name}" is never closed'
-        raise NginxSyntaxError([fault_at(text, block.start, block.opened, message, file=file)])
+        raise NginxSyntaxError(
+            [fault_at(text, block.start, block.opened, "nginx.syntax", message, file=file)]
+        )
     return tuple(bodies[0])
 
 
@@ -111,9 +113,10 @@ def _check_mark(text: str, directive: Directive, kind: str, file: str) -> None:
     """Refuse a byte order mark, which nginx reads as part of the first word; a map's key may have it."""
     name = directive.name.removeprefix(BOM)
     if kind == "{" or name.startswith("#") or name in _BEGINS:
-        message = f'the file begins with a byte order mark (BOM), which nginx takes for a letter of "{name}"'
-        remedy = "save it as UTF-8 without BOM"
-        raise NginxSyntaxError([fault_at(text, 0, len(directive.name), message, file=file, remedy=remedy)])
+        code = "nginx.byte-order-mark"
+        message, remedy = worded(code, name=name)
+        fault = fault_at(text, 0, len(directive.name), code, message, file=file, remedy=remedy)
+        raise NginxSyntaxError([fault])
 
 
 def _check_form(text: str, directive: Directive, word: Token, kind: str, inside: str, file: str) -> None:
@@ -132,4 +135,4 @@ def _check_form(text: str, directive: Directive, word: Token, kind: str, inside:
 
 
 def _refused(text: str, token: Token, message: str, file: str) -> NginxSyntaxError:
-    return NginxSyntaxError([fault_at(text, token.start, token.end, message, file=file)])
+    return NginxSyntaxError([fault_at(text, token.start, token.end, "nginx.syntax", message, file=file)])
