@@ -19,7 +19,6 @@ from wgcluster.verify.other_firewalls import dropped_by_nft
 
 SCRIPT = (Path(__file__).parents[3] / "files" / "observe.sh").read_text()
 PORT = 51820
-OFF = 'or set firewall = "off" for this host'
 LOOK = (
     "iptables-save | grep -v '^#' | sed 's/ [[].*//'; ip6tables-save | grep -v '^#' | sed 's/ [[].*//';"
     " nft -s list ruleset; ip route; find /etc /usr/local -xdev -newer /run/begin; which wg; ip -o link"
@@ -81,7 +80,7 @@ def far(story: Story) -> Iterator[Host]:
 def test_ufw_whose_unit_is_inactive_until_the_next_boot(story: Story, far: Host) -> None:
     far.run("ufw --force enable", check=True)
     assert far.run("systemctl is-active ufw").stdout == "inactive\n"
-    assert story.refused() == [f'far: ufw is active and would undo our rules; "ufw disable", {OFF}']
+    assert codes(story.refused()) == ["far [firewall.ufw-active]"]
     far.run("ufw disable", check=True)
     assert "ufw-before-input" in far.run("iptables-save").stdout  # what it leaves is empty
     story.cluster.deploy()
@@ -99,15 +98,13 @@ def test_ufw_by_its_rules_alone(story: Story, far: Host, without: str) -> None:
         far.run("ufw --force enable && sed -i s/^ENABLED=yes/ENABLED=no/ /etc/ufw/ufw.conf", check=True)
     if without == "ip6tables":
         far.run("ip6tables -F && ip6tables -P INPUT ACCEPT && ip6tables -P FORWARD ACCEPT", check=True)
-    assert story.refused() == [f'far: ufw is active and would undo our rules; "ufw disable", {OFF}']
+    assert codes(story.refused()) == ["far [firewall.ufw-active]"]
 
 
 def test_ufw_that_comes_at_the_next_boot(story: Story, far: Host) -> None:
     far.run("systemctl enable -q ufw && sed -i s/^ENABLED=no/ENABLED=yes/ /etc/ufw/ufw.conf", check=True)
     try:
-        assert story.refused() == [
-            f'far: ufw is enabled and would undo our rules at the next boot; "ufw disable", {OFF}'
-        ]
+        assert codes(story.refused()) == ["far [firewall.ufw-enabled]"]
     finally:
         far.run("systemctl disable -q ufw", check=True)
     story.cluster.deploy()  # it says yes still, and nobody asks it
@@ -118,9 +115,7 @@ def test_firewalld_that_someone_started_by_hand(story: Story, far: Host) -> None
         "firewalld && timeout 30 sh -c 'until nft list table inet firewalld; do sleep 0.3; done'", check=True
     )
     assert far.run("systemctl is-active firewalld").stdout == "inactive\n"
-    assert story.refused() == [
-        f"far: firewalld runs without its unit and would undo our rules; end it, {OFF}"
-    ]
+    assert codes(story.refused()) == ["far [firewall.firewalld-without-unit]"]
     far.run("kill $(cat /run/firewalld.pid)", check=True)
     far.run("timeout 30 sh -c 'while nft list table inet firewalld; do sleep 0.3; done'", check=True)
     story.cluster.deploy()
@@ -131,15 +126,20 @@ def test_firewalld_whose_rules_outlived_it(story: Story, far: Host) -> None:
         "firewalld && timeout 30 sh -c 'until nft list table inet firewalld; do sleep 0.3; done'", check=True
     )
     far.run("kill -9 $(cat /run/firewalld.pid)", check=True)
-    assert "firewalld runs without its unit" in story.refused()[0]
+    assert "far [firewall.firewalld-without-unit]" in codes(story.refused())
 
 
 def test_firewalld_that_comes_at_the_next_boot(story: Story, far: Host) -> None:
     far.run("systemctl enable -q firewalld", check=True)
     try:
-        assert "firewalld is enabled and would undo our rules at the next boot" in story.refused()[0]
+        assert "far [firewall.firewalld-enabled]" in codes(story.refused())
     finally:
         far.run("systemctl disable -q firewalld", check=True)
+
+
+def codes(faults: list[str]) -> list[str]:
+    """Host and code of each."""
+    return [f"{fault.partition(':')[0]} [{fault.rpartition('  [')[2]}" for fault in faults]
 
 
 def table(hook: str, *rules: str, policy: str = "accept", family: str = "inet", more: str = "") -> str:
@@ -167,9 +167,8 @@ def load(host: Host, text: str) -> None:
 def test_nft_that_drops_what_we_let_in(story: Story, far: Host, text: str, where: str) -> None:
     load(far, text)
     (fault,) = story.refused()
-    assert fault.startswith("far: nftables: the ")
+    assert codes([fault]) == ["far [firewall.nft-drops]"]
     assert where in fault
-    assert fault.endswith(OFF)
 
 
 def test_all_of_it_at_once_and_the_remedy_told_is_one(story: Story, far: Host) -> None:
@@ -199,7 +198,8 @@ def test_a_table_that_iptables_does_not_show(story: Story, far: Host) -> None:
     load(far, f"table ip filter {{\nchain INPUT {{\n{chain}\n}}\n}}\n")
     assert "-A INPUT" not in far.run("iptables -A INPUT -p tcp --dport 4 -j DROP; iptables-save").stdout
     (fault,) = story.refused()
-    assert fault.startswith("far: iptables does not show its table filter: nft has put there")
+    assert codes([fault]) == ["far [firewall.table-not-shown]"]
+    assert "iptables does not show its table filter" in fault
 
 
 SET = "  set bad { type ipv4_addr; elements = { 203.0.113.7 }; }"
