@@ -175,6 +175,6 @@ def _save(state: State, host: Host, run: Run) -> bool:
     try:
         run.registry.save()
     except KeystoreError as error:
-        host.log_styled(f"{error}; no host was changed", fg="red", log_func=logger.error)
+        host.log_styled(f"no host was changed: {error}", fg="red", log_func=logger.error)
         return False
     return True

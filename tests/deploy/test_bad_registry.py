@@ -17,15 +17,16 @@ from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import Seal, made_with
 
 PASSPHRASES: list[tuple[dict[str, str | None], str]] = [
+    ({"WGCLUSTER_PASSPHRASE": "wrong"}, "taken from WGCLUSTER_PASSPHRASE  [keystore.wrong-passphrase]"),
     (
-        {"WGCLUSTER_PASSPHRASE": "wrong"},
-        "wrong passphrase for keys.yml: it was made with another one; taken from WGCLUSTER_PASSPHRASE",
+        {"WGCLUSTER_PASSPHRASE": ""},
+        "WGCLUSTER_PASSPHRASE: the passphrase is empty; put one there  [passphrase.empty]",
     ),
-    ({"WGCLUSTER_PASSPHRASE": ""}, "WGCLUSTER_PASSPHRASE: the passphrase is empty; put one there"),
-    ({"WGCLUSTER_PASSPHRASE": None}, "keys.yml: set WGCLUSTER_PASSPHRASE, or name a file that holds it in"),
+    ({"WGCLUSTER_PASSPHRASE": None}, "[passphrase.missing]"),
     (
         {"WGCLUSTER_PASSPHRASE": None, "WGCLUSTER_PASSPHRASE_FILE": "/nonexistent/word"},
-        "/nonexistent/word (WGCLUSTER_PASSPHRASE_FILE): cannot be read: No such file or directory",
+        "/nonexistent/word (WGCLUSTER_PASSPHRASE_FILE): cannot be read: No such file or directory"
+        "  [passphrase.unreadable]",
     ),
 ]
 
@@ -40,7 +41,9 @@ def test_the_passphrase_is_not_the_right_one_or_missing(tmp_path: Path) -> None:
 def test_no_passphrase_for_the_first_run(tmp_path: Path) -> None:
     world = article(tmp_path)
     world.env = {"WGCLUSTER_PASSPHRASE": None}
-    assert_refused(world, f"or write it to {world.keystore}.pass (chmod 600), or use a terminal")
+    assert_refused(
+        world, f"or write it to {world.keystore}.pass (chmod 600), or use a terminal  [passphrase.missing]"
+    )
     assert not world.keystore.exists()
 
 
@@ -50,7 +53,7 @@ def test_a_passphrase_file_that_others_can_read(tmp_path: Path) -> None:
     beside = Path(f"{world.keystore}.pass")
     beside.write_text("correct horse\n")
     beside.chmod(0o644)
-    assert_refused(world, f"{beside}: others can read it; run: chmod 600 {beside}")
+    assert_refused(world, f"{beside}: others can read it; run: chmod 600 {beside}  [passphrase.exposed]")
 
 
 def test_the_key_begins_before_anything_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,31 +91,19 @@ def swapped(text: str) -> str:
 
 
 DAMAGES: list[tuple[Callable[[str], str], list[str]]] = [
-    (
-        lambda text: text[: len(text) // 2],
-        [': is torn, its last line "..." is missing; restore it from a copy'],
-    ),
-    (lambda text: "", [': is torn, its last line "..." is missing; restore it from a copy']),
-    (
-        lambda text: text.replace("version: 1", "version: 2"),
-        [": is of version 2, this program reads version 1; use the program that wrote it"],
-    ),
-    (
-        lambda text: text.replace("version: 1", "origin: 1"),
-        [": is no key registry; move it away or restore it"],
-    ),
-    (lambda text: text.replace("hosts:", "hosts: ["), ["; restore it from a copy"]),
-    (lambda text: text.replace("hosts:", "guests:"), [": guests: unknown field; restore it from a copy"]),
+    (lambda text: text[: len(text) // 2], ["[keystore.torn]"]),
+    (lambda text: "", ["[keystore.torn]"]),
+    (lambda text: text.replace("version: 1", "version: 2"), ["is of version 2,", "[keystore.version]"]),
+    (lambda text: text.replace("version: 1", "origin: 1"), ["[keystore.not-a-registry]"]),
+    (lambda text: text.replace("hosts:", "hosts: ["), ["[keystore.invalid-yaml]"]),
+    (lambda text: text.replace("hosts:", "guests:"), [": guests: unknown field", "[keystore.invalid-entry]"]),
     (
         swapped,
-        [
-            f": host {name}: does not open: it was changed, or belongs to another entry; restore it"
-            for name in ("cloud", "root")
-        ],
+        [*(f": host {name}: does not open: " for name in ("cloud", "root")), "[keystore.does-not-open]"],
     ),
     (
         lambda text: text.replace("    public_key: ", "    public_key: A", 1),
-        [": hosts.backup.public_key: must be 32 bytes in base64"],
+        [": hosts.backup.public_key: must be 32 bytes in base64", "[keystore.invalid-entry]"],
     ),
 ]
 
@@ -140,7 +131,7 @@ def test_a_registry_that_cannot_be_written_keeps_every_host_as_it_is(tmp_path: P
     world.shared["wg_keystore"] = "/proc/keys.yml"  # nobody can write there, root neither
     done = world.run("deploy.py", "-y")
     assert done.code == 1
-    assert "/proc/keys.yml: cannot be written: No such file or directory; no host was changed" in done.err
+    assert "no host was changed: /proc/keys.yml: cannot be written: No such file or directory" in done.err
     assert "Traceback" not in done.err
     assert world.changes() == []
 

@@ -37,7 +37,7 @@ def check(args: Namespace) -> int:
         if not args.json:
             raise
         faults = [{"message": str(error)}]
-        if isinstance(error, ModelError | PlanError):
+        if not isinstance(error, CommandError):
             faults = [{"message": fault.text, "code": fault.code} for fault in error.faults]
         print_json({"ok": False, "faults": faults})
         return 1

@@ -61,9 +61,14 @@ def host_fault(code: str, **fields: object) -> Fault:
 class KeystoreError(ValueError):
     """The key registry cannot be read, opened or written. ``faults`` has every reason at once."""
 
-    def __init__(self, faults: Iterable[str]) -> None:
+    def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
-        super().__init__("\n".join(self.faults))
+        super().__init__("\n".join(map(str, self.faults)))
+
+    @classmethod
+    def of(cls, code: str, where: object = "", **fields: object) -> KeystoreError:
+        """One fault of the file ``where``."""
+        return cls([Fault("", str(where), None, code, MESSAGES[code].format(**fields))])
 
 
 class ModelError(ValueError):

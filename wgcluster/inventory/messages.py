@@ -71,9 +71,44 @@ MESSAGES: Mapping[str, str] = {
         " boot a kernel that has it (Linux 5.6 or later), or install wireguard-go"
     ),
     "inventory.empty": "names no host",
+    "keystore.address-taken": "{address} belongs to the client {other}; choose another address",
+    "keystore.changed": "another run changed it meanwhile; nothing was written; run this again",
+    "keystore.client-has-name": "{name}: a client has this name; rename the host, or remove the client",
+    "keystore.does-not-open": (
+        "{kind} {name}: does not open: it was changed, or belongs to another entry; restore it from a copy"
+    ),
+    "keystore.duplicate-key": "{name}: has the public key of {other}; restore it from a copy",
+    "keystore.folder": "is a folder; wg_keystore names a file in one",
+    "keystore.host-and-client": "{name}: is a host and a client; take one of them out",
+    "keystore.invalid-entry": "{entry}: {problem}; restore it from a copy",
+    "keystore.invalid-yaml": "{problem}; restore it from a copy",
     "keystore.link-name": 'a link is called by its two ends: "cloud|root"',
+    "keystore.link-to-nowhere": (
+        "{link} is a link to {target}, which is not there; mount or restore that, or take the link away"
+    ),
+    "keystore.locked": "is locked; this needs the passphrase",
+    "keystore.memory": "the registry's key takes {mib} MiB of free memory; run this where there is as much",
+    "keystore.name-taken": "there is a {kind} {name} already; choose another name",
+    "keystore.no-passphrase": (
+        "passphrase: is missing, so nothing here can be opened; restore it from a copy"
+    ),
+    "keystore.not-a-registry": "is not a key registry; move it away or restore it from a copy",
     "keystore.not-bytes": "must be {length} bytes in base64",
+    "keystore.not-utf8": "is torn, it is not UTF-8; restore it from a copy",
+    "keystore.torn": 'is torn, its last line "..." is missing; restore it from a copy',
+    "keystore.unknown-entry": "has no key of {kind} {name}; there are: {names}",
     "keystore.unknown-keys": "has keys that {registry} does not know: {keys}",
+    "keystore.unreadable": "cannot be read: {why}",
+    "keystore.unwritable": "cannot be written: {why}",
+    "keystore.version": (
+        "is of version {version!r}, this program reads version 1; use the program that wrote it"
+    ),
+    "keystore.wrong-passphrase": (
+        "wrong passphrase for {registry}: it was made with another one; taken from {source}"
+    ),
+    "keystore.wrong-public-key": (
+        "{kind} {name}: its public key is not that of its private key; restore it from a copy"
+    ),
     "name.invalid": "a name is 1 to 63 letters, digits, dots, underscores and hyphens",
     "network.host-bits": 'host bits are set; the network is "{network}"',
     "network.invalid": 'not a network; write it like "10.0.0.0/24" or "fd00::/64"',
@@ -137,6 +172,16 @@ MESSAGES: Mapping[str, str] = {
     "nginx_vpn_only.no-locations": (
         'guards nothing; name locations, or guard the whole server with "scope": "server"'
     ),
+    "passphrase.differ": "the two passphrases differ; try again",
+    "passphrase.empty": "the passphrase is empty; put one there",
+    "passphrase.exposed": "others can read it; run: chmod 600 {file}",
+    "passphrase.missing": (
+        "no passphrase for {registry}: set WGCLUSTER_PASSPHRASE, or name a file that holds it in"
+        " WGCLUSTER_PASSPHRASE_FILE, or write it to {file} (chmod 600), or use a terminal"
+    ),
+    "passphrase.no-terminal": "no passphrase for {registry}: the terminal has gone",
+    "passphrase.not-utf8": "is not UTF-8; write the passphrase to it as plain text",
+    "passphrase.unreadable": "cannot be read: {why}",
     "path.invalid": 'not a path on the host; it begins with "/" and has no blanks or quotes',
     "setting.differs": "{other} has {theirs!r}; it is one for all, in group_data/all.py",
     "setting.empty": "must not be empty",

@@ -9,12 +9,11 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from wgcluster.inventory import schema
-from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.faults import Fault, KeystoreError, fault
 from wgcluster.keys.seal import KEY, NONCE, SALT, TAG, Cost, decode
 
 CHECK = b"wgcluster"  # what the sealed check value holds
 
-_RESTORE = "restore it from a copy"
 _HEAD = """\
 # Keys of the cluster, written by wgcluster; made to be committed: what is secret is sealed.
 # To look into it: python -m wgcluster keys list
@@ -124,22 +123,21 @@ def read(text: str, where: str) -> KeyFile:
     """
     # The last line, "...", ends the YAML document: without it something may have been cut off.
     if not text.rstrip().endswith("\n..."):
-        raise KeystoreError([f'{where}: is torn, its last line "..." is missing; {_RESTORE}'])
+        raise KeystoreError.of("keystore.torn", where)
     try:
         data = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, made stricter
     except (yaml.YAMLError, TypeError, ValueError) as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
         line = f":{mark.line + 1}" if mark else ""
-        raise KeystoreError([f"{where}{line}: {problem}; {_RESTORE}"]) from None
+        raise KeystoreError.of("keystore.invalid-yaml", f"{where}{line}", problem=problem) from None
     if not isinstance(data, dict) or "version" not in data:
-        raise KeystoreError([f"{where}: is no key registry; move it away or {_RESTORE}"])
+        raise KeystoreError.of("keystore.not-a-registry", where)
     if data["version"] != 1:
-        version = f"{where}: is of version {data['version']!r}, this program reads version 1"
-        raise KeystoreError([f"{version}; use the program that wrote it"])
+        raise KeystoreError.of("keystore.version", where, version=data["version"])
     try:
         file = KeyFile.model_validate(data)
     except ValidationError as error:
-        raise KeystoreError(_messages(error, where)) from None
+        raise KeystoreError(_invalid(error, where)) from None
     if faults := list(_clashes(file, where)):
         raise KeystoreError(faults)
     return file
@@ -158,22 +156,23 @@ def write(file: KeyFile) -> str:
     return _HEAD + body
 
 
-def _messages(error: ValidationError, where: str) -> Iterator[str]:
+def _invalid(error: ValidationError, where: str) -> Iterator[Fault]:
     for one in error.errors():
         # A name that is none is located as (…, name, "[key]"): the name is all that helps
         at = schema.path(part for part in one["loc"] if part != "[key]")
-        mapping = one["type"] in {"dict_type", "model_type"}
-        yield f"{where}: {at}: {'must be a mapping' if mapping else schema.fault_of(one).message}; {_RESTORE}"
+        problem = schema.fault_of(one).message
+        yield fault("keystore.invalid-entry", key=where, entry=at, problem=problem)
 
 
-def _clashes(file: KeyFile, where: str) -> Iterator[str]:
+def _clashes(file: KeyFile, where: str) -> Iterator[Fault]:
     if file.passphrase is None and (file.hosts or file.clients or file.links):
-        yield f"{where}: passphrase: is missing, so nothing here can be opened; {_RESTORE}"
+        yield fault("keystore.no-passphrase", key=where)
     for name in sorted(file.hosts.keys() & file.clients.keys()):
-        yield f"{where}: {name}: is a host and a client; take one of them out"
+        yield fault("keystore.host-and-client", key=where, name=name)
     owners: dict[str, str] = {}
     entries: list[Mapping[str, HostEntry | ClientEntry]] = [file.hosts, file.clients]
     for name, entry in ((name, entry) for part in entries for name, entry in part.items()):
         if entry.public_key in owners:
-            yield f"{where}: {name}: has the public key of {owners[entry.public_key]}; {_RESTORE}"
+            other = owners[entry.public_key]
+            yield fault("keystore.duplicate-key", key=where, name=name, other=other)
         owners.setdefault(entry.public_key, name)

@@ -7,13 +7,14 @@ import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from wgcluster.inventory import schema
 from wgcluster.inventory.cluster import Client
-from wgcluster.inventory.faults import KeystoreError
+from wgcluster.inventory.faults import Fault, KeystoreError, fault
 from wgcluster.keys import keyfile
 from wgcluster.keys.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
 from wgcluster.keys.seal import COST, KEY, SALT, Cost, Seal, encode, new_private_key, public_key_of
@@ -52,7 +53,7 @@ class Registry:
         try:
             return cls(path, keyfile.read(data.decode(), str(path)), data)
         except UnicodeDecodeError:
-            raise KeystoreError([f"{path}: is torn, it is no UTF-8; restore it from a copy"]) from None
+            raise KeystoreError.of("keystore.not-utf8", path) from None
 
     @property
     def made_with(self) -> tuple[str, Cost] | None:
@@ -78,9 +79,7 @@ class Registry:
             self._made_with = PassphraseEntry.model_validate(fields)
         elif seal.open(self._made_with.check, "check", "") is None:
             where = passphrase_source(self.path)
-            raise KeystoreError(
-                [f"wrong passphrase for {self.path.name}: it was made with another one; taken from {where}"]
-            )
+            raise KeystoreError.of("keystore.wrong-passphrase", registry=self.path.name, source=where)
         self._seal = seal
 
     def unlock(self, passphrase: Secret) -> None:
@@ -111,8 +110,8 @@ class Registry:
         """Make a key pair for each host that has none; returns the names of these, sorted."""
         new = sorted(set(names) - self._hosts.keys())
         if taken := [name for name in new if name in self._clients]:
-            hint = "rename the host, or remove the client"
-            raise KeystoreError([f"{self.path}: {name}: a client has this name; {hint}" for name in taken])
+            path = str(self.path)
+            raise KeystoreError(fault("keystore.client-has-name", key=path, name=name) for name in taken)
         for name in new:
             public, sealed = self._key_pair("host", name)
             self._hosts[name] = HostEntry(public_key=public, sealed=sealed)
@@ -134,17 +133,17 @@ class Registry:
         Raises:
             KeystoreError: the name is none, or the name or an address is taken.
         """
-        faults = []
+        faults, path = [], str(self.path)
         try:
             _NAME.validate_python(name)
         except ValidationError as error:
-            faults.append(f"client {name!r}: {schema.fault_of(error.errors()[0]).message}")
+            faults.append(replace(schema.fault_of(error.errors()[0]), key="client"))
         if name in self._clients or name in self._hosts:
-            what = "client" if name in self._clients else "host"
-            faults.append(f"{self.path}: there is a {what} {name} already; choose another name")
+            kind = "client" if name in self._clients else "host"
+            faults.append(fault("keystore.name-taken", key=path, kind=kind, name=name))
         for other, entry in self._clients.items():
             for address in set(addresses) & set(entry.addresses):
-                faults.append(f"{self.path}: {address} belongs to the client {other}; choose another address")
+                faults.append(fault("keystore.address-taken", key=path, address=address, other=other))
         if faults:
             raise KeystoreError(faults)
         public, sealed = self._key_pair("client", name)
@@ -207,7 +206,7 @@ class Registry:
 
     def verify_all(self) -> None:
         """Open every entry; KeystoreError with each one that does not open or holds another's key."""
-        faults: list[str] = []
+        faults: list[Fault] = []
         for read, names in (
             (self.private_key, self._hosts),
             (self.client_private_key, self._clients),
@@ -244,22 +243,21 @@ class Registry:
             target.parent.mkdir(parents=True, exist_ok=True)
             with _locked(target):
                 if _read(target) != self._on_disk:
-                    mend = "nothing was written; run this again"
-                    raise KeystoreError([f"{self.path}: another run changed it meanwhile; {mend}"])
+                    raise KeystoreError.of("keystore.changed", self.path)
                 write_private(target, text)
         except OSError as error:
-            raise KeystoreError([f"{self.path}: cannot be written: {error.strerror}"]) from None
+            raise KeystoreError.of("keystore.unwritable", self.path, why=error.strerror) from None
         self._on_disk = text
         self.dirty = False
 
     def _has(self, kind: str, name: str, entries: Collection[str]) -> None:
         if name not in entries:
             there = abbreviated(sorted(entries)) or "none"
-            raise KeystoreError([f"{self.path}: has no key of {kind} {name}; there are: {there}"])
+            raise KeystoreError.of("keystore.unknown-entry", self.path, kind=kind, name=name, names=there)
 
     def _unlocked(self) -> Seal:
         if self._seal is None:
-            raise KeystoreError([f"{self.path}: is locked; this needs the passphrase"])
+            raise KeystoreError.of("keystore.locked", self.path)
         return self._seal
 
     def _key_pair(self, kind: str, name: str) -> tuple[str, str]:
@@ -270,15 +268,13 @@ class Registry:
     def _opened(self, kind: str, name: str, sealed: str, public_key: str = "") -> bytes:
         data = self._unlocked().open(sealed, kind, name, public_key)
         if data is None:
-            why = "it was changed, or belongs to another entry; restore it from a copy"
-            raise KeystoreError([f"{self.path}: {kind} {name}: does not open: {why}"])
+            raise KeystoreError.of("keystore.does-not-open", self.path, kind=kind, name=name)
         return data
 
     def _private_key(self, kind: str, name: str, entry: HostEntry | ClientEntry) -> Secret:
         data = self._opened(kind, name, entry.sealed, entry.public_key)
         if public_key_of(data) != entry.public_key:
-            why = "its public key is not that of its private key; restore it from a copy"
-            raise KeystoreError([f"{self.path}: {kind} {name}: {why}"])
+            raise KeystoreError.of("keystore.wrong-public-key", self.path, kind=kind, name=name)
         return Secret(encode(data))
 
 
@@ -289,14 +285,15 @@ def _read(path: Path) -> bytes | None:
         # As to a disk that is not mounted: there is a registry, and a new one must not come beside it.
         for link in (path, *path.parents):
             if link.is_symlink() and not link.exists():
-                why = f"{link.name} is a link to {link.readlink()}, which is not there"
-                mend = "mount or restore that, or take the link away"
-                raise KeystoreError([f"{path}: {why}; {mend}"]) from None
+                target = link.readlink()
+                raise KeystoreError.of(
+                    "keystore.link-to-nowhere", path, link=link.name, target=target
+                ) from None
         return None
     except IsADirectoryError:
-        raise KeystoreError([f"{path}: is a folder; wg_keystore names a file in one"]) from None
+        raise KeystoreError.of("keystore.folder", path) from None
     except OSError as error:
-        raise KeystoreError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise KeystoreError.of("keystore.unreadable", path, why=error.strerror) from None
 
 
 @contextmanager

@@ -91,10 +91,8 @@ class Seal:
         try:
             key = Scrypt(salt=base64.b64decode(salt), length=KEY, n=cost.n, r=8, p=cost.p).derive(text)
         except MemoryError:
-            need = f"{cost.n // 1024} MiB of free memory"  # 128 r N bytes, RFC 7914, 2
-            raise KeystoreError(
-                [f"the registry's key takes {need}; run this where there is as much"]
-            ) from None
+            # 128 r N bytes, RFC 7914, 2
+            raise KeystoreError.of("keystore.memory", mib=cost.n // 1024) from None
         self._cipher = AESGCM(key)
 
     def close(self, data: bytes, kind: str, name: str, public_key: str = "") -> str:

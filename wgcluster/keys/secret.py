@@ -59,20 +59,17 @@ def passphrase(keystore: Path, *, confirm: bool = False) -> Secret:
     beside = Path(f"{keystore}.pass")
     if beside.exists():
         if stat.S_IMODE(beside.stat().st_mode) & 0o077:
-            raise KeystoreError([f"{beside}: others can read it; run: chmod 600 {beside}"])
+            raise KeystoreError.of("passphrase.exposed", beside, file=beside)
         return _from_file(beside, where)
     if not sys.stdin.isatty():
-        ways = "set WGCLUSTER_PASSPHRASE, or name a file that holds it in WGCLUSTER_PASSPHRASE_FILE"
-        raise KeystoreError(
-            [f"no passphrase for {keystore}: {ways}, or write it to {beside} (chmod 600), or use a terminal"]
-        )
+        raise KeystoreError.of("passphrase.missing", registry=keystore, file=beside)
     try:
         typed = getpass.getpass(f"Passphrase for {keystore}: ")
         again = getpass.getpass("The same once more: ") if confirm else typed
     except EOFError:
-        raise KeystoreError([f"no passphrase for {keystore}: the terminal has gone"]) from None
+        raise KeystoreError.of("passphrase.no-terminal", registry=keystore) from None
     if again != typed:
-        raise KeystoreError(["the two passphrases differ; try again"])
+        raise KeystoreError.of("passphrase.differ")
     return _not_empty(typed, where)
 
 
@@ -104,12 +101,12 @@ def _from_file(path: Path, where: str) -> Secret:
     try:
         return _not_empty(path.read_text("utf-8").rstrip("\r\n"), where)
     except OSError as error:
-        raise KeystoreError([f"{where}: cannot be read: {error.strerror}"]) from None
+        raise KeystoreError.of("passphrase.unreadable", where, why=error.strerror) from None
     except UnicodeDecodeError:
-        raise KeystoreError([f"{where}: is not UTF-8; write the passphrase to it as plain text"]) from None
+        raise KeystoreError.of("passphrase.not-utf8", where) from None
 
 
 def _not_empty(text: str, where: str) -> Secret:
     if not text:
-        raise KeystoreError([f"{where}: the passphrase is empty; put one there"])
+        raise KeystoreError.of("passphrase.empty", where)
     return Secret(text)

@@ -116,7 +116,7 @@ def test_a_gateway_that_comes_later_moves_no_client(cluster: Cluster) -> None:
     [
         (("laptop",), "there is a client laptop already; choose another name"),
         (("root",), "there is a host root already"),
-        (("lap top",), "client 'lap top': a name is 1 to 63 letters"),
+        (("lap top",), "client = 'lap top': a name is 1 to 63 letters"),
         (
             ("phone", "--gateway", "cloud"),
             "[gateway.unknown]",
@@ -260,6 +260,9 @@ def test_to_remove_a_client_needs_no_passphrase(cluster: Cluster, monkeypatch: p
     monkeypatch.delenv("WGCLUSTER_PASSPHRASE")
     assert "until the next deploy" in cluster.run("client", "remove", "laptop").out
     again = cluster.run("client", "remove", "laptop")
-    assert (again.status, again.err) == (1, f"{cluster.keys}: has no key of client laptop; there are: none\n")
+    assert (again.status, again.err) == (
+        1,
+        f"{cluster.keys}: has no key of client laptop; there are: none  [keystore.unknown-entry]\n",
+    )
     shown = cluster.run("client", "show", "laptop")
     assert (shown.status, shown.err) == (1, "no client is called laptop; there are: none\n")

@@ -199,10 +199,9 @@ def test_dirty_says_whether_something_is_unsaved(path: Path) -> None:
 def test_a_wrong_passphrase_opens_nothing(path: Path) -> None:
     fill(path)
     registry = Registry.load(path)
-    wrong = r"^wrong passphrase for keys\.yml: it was made with another one; taken from the terminal"
-    with pytest.raises(KeystoreError, match=wrong):
+    with pytest.raises(KeystoreError, match=r"taken from the terminal  \[keystore\.wrong-passphrase\]"):
         registry.unlock(Secret("correct horsf"))
-    with pytest.raises(KeystoreError, match="is locked"):
+    with pytest.raises(KeystoreError, match=r"\[keystore\.locked\]"):
         registry.private_key("root")
 
 
@@ -229,18 +228,18 @@ def test_the_same_letters_in_another_form_are_the_same_passphrase(path: Path) ->
 def test_a_locked_registry_opens_and_makes_no_key(path: Path, act: Callable[[Registry], object]) -> None:
     fill(path)
     registry = Registry.load(path)
-    with pytest.raises(KeystoreError, match="is locked; this needs the passphrase"):
+    with pytest.raises(KeystoreError, match=r"\[keystore\.locked\]"):
         act(registry)
     assert not registry.dirty
 
 
 def test_asking_for_what_is_not_there_lists_what_is(path: Path) -> None:
     registry = fill(path)
-    with pytest.raises(KeystoreError, match="no key of host rot; there are: cloud, root"):
+    with pytest.raises(KeystoreError, match=r"host rot; .*: cloud, root  \[keystore\.unknown-entry\]"):
         registry.private_key("rot")
-    with pytest.raises(KeystoreError, match="no key of client tablet; there are: laptop, phone"):
+    with pytest.raises(KeystoreError, match=r"client tablet; .*: laptop, phone  \[keystore\.unknown-entry\]"):
         registry.remove_client("tablet")
-    with pytest.raises(KeystoreError, match=r"no key of link root\|cloud"):
+    with pytest.raises(KeystoreError, match=r"link root\|cloud; .*\[keystore\.unknown-entry\]"):
         registry.preshared_key("root|cloud")
 
 
@@ -248,20 +247,20 @@ def test_asking_for_what_is_not_there_lists_what_is(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "address", "message"),
+    ("name", "address", "wrong"),
     [
-        ("laptop", "10.0.0.102", "there is a client laptop already"),
-        ("root", "10.0.0.102", "there is a host root already"),
-        ("tablet", "10.0.0.100", "10.0.0.100 belongs to the client laptop"),
-        ("my tablet", "10.0.0.102", "client 'my tablet': a name is 1 to 63 letters"),
-        ("", "10.0.0.102", "client '': a name is 1 to 63 letters"),
+        ("laptop", "10.0.0.102", "client laptop .*keystore.name-taken"),
+        ("root", "10.0.0.102", "host root .*keystore.name-taken"),
+        ("tablet", "10.0.0.100", "10.0.0.100 .*client laptop;.*keystore.address-taken"),
+        ("my tablet", "10.0.0.102", "client = 'my tablet': .*name.invalid"),
+        ("", "10.0.0.102", "client = '': .*name.invalid"),
     ],
 )
 def test_a_client_needs_a_name_and_an_address_of_its_own(
-    path: Path, name: str, address: str, message: str
+    path: Path, name: str, address: str, wrong: str
 ) -> None:
     registry = fill(path)
-    with pytest.raises(KeystoreError, match=re.escape(message)):
+    with pytest.raises(KeystoreError, match=wrong):
         registry.add_client(name, [ip_address(address)])
     assert not registry.dirty
 
@@ -274,7 +273,7 @@ def test_every_reason_against_a_client_is_given_at_once(path: Path) -> None:
 
 def test_a_host_may_not_take_a_clients_name(path: Path) -> None:
     registry = fill(path)
-    with pytest.raises(KeystoreError, match="phone: a client has this name") as caught:
+    with pytest.raises(KeystoreError, match=r"phone: .*\[keystore\.client-has-name\]") as caught:
         registry.ensure_hosts(["laptop", "phone", "backup"])
     assert len(caught.value.faults) == 2
     assert "backup" not in registry.public_keys()
