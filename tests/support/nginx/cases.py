@@ -1,8 +1,16 @@
-"""One case for a real nginx and the audit: a configuration, and what a stranger really gets from it."""
+"""A configuration for a real nginx in a file, with a question and its answers in the file's head.
+
+    python -m tests.support.nginx.cases FILE
+
+asks it, and shows what the clients get and what the audit says. The form of a head:
+tests/system/nginx/cases/README.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -13,11 +21,15 @@ from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import Finding, audit
 from wgcluster.nginx.syntax.includes import parse_dump
 
-FRIEND = "127.0.0.2"
-LIST = "include @FOLDER@/list.conf;"
-PASS = "proxy_pass http://127.0.0.1:@BACK@;"
-ACME = "/.well-known/acme-challenge/"
-
+ALLOWED = "127.0.0.2"
+UPSTREAM = r"""
+server {
+    listen 127.0.0.1:@BACK@;
+    default_type text/plain;
+    location ~ ^/to(?<to>.+)$ { add_header X-Accel-Redirect $to; return 200 sent; }
+    location / { return 200 SECRET; }
+}
+"""
 # What the configuration does not show.
 CODE = {
     "hook.lua": 'ngx.print(ngx.location.capture("/x").body)',
@@ -30,42 +42,116 @@ CODE = {
         export default { redirect, fetch, hello };
     """,
 }
+_HEAD = re.compile(r"^# ([a-z ]+): (.*)$", re.MULTILINE)
+_KEYS = {
+    *("ask", "host", "port", "header", "times", "denied client", "allowed clients", "public"),
+    *("allowed client asks before", "denied client gets", "allowed client gets", "audit"),
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A finding that the audit has to make; ``reason`` is a part of what it says."""
+
+    kind: str
+    location: str
+    reason: str
+
+    @classmethod
+    def read(cls, text: str) -> Expected:
+        kind, _, rest = text.partition(" at ")
+        location, _, reason = rest.partition(": ")
+        return cls(kind, location, reason)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One server; what a stranger gets for ``uri``, and the audit's class and reason for ``location``.
+    """A server s.test for a real nginx, what is asked of it, and what is to come of that."""
 
-    "@BACK@", "@PORT@" and "@OTHER@" stand for ports: of the service, of the server, and a free one.
-    """
-
-    name: str
-    body: str
+    config: str  # what stands in the http block, and a stream block behind it
+    method: str
     uri: str
-    status: int
-    kind: str
-    location: str = "/"
-    reason: str = ""
-    headers: tuple[str, ...] = ()
-    public: tuple[str, ...] = ()
-    method: str = "GET"
-    beside: str = ""  # further text in the http block
-    above: str = ""  # and outside of it
-    lua: bool = False
-    allow: tuple[str, ...] = (FRIEND,)
-    stranger: str = "127.0.0.1"
-    port: str = "@PORT@"  # that is asked
-    times: int = 1  # as often; the last answer counts
-    first: str = ""  # what a friend asks for before that
+    host: str
+    port: str  # "@PORT@" or "@OTHER@"
+    headers: tuple[str, ...]
+    times: int  # as often does the denied client ask; the last answer counts
+    before: str  # what the allowed client asks for before that
+    denied: str  # address of the denied client
+    allowed: tuple[str, ...]  # what the list lets in
+    public: tuple[str, ...]
+    denied_gets: str  # the status, and the word SECRET if that is what comes
+    allowed_gets: str
+    audit: tuple[Expected, ...]  # all leaks, and what else is to be found
+
+    @classmethod
+    def read(cls, path: Path) -> Case:
+        head, _, config = path.read_text().partition("\n\n")
+        fields: dict[str, list[str]] = {}
+        for key, value in _HEAD.findall(head):
+            fields.setdefault(key, []).append(value)
+        if unknown := fields.keys() - _KEYS:
+            raise ValueError(f"{path}: unknown in the head: {', '.join(sorted(unknown))}")
+
+        def one(key: str, default: str = "") -> str:
+            return fields.get(key, [default])[0]
+
+        method, uri = one("ask").split(" ")
+        return cls(
+            config=config,
+            method=method,
+            uri=uri,
+            host=one("host", "s.test"),
+            port=one("port", "@PORT@"),
+            headers=tuple(fields.get("header", ())),
+            times=int(one("times", "1")),
+            before=one("allowed client asks before"),
+            denied=one("denied client", "127.0.0.1"),
+            allowed=tuple(one("allowed clients", ALLOWED).split(", ")),
+            public=tuple(fields.get("public", ())),
+            denied_gets=one("denied client gets"),
+            allowed_gets=one("allowed client gets"),
+            audit=tuple(map(Expected.read, fields.get("audit", ()))),
+        )
+
+    @property
+    def whole(self) -> str:
+        """The whole configuration, with the upstream that it passes on to."""
+        http, stream, rest = self.config.partition("\nstream {")
+        return f"http {{\n{http_paths()}{UPSTREAM}{http}\n}}\n{stream}{rest}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the stranger and the friend got, and what the audit said."""
+    """What the denied and the allowed client got, and what the audit said."""
 
-    stranger: Answer
-    friend: Answer
+    denied: Answer
+    allowed: Answer
     findings: Sequence[Finding]
+
+    def differences(self, case: Case) -> Iterator[str]:
+        """What is otherwise than the case has it."""
+        for who, got, wanted in (
+            ("denied client", gets(self.denied), case.denied_gets),
+            ("allowed client", gets(self.allowed), case.allowed_gets),
+        ):
+            if got != wanted:
+                yield f"the {who} gets {got}, not {wanted}"
+        for one in case.audit:
+            if not any(
+                (f.kind, f.location) == (one.kind, one.location)
+                and one.reason in f.reason
+                and (f.kind != "leaks" or f.remedy)
+                for f in self.findings
+            ):
+                yield f"the audit does not say: {one.kind} at {one.location}: {one.reason}"
+        leaks = {one.location for one in case.audit if one.kind == "leaks"}
+        for found in self.findings:
+            if found.kind == "leaks" and found.location not in leaks:
+                yield f"the audit says: leaks at {found.location}: {found.reason}"
+
+
+def gets(answer: Answer) -> str:
+    return f"{answer.status} SECRET" if "SECRET" in answer.body else str(answer.status)
 
 
 def asked(case: Case) -> Outcome:
@@ -76,31 +162,25 @@ def asked(case: Case) -> Outcome:
         return text.replace("@BACK@", str(back)).replace("@PORT@", str(port)).replace("@OTHER@", str(other))
 
     def prepare(folder: Path) -> None:
-        _furnish(folder, case.allow)
+        _furnish(folder, case.allowed)
 
-    config = with_ports(
-        f"http {{\n{http_paths()}\nserver {{ listen 127.0.0.1:{back}; default_type text/plain;"
-        r" location ~ ^/to(?<to>.+)$ { add_header X-Accel-Redirect $to; return 200 sent; }"
-        f" location / {{ return 200 SECRET; }} }}\n{case.beside}\n"
-        f"server {{ listen 127.0.0.1:{port}; server_name s.test;\n{case.body}\n}}\n}}\n{case.above}"
-    )
-    allow = tuple(ip_network(one) for one in case.allow)
-    site = GuardedSite("s.conf", "s.test", ("/",), case.public, allow)
-    host = next((h.split(": ")[1] for h in case.headers if h.startswith("Host: ")), "s.test")
-    headers = [with_ports(h) for h in case.headers if not h.startswith("Host: ")]
+    site = GuardedSite("s.conf", "s.test", ("/",), case.public, tuple(map(ip_network, case.allowed)))
+    headers = [with_ports(header) for header in case.headers]
     at = int(with_ports(case.port))
-    with running(config, ready=port, prepare=prepare, lua=case.lua) as nginx:
-        if case.first:
-            nginx.ask(port, "s.test", case.first, source=FRIEND)
+    with running(with_ports(case.whole), ready=port, prepare=prepare) as nginx:
+        if case.before:
+            nginx.ask(port, "s.test", case.before, source=ALLOWED)
         for _ in range(case.times):
-            answer = nginx.ask(at, host, case.uri, method=case.method, headers=headers, source=case.stranger)
+            denied = nginx.ask(
+                at, case.host, case.uri, method=case.method, headers=headers, source=case.denied
+            )
         findings = audit(parse_dump(dump(nginx.folder)), [site])
-        friend = nginx.ask(port, "s.test", case.uri, method=case.method, source=FRIEND)
-    return Outcome(answer, friend, findings)
+        allowed = nginx.ask(port, "s.test", case.uri, method=case.method, source=ALLOWED)
+    return Outcome(denied, allowed, findings)
 
 
-def _furnish(folder: Path, allow: Sequence[str]) -> None:
-    (folder / "list.conf").write_text("".join(f"allow {one};\n" for one in allow) + "deny all;\n")
+def _furnish(folder: Path, allowed: Sequence[str]) -> None:
+    (folder / "list.conf").write_text("".join(f"allow {one};\n" for one in allowed) + "deny all;\n")
     (folder / "users").write_text("u:{PLAIN}p\n")
     (folder / "files").mkdir()
     (folder / "files" / "index.html").write_text("SECRET")
@@ -115,3 +195,19 @@ def _furnish(folder: Path, allow: Sequence[str]) -> None:
     (folder / "files" / "denied.html").write_text("not for you")
     for name, code in CODE.items():
         (folder / name).write_text(code)
+
+
+def main(path: str) -> int:
+    case = Case.read(Path(path))
+    outcome = asked(case)
+    print(f"The denied client gets:  {gets(outcome.denied)}")
+    print(f"The allowed client gets: {gets(outcome.allowed)}")
+    for found in outcome.findings:
+        print(f"The audit: {found.kind} at {found.location}: {found.reason}")
+    wrong = list(outcome.differences(case))
+    print("\n".join(f"Wrong: {one}" for one in wrong) or "All is as the file says.")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

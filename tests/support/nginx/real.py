@@ -18,15 +18,15 @@ from typing import NamedTuple
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 MODULES = Path(os.environ.get("WGCLUSTER_NGINX_MODULES", "/usr/lib/nginx/modules"))
 LUA = (MODULES / "ngx_http_lua_module.so").exists()
-ECHO = (MODULES / "ngx_http_echo_module.so").exists()
 STREAM = (MODULES / "ngx_stream_module.so").exists()
-# By a word in a configuration: the module that it wants, beside lua's.
-WANTED = {
-    "\nstream {": "ngx_stream_module",
-    " echo_": "ngx_http_echo_module",
-    " auth_pam ": "ngx_http_auth_pam_module",
-    " js_content ": "ngx_http_js_module",
-    " perl ": "ngx_http_perl_module",
+# By a word in a configuration: the modules that it needs, in the order in which nginx has to load them.
+NEEDED = {
+    "_by_lua": ("ndk_http_module", "ngx_http_lua_module"),
+    "\nstream {": ("ngx_stream_module",),
+    " echo_": ("ngx_http_echo_module",),
+    " auth_pam ": ("ngx_http_auth_pam_module",),
+    " js_content ": ("ngx_http_js_module",),
+    " perl ": ("ngx_http_perl_module",),
 }
 
 # What nginx says when the text itself is wrong, not what a directive makes of its arguments.
@@ -49,7 +49,7 @@ def opinion(text: str, folder: Path, *, lua: bool = False) -> Opinion:
     """``nginx -t`` on ``text`` as the whole configuration."""
     assert NGINX is not None
     path = folder / f"{os.getpid()}.conf"
-    lead = lua_modules() if lua else ""
+    lead = load(NEEDED["_by_lua"]) if lua else ""
     path.write_bytes((lead + text).encode("utf-8", "surrogateescape"))
     command = [NGINX, "-t", "-q", "-p", str(folder), "-c", str(path), "-e", "stderr"]
     ran = subprocess.run(command, capture_output=True, check=False)
@@ -62,14 +62,19 @@ def opinion(text: str, folder: Path, *, lua: bool = False) -> Opinion:
     return Opinion("refuses" if _SYNTAX.search(said) else "dislikes", line, said)
 
 
-def wanted(config: str) -> list[str]:
-    """The modules that ``config`` needs, beside lua's."""
-    return [module for word, module in WANTED.items() if word in config]
+def needed(config: str) -> list[str]:
+    """The modules that ``config`` needs."""
+    return [module for word, modules in NEEDED.items() if word in config for module in modules]
 
 
-def lua_modules() -> str:
-    """The lines that load the lua module."""
-    return f"load_module {MODULES}/ndk_http_module.so;\nload_module {MODULES}/ngx_http_lua_module.so;\n"
+def lacking(config: str) -> list[str]:
+    """Those of them that are not installed."""
+    return [module for module in needed(config) if not (MODULES / f"{module}.so").exists()]
+
+
+def load(modules: Sequence[str]) -> str:
+    """The lines that load ``modules``."""
+    return "".join(f"load_module {MODULES}/{module}.so;\n" for module in modules)
 
 
 class Answer(NamedTuple):
@@ -180,7 +185,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def running(
-    config: str, *, ready: int, lua: bool = False, prepare: Callable[[Path], None] = lambda folder: None
+    config: str, *, ready: int, prepare: Callable[[Path], None] = lambda folder: None
 ) -> Iterator[Running]:
     """nginx with ``config`` (from ``http`` on; ``events`` and paths are added) until the block ends.
 
@@ -191,11 +196,10 @@ def running(
     folder = Path(tempfile.mkdtemp(prefix="wgcluster-nginx-"))
     folder.chmod(0o755)
     prepare(folder)
-    lead = lua_modules() if lua else ""
-    lead += "".join(f"load_module {MODULES}/{module}.so;\n" for module in wanted(config))
     (folder / "nginx.conf").write_text(
-        f"{lead}daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log crit;\n"
-        "events { worker_connections 2048; }\n" + config.replace("@FOLDER@", str(folder)),
+        f"{load(needed(config))}daemon off;\nmaster_process off;\npid {folder}/pid;\n"
+        f"error_log {folder}/error.log crit;\nevents {{ worker_connections 2048; }}\n"
+        + config.replace("@FOLDER@", str(folder)),
         newline="",
     )
     command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "start.log")]

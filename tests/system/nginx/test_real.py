@@ -107,3 +107,13 @@ def test_fuzz_against_nginx(tmp_path: Path) -> None:
         assert not found, "\n\n".join(found[:3])
         seed += 400
     print(f"seeds {first} to {seed}: {dict(counts)}")
+
+
+def test_a_regex_with_a_brace_has_to_be_quoted(tmp_path: Path) -> None:
+    bad = "events {}\nhttp { server { location ~ ^/x{2}$ { allow all; } } }\n"
+    assert opinion(bad, tmp_path).says != "accepts"
+    with pytest.raises(NginxSyntaxError):
+        parse(bad)
+    good = bad.replace("^/x{2}$", '"^/x{2}$"')
+    assert opinion(good, tmp_path).says == "accepts"
+    assert parse(good)
