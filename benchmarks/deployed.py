@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tasks.scripts import script
 from wgcluster.cli.reading import read
-from wgcluster.firewall.rules import Rule, wanted
+from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import forwarding_before as before
 from wgcluster.host import module, paths, sysctl
@@ -55,7 +55,7 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     yield from ("@ user 0", "@ tools", "apt-get", "systemctl", "wg", "wg-quick", "iptables", "ip6tables")
     yield from ("@ module", "loaded", "@ directory 700 root:root")
     sysctls = sysctl.at_boot(host, Observed())
-    rules = wanted(host)
+    rules = desired_rules(host)
     known = {family: before.Before(False, "ACCEPT") for family in host.forwards}
     policies = before.forward_policies(host, known)
     saved = [

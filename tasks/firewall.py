@@ -15,7 +15,7 @@ from tasks.lock import locked
 from tasks.operations import Commands, ensure_file, host_operation, run_commands, text_file
 from tasks.scripts import script
 from wgcluster.firewall.placement import restore_text
-from wgcluster.firewall.rules import Rule, wanted
+from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.host import paths
 from wgcluster.host.backends import needed
 from wgcluster.host.boot_rules import boot_text
@@ -57,7 +57,7 @@ def boot_file(run: Run) -> Commands:
     """What the unit puts back, placed among the rules that are there now."""
     part, observed = run.part_of(host), run.observe(host)
     policies = forward_policies(part, before(part, observed))
-    text = boot_text(wanted(part), part.interface, observed, policies)
+    text = boot_text(desired_rules(part), part.interface, observed, policies)
     yield from run_commands(run, ensure_file(run, paths.rules(part.interface), text))
 
 
@@ -68,6 +68,8 @@ def firewall(run: Run) -> None:
     path = paths.before(part.interface)
     # in front of all that changes what it tells of
     text_file(name=f"Remember what was forwarded: {path}", run=run, path=path, text=text(known))
-    live_rules(name="Set the rules", run=run, rules=wanted(part), policies=forward_policies(part, known))
+    live_rules(
+        name="Set the rules", run=run, rules=desired_rules(part), policies=forward_policies(part, known)
+    )
     boot_file(name=f"Write {paths.rules(part.interface)}", run=run)
     boot_units(name=f"Enable {paths.firewall_units(part.interface)[1]}", run=run)

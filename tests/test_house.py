@@ -221,7 +221,10 @@ RULES: dict[Callable[[Sources], Iterator[str]], tuple[str, str]] = {
     core_that_knows_pyinfra: ("wgcluster.verify.boot", "from gevent import sleep"),
     reading_of_host_data: ("tasks.firewall", "x = host.data.wg_port"),
     decisions_in_tasks: ("tasks.firewall", "from wgcluster.plan.topology import Topology"),
-    checks_that_know_a_renderer: ("wgcluster.verify.checks", "from wgcluster.firewall.rules import wanted"),
+    checks_that_know_a_renderer: (
+        "wgcluster.verify.checks",
+        "from wgcluster.firewall.rules import desired_rules",
+    ),
     secrets_revealed: ("tasks.firewall", "x = secret.reveal()"),
     deploys_that_observe: ("tasks.firewall", "@deploy('x')\ndef x(run): run.observe(host)"),
     rich_outside_the_command_line: ("wgcluster.verify.checks", "import rich.table"),

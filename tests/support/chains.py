@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
-from wgcluster.firewall.rules import Rule, wanted
+from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.firewall.tables import Tables, parse_save
 from wgcluster.inventory.schema import OpenPort
 from wgcluster.plan.plan import HostPlan
@@ -95,7 +95,7 @@ def filter_table(*rules: str, heads: str = HEADS) -> Tables:
 
 def of(host: HostPlan, family: Family = 4) -> list[Rule]:
     """The rules that ``host`` gets in one family."""
-    return [rule for rule in wanted(host) if rule.family == family]
+    return [rule for rule in desired_rules(host) if rule.family == family]
 
 
 def six(text: str) -> str:

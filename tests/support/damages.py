@@ -13,7 +13,7 @@ from queue import Queue
 from pyinfra.connectors.util import OutputLine
 
 from tasks.output import read_buffer
-from wgcluster.firewall.rules import wanted
+from wgcluster.firewall.rules import desired_rules
 from wgcluster.host import module, sysctl
 from wgcluster.host.backends import needed
 from wgcluster.host.observed import Look, Observed
@@ -186,7 +186,10 @@ def judge_all(observed: Observed, plan: Plan, name: str) -> str:
         *drift.hooks(observed.file("/etc/wireguard/wg.conf").text),
     ]
     shown += [
-        line for _, made in needed(wanted(part), part.interface, observed) for c in made for line in c.diff
+        line
+        for _, made in needed(desired_rules(part), part.interface, observed)
+        for c in made
+        for line in c.diff
     ]
     before = earlier(part, observed, RenderCache())
     shown += [str(unknown_keys(before, set(), set(), "keys.yml")), *announced(plan, [before], set())]

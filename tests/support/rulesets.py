@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from hypothesis import strategies as st
 
 from tests.support.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS
-from wgcluster.firewall.rules import Rule, wanted
+from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.firewall.tables import Chain, Spec, Tables
 from wgcluster.prefixes import Family
 
@@ -81,7 +81,7 @@ def ours(family: Family) -> st.SearchStrategy[list[Rule]]:
     return st.builds(
         lambda host, allow, forward, source: [
             rule
-            for rule in wanted(
+            for rule in desired_rules(
                 replace(host, firewall_allow=tuple(allow), forwards=forward, listen_from=source)
             )
             if rule.family == family

@@ -37,7 +37,7 @@ def plan(args: Namespace) -> int:
 
 def _as_dict(host: HostPlan) -> dict[str, object]:
     fields = {name: getattr(host, name) for name in HostPlan.__slots__}
-    return {**fields, "rules": [str(rule) for rule in firewall.wanted(host)]}
+    return {**fields, "rules": [str(rule) for rule in firewall.desired_rules(host)]}
 
 
 def _print_host(out: Console, addresses: _Addresses, host: HostPlan) -> None:
@@ -58,7 +58,7 @@ def _print_host(out: Console, addresses: _Addresses, host: HostPlan) -> None:
     ]
     if rows:
         out.print(table(("link to", "dialled at", "keepalive", "AllowedIPs", "and on to"), rows))
-    _print_list(out, f'rules (firewall = "{host.firewall}")', firewall.wanted(host))
+    _print_list(out, f'rules (firewall = "{host.firewall}")', firewall.desired_rules(host))
     for site in host.nginx:
         public = f", public {', '.join(site.public)}" if site.public else ""
         out.print(f"nginx {site.server_name} in {site.file}: guarded {', '.join(site.locations)}{public}")
@@ -130,7 +130,10 @@ def _write(texts: Iterable[tuple[Path, str]]) -> list[Path]:
 
 
 def _rules(host: HostPlan) -> str:
-    lines = [f"# host {host.name}, in this order, in front of whatever ends a chain", *firewall.wanted(host)]
+    lines = [
+        f"# host {host.name}, in this order, in front of whatever ends a chain",
+        *firewall.desired_rules(host),
+    ]
     return "\n".join(map(str, lines)) + "\n"
 
 

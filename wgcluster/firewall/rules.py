@@ -47,7 +47,7 @@ def mark(interface: str) -> str:
     return f"wgcluster-{interface}"
 
 
-def wanted(host: HostPlan) -> tuple[Rule, ...]:
+def desired_rules(host: HostPlan) -> tuple[Rule, ...]:
     """All rules of ``host``, both families, in their order within each chain."""
     if host.firewall == "off":
         return ()
@@ -55,7 +55,7 @@ def wanted(host: HostPlan) -> tuple[Rule, ...]:
 
 
 def tunnel_rules(host: HostPlan) -> tuple[Rule, ...]:
-    """Those of ``wanted`` that say what enters and leaves the tunnel; not who may dial the host."""
+    """Those of ``desired_rules`` that say what enters and leaves the tunnel; not who may dial the host."""
     if host.firewall == "off":
         return ()
     return tuple(rule for family in FAMILIES for rule in _tunnel(host, family))

@@ -213,7 +213,7 @@ def _config(plan: Plan, name: str, key: str, shared: dict[str, str]) -> str:
 def _set_rules(made: Overlay, host: HostPlan) -> dict[Family, Tables]:
     """Ours, put among the provider's by the core's own changes; what the tables then say."""
     for family in FAMILIES:
-        rules = [rule for rule in firewall.wanted(host) if rule.family == family]
+        rules = [rule for rule in firewall.desired_rules(host) if rule.family == family]
         changes = placement.changes(made.tables(host.name, family), rules, host.interface)
         judge = made.machines[host.name].filter(family, made.backend)
         judge.restore(placement.restore_text(changes))

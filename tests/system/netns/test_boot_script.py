@@ -17,7 +17,7 @@ from tests.support.chains import BASELINE, DOCKER, EVERYWHERE, GATEWAY, PEERS, R
 from tests.support.net import BACKENDS, Filter, Namespace
 from tests.support.rulesets import drifted, ours, tables
 from wgcluster.firewall.placement import changes, is_ours, restore_text
-from wgcluster.firewall.rules import Rule, wanted
+from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.firewall.tables import Tables, parse_save
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.observed import Observed, Rules
@@ -168,12 +168,12 @@ def test_the_deploy_finds_nothing_to_do(boot: Boot, name: str, family: Family, b
         shell = INSTALLED[turn % len(INSTALLED)]
         judge.load(parse_save(text_of(name, family)))
         before = foreign(judge.text())
-        boot.run(list(wanted(host)), backend, shell)
+        boot.run(list(desired_rules(host)), backend, shell)
         once = judge.text()
         assert changes(parse_save(once), of(host, family), "wg") == []
         kept = set(before)
         assert [line for line in foreign(once) if line in kept] == before
-    boot.run(list(wanted(BASELINE)), backend, INSTALLED[0])
+    boot.run(list(desired_rules(BASELINE)), backend, INSTALLED[0])
     assert judge.text() == once
 
 
@@ -188,7 +188,7 @@ def test_a_boot_leaves_what_the_deploy_has_left(boot: Boot, name: str, family: F
         if made := changes(bare, of(host, family), "wg"):
             judge.restore(restore_text(made))
         deployed = judge.text()
-        boot.run(list(wanted(host)), backend, INSTALLED[turn % len(INSTALLED)])
+        boot.run(list(desired_rules(host)), backend, INSTALLED[turn % len(INSTALLED)])
         judge.load(bare)
         boot.again(backend, INSTALLED[turn % len(INSTALLED)])
         # a quote in a comment is written with one backslash more each time it is loaded
@@ -216,7 +216,7 @@ def test_other_rules_than_the_deploy_has_seen(boot: Boot, family: Family, backen
     judge = Filter(boot.namespace, family, backend)
     for deployed in TABLES:
         judge.load(without_ours(parse_save(text_of(deployed, family))))
-        boot.run(list(wanted(GATEWAY)), backend)
+        boot.run(list(desired_rules(GATEWAY)), backend)
         for booted in ("empty", "docker", "image"):
             judge.load(parse_save(text_of(booted, family)))
             boot.again(backend)
@@ -230,7 +230,7 @@ def test_a_rule_of_the_host_that_has_changed(boot: Boot, family: Family, backend
     """Where the place is gone ours go in front: the port stays open, and strangers out."""
     judge = Filter(boot.namespace, family, backend)
     judge.load(parse_save(filter_text("-A INPUT -i lo -j ACCEPT", "-A INPUT -j DROP")))
-    boot.run(list(wanted(PEERS)), backend)
+    boot.run(list(desired_rules(PEERS)), backend)
     reject = f"-A INPUT {REJECT}"
     judge.load(parse_save(filter_text("-A INPUT -i lo -j ACCEPT", reject if family == 4 else six(reject))))
     boot.again(backend)
@@ -242,7 +242,7 @@ def test_a_file_that_is_not_whole_puts_nothing_in(boot: Boot, family: Family, ba
     """As a power cut may leave it, or a version of ours that wrote it in another way."""
     judge = Filter(boot.namespace, family, backend)
     judge.load({})
-    boot.run(list(wanted(GATEWAY)), backend)
+    boot.run(list(desired_rules(GATEWAY)), backend)
     whole = boot.rules.read_text()
     for text in ("", whole[: len(whole) // 2], whole.removesuffix("# end\n")):
         judge.load({})
@@ -256,9 +256,9 @@ def test_a_file_that_is_not_whole_puts_nothing_in(boot: Boot, family: Family, ba
 def test_the_policy_of_forward(boot: Boot, family: Family, backend: str) -> None:
     judge = Filter(boot.namespace, family, backend)
     judge.load(parse_save(text_of("docker", family).replace(":FORWARD DROP", ":FORWARD ACCEPT")))
-    boot.run(list(wanted(GATEWAY)), backend)
+    boot.run(list(desired_rules(GATEWAY)), backend)
     assert judge.tables()["filter"]["FORWARD"].policy == "ACCEPT"
-    boot.run(list(wanted(GATEWAY)), backend, policies={4: "DROP", 6: "DROP"})
+    boot.run(list(desired_rules(GATEWAY)), backend, policies={4: "DROP", 6: "DROP"})
     assert judge.tables()["filter"]["FORWARD"].policy == "DROP"
 
 

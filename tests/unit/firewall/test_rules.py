@@ -28,7 +28,7 @@ from wgcluster.firewall.placement import (
     restore_text,
     would_close,
 )
-from wgcluster.firewall.rules import Rule, wanted
+from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.firewall.tables import Packet, Spec, Tables, join, parse_save, verdict
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.prefixes import FAMILIES, Family
@@ -130,11 +130,15 @@ def test_a_family_that_is_not_forwarded_lets_nothing_through(forwards: tuple[Fam
 
 
 def test_without_masquerade_the_nat_table_is_left_alone() -> None:
-    assert {rule.table for rule in wanted(replace(GATEWAY, masquerade=False))} == {"raw", "mangle", "filter"}
+    assert {rule.table for rule in desired_rules(replace(GATEWAY, masquerade=False))} == {
+        "raw",
+        "mangle",
+        "filter",
+    }
 
 
 def test_off_is_off() -> None:
-    assert wanted(replace(GATEWAY, firewall="off")) == ()
+    assert desired_rules(replace(GATEWAY, firewall="off")) == ()
 
 
 def test_the_baseline_is_the_articles_list() -> None:
@@ -171,7 +175,9 @@ def test_the_baselines_ipv6_is_its_ipv4_with_neighbour_discovery() -> None:
 
 
 def test_a_rule_shows_as_the_command_that_adds_it() -> None:
-    shown = [str(rule) for rule in wanted(FORWARDS) if (rule.table, rule.chain) == ("filter", "FORWARD")]
+    shown = [
+        str(rule) for rule in desired_rules(FORWARDS) if (rule.table, rule.chain) == ("filter", "FORWARD")
+    ]
     assert shown[0] == f"iptables -t filter -A FORWARD {RELAY}"
     assert shown[2] == f"ip6tables -t filter -A FORWARD {RELAY}"
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.chains import REJECT, filter_table
 from wgcluster.firewall.placement import after, changes
-from wgcluster.firewall.rules import tunnel_rules, wanted
+from wgcluster.firewall.rules import desired_rules, tunnel_rules
 from wgcluster.firewall.tables import Chain, Tables
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.observed import File, Link, LivePeer, Observed, Rules, Unit
@@ -90,7 +90,10 @@ PublicKey = {LAPTOP}
 AllowedIPs = 10.0.0.100/32
 """
 RULES = boot_text(
-    wanted(ROOT), "wg", Observed(rules=(Rules(4, "iptables", True, {}), Rules(6, "ip6tables", True, {}))), {}
+    desired_rules(ROOT),
+    "wg",
+    Observed(rules=(Rules(4, "iptables", True, {}), Rules(6, "ip6tables", True, {}))),
+    {},
 )
 SYSCTL = "# ours\nnet.ipv4.ip_forward = 1\nnet/ipv6/conf/all/forwarding=1\n"
 
