@@ -47,7 +47,7 @@ def _read(state: State, secrets: bool) -> Declaration:
         return Declaration(cluster, registry, None)
     secret = passphrase(registry.path, confirm=not registry.path.exists())
     early = begin(state)
-    if early and (early.made_with, early.passphrase) == (registry.made_with, secret):
+    if early and (early.kdf_parameters, early.passphrase) == (registry.kdf_parameters, secret):
         return Declaration(cluster, registry, early.key)
     return Declaration(cluster, registry, derived(lambda: registry.derive(secret)))
 

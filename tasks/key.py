@@ -17,7 +17,7 @@ from pyinfra.api.state import State
 from tasks.once import once
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import probable_keystore
-from wgcluster.keys.seal import Cost, Seal, made_with
+from wgcluster.keys.seal import Cost, Seal, kdf_parameters
 from wgcluster.keys.secret import Secret, passphrase_without_prompt
 
 # Perhaps still being derived. An error is given back: gevent prints the traceback of what a worker raises.
@@ -28,7 +28,7 @@ Key = Future[Seal | KeystoreError]
 class Early:
     """A key begun before anything was checked: of use where it turns out to be made of the same."""
 
-    made_with: tuple[str, Cost]  # salt and cost
+    kdf_parameters: tuple[str, Cost]  # salt and cost
     passphrase: Secret
     key: Key
 
@@ -41,7 +41,7 @@ def begin(state: State) -> Early | None:
     """
     path = Path(state.cwd or ".") / probable_keystore(state.inventory)
     try:
-        parts = made_with(path.read_text("utf-8"))
+        parts = kdf_parameters(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     secret = passphrase_without_prompt(path)

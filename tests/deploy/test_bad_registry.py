@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 from tasks.key import begin
 from tests.support.fake.cluster import PASSPHRASE, FakeCluster, article
 from wgcluster.keys.registry import Registry
-from wgcluster.keys.seal import Seal, made_with
+from wgcluster.keys.seal import Seal, kdf_parameters
 
 PASSPHRASES: list[tuple[dict[str, str | None], str]] = [
     ({"WGCLUSTER_PASSPHRASE": "wrong"}, "taken from WGCLUSTER_PASSPHRASE  [keystore.wrong-passphrase]"),
@@ -63,7 +63,7 @@ def test_the_key_begins_before_anything_is_checked(tmp_path: Path, monkeypatch: 
     inventory = Inventory((["root"], {"wg_keystore": str(world.keystore)}))  # type: ignore[no-untyped-call]
     early = begin(State(inventory))
     assert early
-    assert early.made_with == registry.made_with
+    assert early.kdf_parameters == registry.kdf_parameters
     derived = early.key.result(timeout=60)
     assert isinstance(derived, Seal)
     registry.unlock_with(derived)
@@ -75,7 +75,7 @@ def test_a_registry_that_cannot_be_read_at_a_glance_is_no_worse(tmp_path: Path) 
     data = yaml.safe_load(world.keystore.read_text())
     data["passphrase"] = dict(sorted(data["passphrase"].items()))
     text = yaml.safe_dump(data, sort_keys=False, explicit_end=True)
-    assert made_with(text) is None
+    assert kdf_parameters(text) is None
     world.keystore.write_text(text)
     world.forget()
     world.write()

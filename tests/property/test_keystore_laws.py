@@ -17,7 +17,7 @@ from wgcluster.keys import keyfile
 from wgcluster.keys import registry as keystore
 from wgcluster.keys.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
 from wgcluster.keys.registry import Registry
-from wgcluster.keys.seal import SALT, Cost, Seal, decode, encode, made_with
+from wgcluster.keys.seal import SALT, Cost, Seal, decode, encode, kdf_parameters
 from wgcluster.keys.secret import Secret
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True) | st.sampled_from(
@@ -50,14 +50,16 @@ def files(draw: st.DrawFn) -> KeyFile:
     }
     pairs = draw(st.lists(st.tuples(names, names).filter(lambda p: p[0] != p[1]), max_size=4))
     links = {"|".join(pair): LinkEntry(sealed=draw(sealed(60))) for pair in pairs}
-    made_with = PassphraseEntry(
+    kdf_parameters = PassphraseEntry(
         n=draw(st.sampled_from([32768, 65536, 131072])),
         p=draw(st.sampled_from([1, 2, 3])),
         salt=draw(sealed(SALT)),
         check=draw(sealed(12 + len(keyfile.CHECK) + 16)),
     )
     former = draw(st.dictionaries(sealed(32), names, max_size=3))
-    return KeyFile(version=1, passphrase=made_with, hosts=hosts, clients=clients, links=links, former=former)
+    return KeyFile(
+        version=1, passphrase=kdf_parameters, hosts=hosts, clients=clients, links=links, former=former
+    )
 
 
 @settings(deadline=None)
@@ -70,8 +72,8 @@ def test_what_is_written_is_read(file: KeyFile) -> None:
 @given(files())
 def test_a_glance_tells_what_its_key_is_made_with(file: KeyFile) -> None:
     assert file.passphrase
-    assert made_with(keyfile.write(file)) == (file.passphrase.salt, file.passphrase.cost)
-    assert made_with(keyfile.write(keyfile.EMPTY)) is None
+    assert kdf_parameters(keyfile.write(file)) == (file.passphrase.salt, file.passphrase.cost)
+    assert kdf_parameters(keyfile.write(keyfile.EMPTY)) is None
 
 
 @settings(deadline=None)

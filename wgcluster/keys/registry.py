@@ -56,7 +56,7 @@ class Registry:
             raise KeystoreError.of("keystore.not-utf8", path) from None
 
     @property
-    def made_with(self) -> tuple[str, Cost] | None:
+    def kdf_parameters(self) -> tuple[str, Cost] | None:
         """Salt and cost of the key that opens it; None where it has none yet."""
         return (self._made_with.salt, self._made_with.cost) if self._made_with else None
 

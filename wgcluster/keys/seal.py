@@ -41,7 +41,7 @@ COST = Cost(2**15, 3)
 COSTS = tuple(Cost(n, p) for n in (2**15, 2**16, 2**17) for p in (1, 2, 3))
 
 # How keyfile.write says it.
-_MADE_WITH = re.compile(
+_KDF_PARAMETERS = re.compile(
     r"^passphrase:\n  kdf: scrypt\n  n: (\d+)\n  r: 8\n  p: (\d)\n  salt: ([A-Za-z0-9+/]{22}==)$",
     re.MULTILINE,
 )
@@ -63,12 +63,12 @@ def decode(text: str) -> bytes:
     return data
 
 
-def made_with(registry: str) -> tuple[str, Cost] | None:
+def kdf_parameters(registry: str) -> tuple[str, Cost] | None:
     """Salt and cost as the text of a registry seems to say, of which nothing has been checked yet.
 
     None where this cannot be told at a glance.
     """
-    found = _MADE_WITH.search(registry)
+    found = _KDF_PARAMETERS.search(registry)
     if found is None:
         return None
     cost = Cost(int(found[1]), int(found[2]))
