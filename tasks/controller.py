@@ -14,7 +14,7 @@ from tasks.declaration import declaration, unlock
 from tasks.facts import HostFailed
 from tasks.key import Key
 from tasks.lock import Releases
-from tasks.observations import Observations, looks
+from tasks.observations import Observations, observations_of
 from tasks.once import once
 from tasks.speed import collector_paused, known_to_inspect
 from wgcluster.host.observed import Observed
@@ -162,7 +162,7 @@ def _make_run(state: State, secrets: bool) -> Run:
     moved = moved_clients(cluster.clients, plan)
     if secrets:
         registry.keep_gateways({client.name: client.gateway.name for client in plan.clients})
-    return Run(plan, registry, looks(state, cluster), key, made, moved)
+    return Run(plan, registry, observations_of(state, cluster), key, made, moved)
 
 
 def _prove(plan: Plan) -> None:

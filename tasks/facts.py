@@ -12,7 +12,7 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
 from tasks.scripts import script
-from wgcluster.host.observed import Look, Observed
+from wgcluster.host.observed import Observed, Query
 from wgcluster.host.reading import parse
 from wgcluster.text import printable
 
@@ -88,18 +88,18 @@ def ask(host: Host, fact: type[Reading[T]], **arguments: Any) -> T:
 class HostState(Reading[Observed]):
     """One host, all that the deploy has to know of it."""
 
-    def command(self, look: Look) -> str:
-        self._look = look
+    def command(self, query: Query) -> str:
+        self._query = query
         return script(
             "observe.sh",
-            interface=look.interface,
-            files=" ".join(look.files),
-            sites=" ".join(look.sites),
-            dump=str(int(look.dump)),
+            interface=query.interface,
+            files=" ".join(query.files),
+            sites=" ".join(query.sites),
+            dump=str(int(query.dump)),
         )
 
     def read(self, output: list[str]) -> Observed | Unreadable:
         if any(_ORDINARY.fullmatch(line) for line in output):
             # Half of it is missing, and would look as if it were not there.
             return Unreadable('only root can look; set "_sudo": True for this host, or "ssh_user": "root"')
-        return parse(output, self._look)
+        return parse(output, self._query)

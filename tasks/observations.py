@@ -15,7 +15,7 @@ from pyinfra.context import ctx_host
 from tasks.facts import HostFailed, HostState, ask
 from tasks.once import once
 from wgcluster.host import paths
-from wgcluster.host.observed import Look, Observed
+from wgcluster.host.observed import Observed, Query
 from wgcluster.inventory.cluster import Cluster
 from wgcluster.inventory.from_pyinfra import cluster_name
 
@@ -66,8 +66,8 @@ class Observations:
     def __init__(self, state: State, cluster: Cluster) -> None:
         self._state = state
         ours = tuple(paths.of_ours(cluster.interface))
-        self._looks = {
-            host.name: Look(cluster.interface, ours, sites := tuple(paths.of_sites(host)), bool(sites))
+        self._queries = {
+            host.name: Query(cluster.interface, ours, sites := tuple(paths.of_sites(host)), bool(sites))
             for host in cluster.hosts
         }
         self._seen: dict[tuple[str, object], Observed] = {}  # by host and stage
@@ -94,7 +94,7 @@ class Observations:
         """
         key = (host.name, _stage(host))
         if key not in self._seen:
-            self._seen[key] = ask(host, HostState, look=self._looks[cluster_name(host)])
+            self._seen[key] = ask(host, HostState, query=self._queries[cluster_name(host)])
         return self._seen[key]
 
     def invalidate(self, host: Host) -> None:
@@ -111,6 +111,6 @@ def _stage(host: Host) -> object:
 
 
 @once
-def looks(state: State, cluster: Cluster) -> Observations:
+def observations_of(state: State, cluster: Cluster) -> Observations:
     """Those of this run, the same for all its hosts."""
     return Observations(state, cluster)

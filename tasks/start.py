@@ -24,9 +24,9 @@ def start(state: State) -> Run:
     begin(state)
 
     from tasks.declaration import declaration
-    from tasks.observations import looks
+    from tasks.observations import observations_of
 
-    looks(state, declaration(state).cluster).begin()
+    observations_of(state, declaration(state).cluster).begin()
 
     from tasks.controller import this_run
     from tasks.preflight import preflight

@@ -15,7 +15,7 @@ from tests.support.fake.cluster import LAPTOP, SITE_PATH, FakeCluster, article
 from tests.support.fake.observation import answer
 from wgcluster.cli.reading import read
 from wgcluster.host import paths
-from wgcluster.host.observed import Look
+from wgcluster.host.observed import Query
 
 _OWN = {"family": "inet", "table": "own"}
 NFT = json.dumps(
@@ -199,10 +199,10 @@ def test_a_thousand_damages(world: FakeCluster, deployed: bool) -> None:
         link.routes += [ip_network(f"172.{n}.0.0/16") for n in range(16, 32)]
     world.hosts["root"].ssh = "198.18.0.1 40000 198.18.1.2 22"
     world.write()
-    look = Look("wg", tuple(paths.of_ours("wg")), (SITE_PATH,), dump=True)
-    asked = {"interface": "wg", "files": " ".join(look.files), "sites": SITE_PATH, "dump": "1"}
+    query = Query("wg", tuple(paths.of_ours("wg")), (SITE_PATH,), dump=True)
+    asked = {"interface": "wg", "files": " ".join(query.files), "sites": SITE_PATH, "dump": "1"}
     lines = [line.encode() for line in answer(world.hosts["root"], asked)]
     plan = read(world.folder / "inventory.py").plan()
-    refused = assert_refused_or_read_right(lines, look, plan, "root", 1000)
+    refused = assert_refused_or_read_right(lines, query, plan, "root", 1000)
     for kind in ("section renamed", "section dropped", "section doubled"):
         assert refused[kind] == len(range(list(KINDS).index(kind), 1000, len(KINDS))), kind

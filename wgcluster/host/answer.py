@@ -96,7 +96,7 @@ def sections(output: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
             name = words[0]
             if name not in _SHAPES or (seen[name] and not _SHAPES[name].many):
                 raise ValueError(f"a section {shown(name)} too many")
-            _hold(_SHAPES[name], words, lines)
+            _check_shape(_SHAPES[name], words, lines)
             seen[name] += 1
             yield words, lines
         words, lines = line[2:].split(), []
@@ -106,7 +106,7 @@ def sections(output: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
         raise ValueError(f"it lacks the section {', '.join(lacking)}")
 
 
-def _hold(shape: Shape, words: Sequence[str], lines: Sequence[str]) -> None:
+def _check_shape(shape: Shape, words: Sequence[str], lines: Sequence[str]) -> None:
     name, count = words[0], len(words) - 1
     if count < shape.least or (shape.most is not None and count > shape.most):
         raise ValueError(f"{name} has {count} words")

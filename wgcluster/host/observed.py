@@ -8,8 +8,7 @@ from typing import Literal
 from wgcluster.firewall.nft import Table
 from wgcluster.firewall.tables import Tables
 from wgcluster.host.kernel_routes import Route
-from wgcluster.prefixes import Family
-from wgcluster.prefixes import Interface as AddressInterface
+from wgcluster.prefixes import Family, Interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
+class WireguardInterface:
     """A WireGuard interface beside the one that the plan is about."""
 
     name: str
@@ -103,9 +102,9 @@ class Observed:
     ufw: bool = False
     link: Link | None = None
     config_key: str = ""  # public key of the config file, asked only where the interface is down
-    interfaces: tuple[Interface, ...] = ()  # the other ones of WireGuard
+    interfaces: tuple[WireguardInterface, ...] = ()  # the other ones of WireGuard
     addresses: tuple[str, ...] = ()  # all of global scope, without their prefix
-    held: tuple[tuple[str, AddressInterface], ...] = ()  # every address, by interface
+    interface_addresses: tuple[tuple[str, Interface], ...] = ()  # every address, by interface
     routes: tuple[Route, ...] = ()  # of the main table, both families
     clock: int = 0  # seconds since the epoch
     forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family
@@ -134,7 +133,7 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Query:
     """What ``observe.sh`` is asked for, and what its answer must therefore hold."""
 
     interface: str

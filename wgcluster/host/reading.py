@@ -12,7 +12,17 @@ from wgcluster.firewall.nft import parse_ruleset
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import answer, paths
 from wgcluster.host.kernel_routes import Route, parse_routes
-from wgcluster.host.observed import File, Interface, Link, LivePeer, Look, Observed, Rules, Ssh, Unit
+from wgcluster.host.observed import (
+    File,
+    Link,
+    LivePeer,
+    Observed,
+    Query,
+    Rules,
+    Ssh,
+    Unit,
+    WireguardInterface,
+)
 from wgcluster.prefixes import Family
 
 Words = Sequence[str]
@@ -24,7 +34,7 @@ _TOOL = re.compile(r"[a-z0-9-]+")
 _RULES = (("4", "primary"), ("4", "other"), ("6", "primary"), ("6", "other"))  # each of them, or "none"
 
 
-def parse(output: Sequence[str], look: Look | None = None) -> Observed:
+def parse(output: Sequence[str], query: Query | None = None) -> Observed:
     """Read what ``observe.sh`` prints.
 
     Args:
@@ -33,7 +43,7 @@ def parse(output: Sequence[str], look: Look | None = None) -> Observed:
     Raises:
         ValueError: it is not what the script prints: what is odd, in words that may be shown.
     """
-    reader = _Reader(look)
+    reader = _Reader(query)
     for (name, *words), lines in answer.sections(output):
         reader.seen.add(name)
         read = _SECTIONS.get(name)
@@ -45,8 +55,8 @@ def parse(output: Sequence[str], look: Look | None = None) -> Observed:
 class _Reader:
     """What was read so far; one method a section, given the words of its first line and those below it."""
 
-    def __init__(self, look: Look | None) -> None:
-        self.look = look
+    def __init__(self, query: Query | None) -> None:
+        self.query = query
         self.seen: set[str] = set()
         self.values: dict[str, object] = {}
         self.files: dict[str, File] = {}
@@ -77,9 +87,9 @@ class _Reader:
             **self.values,  # type: ignore[arg-type]
         )
         shared = any(peer.preshared_key for peer in self.peers.values())
-        _hold_together(observed, self.config, self.seen, self.backends, shared)
-        if self.look is not None:
-            _hold_all_asked(observed, self.seen, self.look)
+        _check_dependent_sections(observed, self.config, self.seen, self.backends, shared)
+        if self.query is not None:
+            _check_complete(observed, self.seen, self.query)
         return observed
 
     def read_user(self, words: Words, lines: Words) -> None:
@@ -120,7 +130,7 @@ class _Reader:
 
     def read_link(self, words: Words, lines: Words) -> None:
         self.interface = answer.interface(words[0])
-        if self.look is not None and self.interface != self.look.interface:
+        if self.query is not None and self.interface != self.query.interface:
             raise ValueError(f"it is about {answer.shown(self.interface)}")
         if words[1:] != ["absent"]:
             flags = answer.matching(answer.HEX, words[2] if words[2:] else "", "flags of an interface")
@@ -154,7 +164,7 @@ class _Reader:
         self.values["addresses"] = tuple(
             text.partition("/")[0] for _, text, scope in found if scope == "global"
         )
-        self.values["held"] = tuple((by, ip_interface(text)) for by, text, _ in found)
+        self.values["interface_addresses"] = tuple((by, ip_interface(text)) for by, text, _ in found)
         if self.link:
             self.link["addresses"] = frozenset(text for by, text, _ in found if by == self.interface)
 
@@ -225,7 +235,7 @@ def _paths(lines: Words) -> tuple[str, ...]:
     return tuple(answer.matching(answer.PATH, line, "path") for line in lines)
 
 
-def _hold_together(
+def _check_dependent_sections(
     observed: Observed,
     config: str,
     seen: set[str],
@@ -253,15 +263,19 @@ def _hold_together(
         raise ValueError("it has not the rules of each family once")
 
 
-def _hold_all_asked(observed: Observed, seen: set[str], look: Look) -> None:
-    wanted = (f"/etc/wireguard/{look.interface}.conf", *look.files, *look.sites)
+def _check_complete(observed: Observed, seen: set[str], query: Query) -> None:
+    wanted = (f"/etc/wireguard/{query.interface}.conf", *query.files, *query.sites)
     for path in (*wanted, *observed.guarded, *observed.lists):
         if path not in observed.files:
             raise ValueError(f"it lacks the file {answer.shown(path)}")
-    for name in (paths.wireguard_unit(look.interface), *paths.firewall_units(look.interface), *_OTHER_UNITS):
+    for name in (
+        paths.wireguard_unit(query.interface),
+        *paths.firewall_units(query.interface),
+        *_OTHER_UNITS,
+    ):
         if name not in observed.units:
             raise ValueError(f"it lacks the unit {name}")
-    if (look.dump and "nginx" in observed.tools) != ("nginx" in seen):
+    if (query.dump and "nginx" in observed.tools) != ("nginx" in seen):
         raise ValueError("it lacks what nginx says, or has it unasked")
 
 
@@ -301,10 +315,10 @@ def _routes(lines: Sequence[str], family: str) -> Iterator[Route]:
             raise ValueError(f"{answer.shown(line)} is no route") from None
 
 
-def _interface(line: str) -> Interface:
+def _interface(line: str) -> WireguardInterface:
     name, key, port = _fields(line, " ", 3)
     answer.matching(answer.KEY, key, "key")
-    return Interface(answer.interface(name), key, answer.port(port))
+    return WireguardInterface(answer.interface(name), key, answer.port(port))
 
 
 def _sysctl(line: str) -> tuple[str, str]:

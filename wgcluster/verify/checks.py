@@ -193,7 +193,7 @@ def _strangers(host: HostPlan, observed: Observed) -> Check:
         return Check(
             "stranger", 0, notes=("the firewall is not ours: who gets in by the wire is not looked at",)
         )
-    wires = sorted({name for name, _ in observed.held} - {host.interface, "lo"})
+    wires = sorted({name for name, _ in observed.interface_addresses} - {host.interface, "lo"})
     families = sorted({address.version for address in host.addresses})
     faults = []
     for family in families:

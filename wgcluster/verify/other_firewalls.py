@@ -85,7 +85,7 @@ def _is_shown(table: Table, base: str, observed: Observed) -> bool:
 def _needed(part: HostPlan, observed: Observed, hook: str) -> Iterator[tuple[int, Packet]]:
     """Family and class of the packets that ours let in at a hook."""
     if hook == "input":
-        for interface, address in observed.held:
+        for interface, address in observed.interface_addresses:
             if interface != part.interface and not (address.is_loopback or address.is_link_local):
                 for source in part.listen_from:
                     if source.version == address.version:

@@ -25,7 +25,9 @@ def overlaps(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     """
     own = {part.interface} | {one.name for one in observed.interfaces if one.public_key == part.public_key}
     foreign = [route for route in observed.routes if not route.devices or route.devices - own]
-    held = [(interface, address.ip) for interface, address in observed.held if interface not in own]
+    held = [
+        (interface, address.ip) for interface, address in observed.interface_addresses if interface not in own
+    ]
     overlay = tuple(address.network for address in part.addresses)
     for network in (*overlay, *routed(part)):
         found = [*_in_use(network, foreign, held), *_managed_from(network, own, observed)]

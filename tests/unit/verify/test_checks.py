@@ -68,7 +68,7 @@ RIGHT = Observed(
     link=LINK,
     clock=CLOCK,
     forwarding={4: "1", 6: "1"},
-    held=(("lo", ip_interface("127.0.0.1/8")), ("eth0", ip_interface("198.18.0.2/24"))),
+    interface_addresses=(("lo", ip_interface("127.0.0.1/8")), ("eth0", ip_interface("198.18.0.2/24"))),
     rules=OPEN,
 )
 CONFIG = f"""\

@@ -41,7 +41,7 @@ def ruleset(
 
 
 def found(text: str, plan: HostPlan = PLAN, **more: Any) -> list[str]:
-    faults = other_firewalls(plan, Observed(nft=parse_ruleset(text), held=HELD, **more))
+    faults = other_firewalls(plan, Observed(nft=parse_ruleset(text), interface_addresses=HELD, **more))
     return [fault.message for fault in faults]
 
 

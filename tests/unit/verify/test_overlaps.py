@@ -8,7 +8,7 @@ from ipaddress import ip_interface, ip_network
 import pytest
 
 from wgcluster.host.kernel_routes import parse_routes
-from wgcluster.host.observed import Interface, Observed, Ssh
+from wgcluster.host.observed import Observed, Ssh, WireguardInterface
 from wgcluster.inventory.faults import host_fault
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.verify.overlaps import overlaps
@@ -37,7 +37,7 @@ def seen(*routes: str, held: tuple[tuple[str, str], ...] = (), ssh: Ssh | None =
     four = parse_routes([line for line in routes if ":" not in line], 4)
     six = parse_routes([line for line in routes if ":" in line], 6)
     addresses = tuple((name, ip_interface(text)) for name, text in (*held, ("wg", "10.0.0.2/24")))
-    return Observed(routes=(*four, *six), held=addresses, ssh=ssh)
+    return Observed(routes=(*four, *six), interface_addresses=addresses, ssh=ssh)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,11 @@ def seen(*routes: str, held: tuple[tuple[str, str], ...] = (), ssh: Ssh | None =
         seen(*USUAL, *OURS),  # deployed before
         seen("unreachable 172.16.0.0/12 metric 4000000000", "unreachable fd77::/32 dev lo metric 4294967295"),
         seen("10.0.0.0/8 dev eth0 proto kernel scope link src 10.9.0.1", "fd00::/8 via fe80::1 dev eth0"),
-        seen("172.32.0.0/16 dev docker0", "10.0.1.0/24 dev eth0", held=(("eth0", "10.0.1.1/24"),)),
+        seen(
+            "172.32.0.0/16 dev docker0",
+            "10.0.1.0/24 dev eth0",
+            interface_addresses=(("eth0", "10.0.1.1/24"),),
+        ),
         seen(ssh=Ssh("198.18.0.77", 22, "eth0")),
         # from inside the tunnel, and from behind it where that is routed already
         seen(*OURS, ssh=Ssh("10.0.0.100", 22, "wg")),
@@ -95,8 +99,12 @@ def test_what_is_in_nobodys_way(observed: Observed) -> None:
             "172.16.0.0/12",
             "the gateway of its route 10.0.0.0/8 via 172.16.0.1 dev eth0 onlink",
         ),
-        (seen(held=(("lo", "172.16.5.5/32"),)), "172.16.0.0/12", "its address 172.16.5.5 on lo"),
-        (seen(held=(("eth0", "10.0.0.7/32"),)), "10.0.0.0/24", "its address 10.0.0.7 on eth0"),
+        (
+            seen(interface_addresses=(("lo", "172.16.5.5/32"),)),
+            "172.16.0.0/12",
+            "its address 172.16.5.5 on lo",
+        ),
+        (seen(interface_addresses=(("eth0", "10.0.0.7/32"),)), "10.0.0.0/24", "its address 10.0.0.7 on eth0"),
         (
             seen(*USUAL, ssh=Ssh("172.16.9.9", 22, "eth0")),
             "172.16.0.0/12",
@@ -125,7 +133,7 @@ def test_a_line_for_each_network_with_all_that_is_in_it() -> None:
         "172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1",
         "172.18.0.0/16 dev br0 proto kernel scope link src 172.18.0.1",
         "fd77:0:1::/64 dev br0 proto kernel metric 256 pref medium",
-        held=(("docker0", "172.17.0.1/16"), ("br0", "172.18.0.1/16"), ("lo", "172.19.0.1/32")),
+        interface_addresses=(("docker0", "172.17.0.1/16"), ("br0", "172.18.0.1/16"), ("lo", "172.19.0.1/32")),
     )
     first, second = (fault.message for fault in overlaps(HOST, observed))
     assert first.count("its route") == 2
@@ -135,9 +143,9 @@ def test_a_line_for_each_network_with_all_that_is_in_it() -> None:
 
 
 def test_the_same_interface_under_its_old_name_is_told_elsewhere() -> None:
-    observed = seen(OURS[0].replace("wg", "wg1"), held=(("wg1", "10.0.0.2/24"),))
+    observed = seen(OURS[0].replace("wg", "wg1"), interface_addresses=(("wg1", "10.0.0.2/24"),))
     assert len(list(overlaps(HOST, observed))) == 1
-    renamed = replace(observed, interfaces=(Interface("wg1", HOST.public_key, 51820),))
+    renamed = replace(observed, interfaces=(WireguardInterface("wg1", HOST.public_key, 51820),))
     assert list(overlaps(HOST, renamed)) == []
 
 
