@@ -65,9 +65,9 @@ class Observations:
 
     def __init__(self, state: State, cluster: Cluster) -> None:
         self._state = state
-        ours = tuple(paths.of_ours(cluster.interface))
+        ours = tuple(paths.managed_files(cluster.interface))
         self._queries = {
-            host.name: Query(cluster.interface, ours, sites := tuple(paths.of_sites(host)), bool(sites))
+            host.name: Query(cluster.interface, ours, sites := tuple(paths.site_files(host)), bool(sites))
             for host in cluster.hosts
         }
         self._seen: dict[tuple[str, object], Observed] = {}  # by host and stage

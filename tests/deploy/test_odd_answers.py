@@ -199,7 +199,7 @@ def test_a_thousand_damages(world: FakeCluster, deployed: bool) -> None:
         link.routes += [ip_network(f"172.{n}.0.0/16") for n in range(16, 32)]
     world.hosts["root"].ssh = "198.18.0.1 40000 198.18.1.2 22"
     world.write()
-    query = Query("wg", tuple(paths.of_ours("wg")), (SITE_PATH,), dump=True)
+    query = Query("wg", tuple(paths.managed_files("wg")), (SITE_PATH,), dump=True)
     asked = {"interface": "wg", "files": " ".join(query.files), "sites": SITE_PATH, "dump": "1"}
     lines = [line.encode() for line in answer(world.hosts["root"], asked)]
     plan = read(world.folder / "inventory.py").plan()

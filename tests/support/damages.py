@@ -16,7 +16,7 @@ from tasks.output import read_buffer
 from wgcluster.firewall.rules import desired_rules
 from wgcluster.host import module, sysctl
 from wgcluster.host.backends import needed
-from wgcluster.host.observed import Look, Observed
+from wgcluster.host.observed import Query, Observed
 from wgcluster.host.reading import parse
 from wgcluster.nginx.edit.on_host import desired_files, old_files
 from wgcluster.nginx.syntax.errors import NginxError
@@ -212,7 +212,7 @@ def judge_all(observed: Observed, plan: Plan, name: str) -> str:
 
 
 def assert_refused_or_read_right(
-    answer: Lines, look: Look, plan: Plan, name: str, count: int = 1000
+    answer: Lines, query: Query, plan: Plan, name: str, count: int = 1000
 ) -> Counter[str]:
     """Of ``count`` damages; how many of each kind were refused.
 
@@ -220,7 +220,7 @@ def assert_refused_or_read_right(
     base64 may hold one, and nothing that is built on it fails.
     """
     whole = heard(answer)
-    before, parts = parse(whole, look), sections(whole)
+    before, parts = parse(whole, query), sections(whole)
     refused: Counter[str] = Counter()
     for seed in range(count):
         r = random.Random(seed)
@@ -228,7 +228,7 @@ def assert_refused_or_read_right(
         damaged = KINDS[kind](r, answer, r.randrange(len(answer)))
         lines = heard(damaged)
         try:
-            observed = parse(lines, look)
+            observed = parse(lines, query)
         except ValueError as error:
             refused[kind] += 1
             fit = type(error) is ValueError and len(str(error)) < 300 and str(error).isprintable()

@@ -38,17 +38,17 @@ def before(interface: str) -> str:
     return f"/etc/wgcluster/{interface}.before"
 
 
-def of_ours(interface: str) -> list[str]:
+def managed_files(interface: str) -> list[str]:
     """Files of ours that are read whole; the WireGuard config is read too, with its secrets cut out."""
     return [SYSCTL, MODULE, FIREWALL_SCRIPT, *FIREWALL_UNITS, rules(interface), before(interface), GUARDED]
 
 
 def leftovers(interface: str) -> list[str]:
     """Patterns of the temporary files that a run leaves behind when it is killed."""
-    held = [config(interface), *of_ours(interface)]
+    held = [config(interface), *managed_files(interface)]
     return [*(f"{path}.wgcluster-*" for path in held), f"/run/wgcluster-{interface}.[0-9]*"]
 
 
-def of_sites(host: Host) -> list[str]:
+def site_files(host: Host) -> list[str]:
     """The site files that nginx reads and we put lines into."""
     return list(dict.fromkeys(site.file for site in host.nginx))

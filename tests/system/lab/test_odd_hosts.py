@@ -14,7 +14,7 @@ from tests.support.damages import KINDS, assert_refused_or_read_right
 from tests.support.lab.cluster import Cluster
 from wgcluster.cli.reading import read
 from wgcluster.host import paths
-from wgcluster.host.observed import Look
+from wgcluster.host.observed import Query
 
 SITE = "/etc/nginx/sites-available/gitlab"
 # Clears the screen, sets the title, and is no UTF-8.
@@ -59,10 +59,10 @@ def test_hostile_words_are_shown_as_text(cluster: Cluster) -> None:
 
 
 def test_a_thousand_damages_of_a_real_answer(cluster: Cluster) -> None:
-    look = Look("wg", tuple(paths.of_ours("wg")), (SITE,), dump=True)
-    answer = cluster.lab["root"].run(HostState().command(look), check=True).stdout
+    query = Query("wg", tuple(paths.managed_files("wg")), (SITE,), dump=True)
+    answer = cluster.lab["root"].run(HostState().command(query), check=True).stdout
     lines = answer.encode("utf-8", "surrogateescape").removesuffix(b"\n").split(b"\n")
     plan = read(cluster.workspace.folder / "inventory.py").plan()
-    refused = assert_refused_or_read_right(lines, look, plan, "root", 1000)
+    refused = assert_refused_or_read_right(lines, query, plan, "root", 1000)
     for kind in ("section renamed", "section dropped", "section doubled"):
         assert refused[kind] == len(range(list(KINDS).index(kind), 1000, len(KINDS))), kind
