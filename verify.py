@@ -3,8 +3,8 @@
 from pyinfra import host, state
 
 from tasks.controller import this_run
-from tasks.verification import hold, verify
+from tasks.verification import fail_on_faults, verify
 
 run = this_run(state, secrets=False)
 found = verify(state, run)
-hold(name="Hold the host against the plan", found=found.get(host.name, ()))
+fail_on_faults(name="Hold the host against the plan", found=found.get(host.name, ()))

@@ -76,7 +76,7 @@ def locked(operation: Operation) -> Operation:
         if not state.is_executing:  # it is only predicted
             yield first
             return
-        ours, refused = hold(run)
+        ours, refused = take_lock(run)
         if refused:
             yield StringCommand(f"echo {shlex.quote(refused)} >&2; exit 1")
             return
@@ -92,7 +92,7 @@ def locked(operation: Operation) -> Operation:
     return cast(Operation, holding)
 
 
-def hold(run: Run) -> tuple[bool, str]:
+def take_lock(run: Run) -> tuple[bool, str]:
     """Hold the current host: has this run held it all the while, and why it cannot, "" if it does."""
     if time.monotonic() - _used.get(host.name, float("-inf")) < SURELY_OURS:
         return True, ""
@@ -111,15 +111,15 @@ def hold(run: Run) -> tuple[bool, str]:
     return came == "kept", ""
 
 
-def held(command: str) -> str:
+def if_still_locked(command: str) -> str:
     """The command, refused where another run has taken the host over; none does while it is at work."""
-    return f"{_script('hold')}\n{command}"
+    return f"{_script('take_lock')}\n{command}"
 
 
 def _under_lock(command: StringCommand | FunctionCommand) -> StringCommand | FunctionCommand:
     if isinstance(command, FunctionCommand):
         return command  # that kind changes nothing on a host
-    return StringCommand(held(""), command, _separator="", **command.connector_arguments)
+    return StringCommand(if_still_locked(""), command, _separator="", **command.connector_arguments)
 
 
 class Releases(BaseStateCallback):

@@ -154,7 +154,7 @@ def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]
 
 
 @host_operation
-def hold(found: Sequence[Check]) -> Commands:
+def fail_on_faults(found: Sequence[Check]) -> Commands:
     """Fails where a check of this host failed; the faults stand below the table."""
     if count := sum(len(check.faults) for check in found):
         yield failure(f"{counted(count, 'fault')}, told below the table")

@@ -11,7 +11,7 @@ from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
 from tasks.facts import Reading, Sent, ask
-from tasks.lock import held, hold, locked
+from tasks.lock import if_still_locked, locked, take_lock
 from tasks.operations import Commands, failure, host_operation, reasons, run_commands, show_diff, upload
 from tasks.scripts import script
 from wgcluster.host import paths
@@ -161,8 +161,8 @@ def renew_sessions(run: Run) -> Commands:
 
 def _begin(run: Run, silent: Sequence[Peer]) -> None:
     part = run.part_of(host)
-    script = held(_script(part, anew="\n".join(peer.public_key for peer in silent)))
-    _, wrong = hold(run)
+    script = if_still_locked(_script(part, anew="\n".join(peer.public_key for peer in silent)))
+    _, wrong = take_lock(run)
     if wrong := wrong or ask(host, NewSessions, script=Sent(script)):
         names = ", ".join(peer.name for peer in silent)
         run.log_once(host, f"no new session with {names}, it may take some seconds: {wrong}")

@@ -16,7 +16,7 @@ from tasks.output import read_buffer
 from wgcluster.firewall.rules import desired_rules
 from wgcluster.host import module, sysctl
 from wgcluster.host.backends import needed
-from wgcluster.host.observed import Query, Observed
+from wgcluster.host.observed import Observed, Query
 from wgcluster.host.reading import parse
 from wgcluster.nginx.edit.on_host import desired_files, old_files
 from wgcluster.nginx.syntax.errors import NginxError
