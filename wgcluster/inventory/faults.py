@@ -80,7 +80,7 @@ class ModelError(ValueError):
         super().__init__("\n".join([f"{count}, nothing was changed:", *(f"  {fault}" for fault in faults)]))
 
 
-def told_once(faults: Iterable[Fault], hosts: Collection[str]) -> list[Fault]:
+def deduplicated(faults: Iterable[Fault], hosts: Collection[str]) -> list[Fault]:
     """``faults`` in their order, the same one of several hosts told once for all of them.
 
     A value in group_data reaches every host of the group, and so does what is wrong with it.

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from wgcluster.inventory import schema
 from wgcluster.inventory.cluster import Client, Cluster, Endpoint, Host
-from wgcluster.inventory.consistency import inconsistencies, strange_expectations
-from wgcluster.inventory.faults import Fault, ModelError, fault, told_once
+from wgcluster.inventory.consistency import inconsistencies, invalid_expectations
+from wgcluster.inventory.faults import Fault, ModelError, deduplicated, fault
 from wgcluster.inventory.row import OURS, Row
 from wgcluster.prefixes import Address
 from wgcluster.text import abbreviated
@@ -56,10 +56,10 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] | None = None) -
     faults += [_stray(row, known) for row in strays]
     if faults and clients is not None:  # by itself it is told with what else keeps a cluster from its plan
         faults += [
-            f for f in strange_expectations(shared.wg_expect, hosts, clients) if not _follows(f, wrong)
+            f for f in invalid_expectations(shared.wg_expect, hosts, clients) if not _follows(f, wrong)
         ]
     if faults:
-        raise ModelError(told_once(faults, {row.cluster_name for row in known}))
+        raise ModelError(deduplicated(faults, {row.cluster_name for row in known}))
     return Cluster(
         networks=tuple(sorted(shared.wg_networks, key=lambda network: network.version)),
         hosts=tuple(sorted(hosts, key=lambda host: host.name)),
