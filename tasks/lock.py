@@ -113,7 +113,7 @@ def take_lock(run: Run) -> tuple[bool, str]:
 
 def if_still_locked(command: str) -> str:
     """The command, refused where another run has taken the host over; none does while it is at work."""
-    return f"{_script('take_lock')}\n{command}"
+    return f"{_script('hold')}\n{command}"
 
 
 def _under_lock(command: StringCommand | FunctionCommand) -> StringCommand | FunctionCommand:

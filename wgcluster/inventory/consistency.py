@@ -142,7 +142,7 @@ def _check_subnets(networks: Sequence[Network], hosts: Sequence[Host]) -> Iterat
             yield fault("wg_subnets.overlaps-subnet", name, str(one), network=other, other=other_name)
 
 
-def invalid_expectations(
+def expectation_faults(
     entries: Sequence[str], hosts: Sequence[Host], clients: Sequence[Client]
 ) -> Iterator[Fault]:
     """Each of ``entries`` of ``wg_expect`` that is none, or names nobody."""

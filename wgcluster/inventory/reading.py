@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from wgcluster.inventory import schema
 from wgcluster.inventory.cluster import Client, Cluster, Endpoint, Host
-from wgcluster.inventory.consistency import inconsistencies, invalid_expectations
+from wgcluster.inventory.consistency import expectation_faults, inconsistencies
 from wgcluster.inventory.faults import Fault, ModelError, deduplicated, fault
 from wgcluster.inventory.row import OURS, Row
 from wgcluster.prefixes import Address
@@ -55,9 +55,7 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] | None = None) -
     faults += [f for f in inconsistencies(shared, hosts, clients or ()) if not _follows(f, wrong)]
     faults += [_stray(row, known) for row in strays]
     if faults and clients is not None:  # by itself it is told with what else keeps a cluster from its plan
-        faults += [
-            f for f in invalid_expectations(shared.wg_expect, hosts, clients) if not _follows(f, wrong)
-        ]
+        faults += [f for f in expectation_faults(shared.wg_expect, hosts, clients) if not _follows(f, wrong)]
     if faults:
         raise ModelError(deduplicated(faults, {row.cluster_name for row in known}))
     return Cluster(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from wgcluster.inventory.cluster import Cluster, Host
-from wgcluster.inventory.consistency import invalid_expectations
+from wgcluster.inventory.consistency import expectation_faults
 from wgcluster.inventory.faults import Fault, fault
 
 
@@ -29,7 +29,7 @@ def plan_faults(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Faul
     yield from _check_clients(cluster, gateways)
     yield from _check_degree(cluster)
     yield from _check_families(cluster)
-    yield from invalid_expectations(cluster.expect, cluster.hosts, cluster.clients)
+    yield from expectation_faults(cluster.expect, cluster.hosts, cluster.clients)
 
 
 def _check_clients(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:

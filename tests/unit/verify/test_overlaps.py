@@ -33,10 +33,14 @@ OURS = (
 USUAL = ("default via 198.18.0.1 dev eth0", "198.18.0.0/20 dev eth0 proto kernel scope link src 198.18.0.9")
 
 
-def seen(*routes: str, held: tuple[tuple[str, str], ...] = (), ssh: Ssh | None = None) -> Observed:
+def seen(
+    *routes: str, interface_addresses: tuple[tuple[str, str], ...] = (), ssh: Ssh | None = None
+) -> Observed:
     four = parse_routes([line for line in routes if ":" not in line], 4)
     six = parse_routes([line for line in routes if ":" in line], 6)
-    addresses = tuple((name, ip_interface(text)) for name, text in (*held, ("wg", "10.0.0.2/24")))
+    addresses = tuple(
+        (name, ip_interface(text)) for name, text in (*interface_addresses, ("wg", "10.0.0.2/24"))
+    )
     return Observed(routes=(*four, *six), interface_addresses=addresses, ssh=ssh)
 
 
