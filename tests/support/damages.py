@@ -48,7 +48,7 @@ SPEAKS_OF = {
     "dump": {"link"},
     "preshared": {"link"},
     "interfaces": {"interfaces"},
-    "addresses": {"addresses", "held", "link"},
+    "addresses": {"addresses", "interface_addresses", "link"},
     "clock": {"clock"},
     "forwarding": {"forwarding"},
     "sysctls": {"sysctls"},
