@@ -1,6 +1,6 @@
 """All that is here for speed alone. The deploy does the same without it, only slower.
 
-What each saves was measured on the no-change run of three hosts, ``python -m benchmarks.deploy``.
+What each saves of a run that changes nothing: ``python -m benchmarks.speed``.
 """
 
 from __future__ import annotations
