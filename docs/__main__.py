@@ -1,13 +1,18 @@
-"""python -m docs: writes the picture and the table of rooms into docs/architecture.md."""
+"""python -m docs: writes what is made into docs/architecture.md, docs/faults.md and the golden messages."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
+from tests.support.fault_examples import rendered
 from tests.test_house import MAY_IMPORT, ROOT
+from wgcluster.inventory.messages import MESSAGES
 
 DOCUMENT = ROOT / "docs" / "architecture.md"
+FAULTS = ROOT / "docs" / "faults.md"
+GOLDEN = ROOT / "tests" / "unit" / "inventory" / "messages.golden"
 
 # The way of the data: from, to, what is handed on. What is no room of the table stands outside the core.
 FLOW = (
@@ -84,5 +89,21 @@ def written(text: str) -> str:
     return text
 
 
+def golden() -> str:
+    """An example of each message, in the order of the codes."""
+    return "".join(f"{rendered(code)}\n" for code in MESSAGES)
+
+
+def with_examples(text: str) -> str:
+    """docs/faults.md with the example of each code that it explains."""
+    return re.sub(
+        r"(### (\S+)\n\n```text\n)(?:.*\n)+?```\n",
+        lambda found: f"{found[1]}{rendered(found[2])}\n```\n",
+        text,
+    )
+
+
 if __name__ == "__main__":
+    GOLDEN.write_text(golden())
+    FAULTS.write_text(with_examples(FAULTS.read_text()))
     DOCUMENT.write_text(written(DOCUMENT.read_text()))

@@ -91,8 +91,8 @@ def swapped(text: str) -> str:
 
 
 DAMAGES: list[tuple[Callable[[str], str], list[str]]] = [
-    (lambda text: text[: len(text) // 2], ["[keystore.torn]"]),
-    (lambda text: "", ["[keystore.torn]"]),
+    (lambda text: text[: len(text) // 2], ["[keystore.incomplete]"]),
+    (lambda text: "", ["[keystore.incomplete]"]),
     (lambda text: text.replace("version: 1", "version: 2"), ["is of version 2,", "[keystore.version]"]),
     (lambda text: text.replace("version: 1", "origin: 1"), ["[keystore.not-a-registry]"]),
     (lambda text: text.replace("hosts:", "hosts: ["), ["[keystore.invalid-yaml]"]),

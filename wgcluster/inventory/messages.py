@@ -16,7 +16,7 @@ MESSAGES: Mapping[str, str] = {
     "endpoint.not-dialable": "no other host can dial this address; write the one that others reach it at",
     "endpoint.not-ipv6": "the part in brackets is not an IPv6 address",
     "endpoint.port": "the port of an endpoint is 1 to 65535",
-    "endpoint.taken": "{other} is dialled there, too; give each an address or a port of its own",
+    "endpoint.taken": "{other} is dialled there, too; give each its own address or port",
     "firewall.firewalld-active": (
         'firewalld is active and would undo our rules; "systemctl disable --now firewalld",'
         ' or set firewall = "off" for this host'
@@ -26,7 +26,7 @@ MESSAGES: Mapping[str, str] = {
         ' or set firewall = "off" for this host'
     ),
     "firewall.firewalld-without-unit": (
-        "firewalld runs without its unit and would undo our rules; end it,"
+        "firewalld runs without its unit and would undo our rules; stop it,"
         ' or set firewall = "off" for this host'
     ),
     "firewall.locks-out": (
@@ -42,12 +42,12 @@ MESSAGES: Mapping[str, str] = {
         ' or set firewall = "off" for this host'
     ),
     "firewall.nft-unreadable": (
-        "nft does not show its rules ({error}), which may drop anything; mend it,"
+        "nft does not show its rules ({error}), which may drop anything; fix that,"
         ' or set firewall = "off" for this host'
     ),
     "firewall.table-not-shown": (
-        "{tool} does not show its table {table}: nft has put there what it does not know;"
-        ' move that to a table of another name ("nft list table {family} {table}"),'
+        "{tool} does not show its table {table}, in which nft has put rules of its own;"
+        ' move them to a table of another name ("nft list table {family} {table}"),'
         ' or set firewall = "off" for this host'
     ),
     "firewall.ufw-active": (
@@ -60,11 +60,11 @@ MESSAGES: Mapping[str, str] = {
     "gateway.none": "needs a gateway; set wg_gateway on one with a wg_endpoint",
     "gateway.unknown": "no gateway that clients can dial has this name; there are {names}",
     "host.cannot-install": (
-        "{packages} must be installed, and there is none of {installers} to do it; install by hand"
+        "{packages} must be installed, and none of {installers} is there to do it; install by hand"
     ),
     "host.no-systemd": (
-        "there is no systemd, whose wg-quick@.service starts the interface at boot;"
-        " leave this host to a system that has it"
+        "has no systemd, whose wg-quick@.service starts the interface at boot;"
+        " use a system that has it for this host"
     ),
     "host.no-wireguard": (
         "the kernel has no WireGuard module and wireguard-go is not installed;"
@@ -79,23 +79,23 @@ MESSAGES: Mapping[str, str] = {
     ),
     "keystore.duplicate-key": "{name}: has the public key of {other}; restore it from a copy",
     "keystore.folder": "is a folder; wg_keystore names a file in one",
-    "keystore.host-and-client": "{name}: is a host and a client; take one of them out",
+    "keystore.host-and-client": "{name}: is a host and a client; remove one of them",
+    "keystore.incomplete": 'is incomplete: its last line "..." is missing; restore it from a copy',
     "keystore.invalid-entry": "{entry}: {problem}; restore it from a copy",
     "keystore.invalid-yaml": "{problem}; restore it from a copy",
-    "keystore.link-name": 'a link is called by its two ends: "cloud|root"',
+    "keystore.link-name": 'a link is named after its two ends: "cloud|root"',
     "keystore.link-to-nowhere": (
-        "{link} is a link to {target}, which is not there; mount or restore that, or take the link away"
+        "{link} is a link to {target}, which is not there; mount or restore it, or remove the link"
     ),
     "keystore.locked": "is locked; this needs the passphrase",
-    "keystore.memory": "the registry's key takes {mib} MiB of free memory; run this where there is as much",
+    "keystore.memory": "the registry's key takes {mib} MiB of memory; run this where that much is free",
     "keystore.name-taken": "there is a {kind} {name} already; choose another name",
     "keystore.no-passphrase": (
         "passphrase: is missing, so nothing here can be opened; restore it from a copy"
     ),
     "keystore.not-a-registry": "is not a key registry; move it away or restore it from a copy",
     "keystore.not-bytes": "must be {length} bytes in base64",
-    "keystore.not-utf8": "is torn, it is not UTF-8; restore it from a copy",
-    "keystore.torn": 'is torn, its last line "..." is missing; restore it from a copy',
+    "keystore.not-utf8": "is damaged: it is not UTF-8; restore it from a copy",
     "keystore.unknown-entry": "has no key of {kind} {name}; there are: {names}",
     "keystore.unknown-keys": "has keys that {registry} does not know: {keys}",
     "keystore.unreadable": "cannot be read: {why}",
@@ -123,7 +123,7 @@ MESSAGES: Mapping[str, str] = {
         "make them one site, with the locations of both"
     ),
     "nginx.duplicate-location": (
-        'location "{location}" stands {count} times in this server ({lines})\n'
+        'location "{location}" occurs {count} times in this server ({lines})\n'
         'leave one of them, or guard the whole server with "scope": "server"'
     ),
     "nginx.included-location": (
@@ -157,15 +157,15 @@ MESSAGES: Mapping[str, str] = {
     ),
     "nginx.own-list": (
         'location "{location}" is declared public and has allow and deny of its own\n'
-        "take them out, or do not declare it public"
+        "remove them, or do not declare it public"
     ),
     "nginx.refused": (
         "nginx -t refuses what is there now:\n{error}\n"
         "mend the configuration by hand first; nothing was touched"
     ),
     "nginx.rule-without-effect": (
-        '"{rule}" in {what} would never be asked: the list of the VPN goes before it\n'
-        'take it out; a network that is to pass as well goes into the site\'s "allow"'
+        '"{rule}" in {what} would have no effect: the access list of the VPN comes before it\n'
+        'remove it; add a network that should pass as well to the site\'s "allow"'
     ),
     "nginx.syntax": "{problem}",
     "nginx.would-leak": '{place}location "{location}" would leak: {reason}\n{mend}',
@@ -179,11 +179,11 @@ MESSAGES: Mapping[str, str] = {
         "no passphrase for {registry}: set WGCLUSTER_PASSPHRASE, or name a file that holds it in"
         " WGCLUSTER_PASSPHRASE_FILE, or write it to {file} (chmod 600), or use a terminal"
     ),
-    "passphrase.no-terminal": "no passphrase for {registry}: the terminal has gone",
+    "passphrase.no-terminal": "no passphrase for {registry}: the terminal was closed",
     "passphrase.not-utf8": "is not UTF-8; write the passphrase to it as plain text",
     "passphrase.unreadable": "cannot be read: {why}",
     "path.invalid": 'not a path on the host; it begins with "/" and has no blanks or quotes',
-    "setting.differs": "{other} has {theirs!r}; it is one for all, in group_data/all.py",
+    "setting.differs": "{other} has {theirs!r}; set it once for all hosts, in group_data/all.py",
     "setting.empty": "must not be empty",
     "setting.invalid": "{msg}",
     "setting.missing": "is required",
@@ -202,7 +202,7 @@ MESSAGES: Mapping[str, str] = {
     "wg_address.missing-family": "needs an address in {network} as well{hint}",
     "wg_address.network-itself": "is the address of the network {network} itself; take another",
     "wg_address.only-in-group": (
-        "is required; if {name} stands in a group alone, pyinfra has made a new host of it: {hint}"
+        "is required; if {name} is in a group and nowhere else, pyinfra has made a new host of it: {hint}"
     ),
     "wg_address.outside-network": "lies outside the overlay; take one in {networks}{hint}",
     "wg_address.same-family": "at most one address per family",
@@ -233,9 +233,9 @@ MESSAGES: Mapping[str, str] = {
     "wg_links.itself": "is the host itself",
     "wg_links.not-dialable": "neither side can be dialled; give one a wg_endpoint",
     "wg_links.unknown-host": "no host has this name{hint}",
-    "wg_links.with-degree": "wg_degree chooses the links; keep one of both",
+    "wg_links.with-degree": "wg_degree chooses the links; set one of the two",
     "wg_masquerade.firewall-off": (
-        'its rule goes with firewall = "peers" or "baseline"; with "off" set it to False: routed'
+        'is a firewall rule; set firewall = "peers" or "baseline", or leave it out: packets are then routed'
     ),
     "wg_masquerade.no-gateway": "only a gateway masquerades; set wg_gateway = True or leave it out",
     "wg_mtu.too-small-for-ipv6": "an overlay with IPv6 needs at least {least} (RFC 8200, 5)",
@@ -250,7 +250,7 @@ MESSAGES: Mapping[str, str] = {
         " set wg_port to another one, or take that interface down"
     ),
     "wg_site.missing": 'is required with wg_topology = "sites"; name the provider or location it stands in',
-    "wg_subnets.holds-endpoint": "holds {other}'s endpoint {endpoint}: the tunnel would swallow itself",
+    "wg_subnets.holds-endpoint": "holds {other}'s endpoint {endpoint}: the tunnel would have to carry itself",
     "wg_subnets.in-use": (
         "{network} is to go to {interface}, but this host needs in it {needs};"
         " announce networks in wg_subnets that leave this out"
@@ -263,7 +263,7 @@ MESSAGES: Mapping[str, str] = {
     "wg_subnets.overlaps-subnet": "overlaps {network} of {other}",
     "wg_topology.no-links": "needs wg_links on hosts, or wg_degree",
     "wg_topology.no-path": (
-        "no way to {names}: neither side can be dialled and no gateway is linked to both;"
+        "no path to {names}: neither side can be dialled and no gateway is linked to both;"
         " set wg_gateway on a host that can be dialled"
     ),
     "wg_topology.pieces": "the cluster is in {count} pieces with no link between them: {pieces}",

@@ -123,7 +123,7 @@ def read(text: str, where: str) -> KeyFile:
     """
     # The last line, "...", ends the YAML document: without it something may have been cut off.
     if not text.rstrip().endswith("\n..."):
-        raise KeystoreError.of("keystore.torn", where)
+        raise KeystoreError.of("keystore.incomplete", where)
     try:
         data = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, made stricter
     except (yaml.YAMLError, TypeError, ValueError) as error:

@@ -61,4 +61,4 @@ def test_a_torn_registry_stops_every_command(cluster: Cluster) -> None:
     for words in (("check",), ("plan",), ("keys", "list"), ("client", "add", "laptop")):
         result = cluster.run(*words)
         assert result.status == 1
-        assert result.err.startswith(f"{cluster.keys}: is torn")
+        assert result.err.startswith(f"{cluster.keys}: is incomplete")

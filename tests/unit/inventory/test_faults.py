@@ -187,6 +187,13 @@ OF_ALL: list[tuple[Data, list[str]]] = [
             "b: wg_address = ['10.0.0.3'] [wg_address.missing-family]",
         ],
     ),
+    (
+        {"wg_networks": "fd00::/64", "wg_address": "fd00::2", "wg_mtu": 1279},
+        [
+            "b: wg_address = 'fd00::2' [wg_address.taken]",
+            "all hosts: wg_mtu = 1279 [wg_mtu.too-small-for-ipv6]",
+        ],
+    ),
     ({"wg_topology": "star"}, ["wg_topology = 'star' [setting.not-one-of]"]),
     ({"wg_topology": "partial"}, ["wg_topology = 'partial' [wg_topology.no-links]"]),
     ({"wg_topology": "sites"}, ["all hosts: wg_site [wg_site.missing]"]),

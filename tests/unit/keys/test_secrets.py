@@ -79,7 +79,7 @@ def test_without_a_passphrase_every_way_is_named(path: Path, monkeypatch: pytest
     [
         (False, ["word"], "got word"),
         (True, ["word", "word"], "got word"),
-        (True, ["word", "wort"], "the two passphrases differ"),
+        (True, ["word", "wort"], "[passphrase.differ]"),
         (False, [""], "the terminal: the passphrase is empty"),
     ],
 )

@@ -91,9 +91,9 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
 
 KEY = encode(bytes(32))
 BAD_FILES: list[tuple[str, Callable[[str], str], str]] = [
-    ("empty", lambda text: "", "torn"),
-    ("cut at half", lambda text: text[: len(text) // 2], "torn"),
-    ("cut before the end", lambda text: text.removesuffix("...\n"), "torn"),
+    ("empty", lambda text: "", "incomplete"),
+    ("cut at half", lambda text: text[: len(text) // 2], "incomplete"),
+    ("cut before the end", lambda text: text.removesuffix("...\n"), "incomplete"),
     ("not YAML", replaced("hosts:", "hosts: ]"), "invalid-yaml"),
     ("a conflict of git", replaced("hosts:", "<<<<<<< HEAD\nhosts:"), "invalid-yaml"),
     ("another file", lambda text: "- a\n...\n", "not-a-registry"),

@@ -11,7 +11,7 @@ import pytest
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.guard import guard
-from wgcluster.nginx.syntax.errors import NginxError, NginxSyntaxError
+from wgcluster.nginx.syntax.errors import Fault, NginxError, NginxSyntaxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.nginx.syntax.splice import unguard
 
@@ -111,10 +111,7 @@ def test_two_sites_with_one_list_have_to_want_the_same() -> None:
     both = [site("/"), site("/b")]
     assert guarded(text, *both) == guarded(text, site("/", "/b"))
     both[1] = replace(both[1], allow=(ip_network("10.9.0.0/24"),))
-    assert wrong(text, *both) == [
-        '0: two sites "a.test" of this file have different "allow" | make them one site, with the'
-        " locations of both"
-    ]
+    assert wrong(text, *both) == ["0: nginx.different-allow"]
 
 
 def test_bytes_that_are_no_utf8_are_kept() -> None:
@@ -144,36 +141,43 @@ def test_a_redirect_to_https_stays_and_its_challenge_is_opened() -> None:
     assert outcome.count("allow all;") == 2
 
 
-def wrong(text: str, *sites: GuardedSite, files: dict[str, str] | None = None) -> list[str]:
+def worded(text: str, *sites: GuardedSite, files: dict[str, str] | None = None) -> tuple[Fault, ...]:
     with pytest.raises(NginxError) as caught:
         guarded(text, *sites, files=files)
-    return [f"{fault.line}: {fault.message} | {fault.remedy}" for fault in caught.value.faults]
+    return caught.value.faults
+
+
+def wrong(text: str, *sites: GuardedSite, files: dict[str, str] | None = None) -> list[str]:
+    """Line and code of each fault."""
+    return [f"{fault.line}: {fault.code}" for fault in worded(text, *sites, files=files)]
 
 
 def test_every_reason_at_once() -> None:
     text = server("location / {\n}\nlocation /x {\n    deny 10.0.0.9;\n}\n")
-    listed = '"/" line 3, "/x" line 5'
-    assert wrong(text, site("/y", "/x", public=("/p", ACME)), site(name="b.test")) == [
-        '0: no server with server_name "b.test" | name one of those there are ("a.test" on 80, line 1)',
-        f'1: no location "/y" in this server of a.test (listen 80) | name one of those there are ({listed}),'
-        ' or guard the whole server with "scope": "server"',
-        f'1: no public location "{ACME}" in this server of a.test | give "acme_root", the webroot of the'
-        " challenge, and the location will be added",
-        '1: no public location "/p" in this server of a.test | write it into the file, or name one of those'
-        f" there are ({listed})",
-        '6: "deny 10.0.0.9" in location "/x" would never be asked: the list of the VPN goes before it | take'
-        ' it out; a network that is to pass as well goes into the site\'s "allow"',
+    sites = (site("/y", "/x", public=("/p", ACME)), site(name="b.test"))
+    assert wrong(text, *sites) == [
+        "0: nginx.no-server",
+        "1: nginx.no-location",
+        "1: nginx.no-challenge-location",
+        "1: nginx.no-public-location",
+        "6: nginx.rule-without-effect",
     ]
+    server_, location, challenge, public, rule = worded(text, *sites)
+    assert '"a.test" on 80, line 1' in server_.remedy
+    assert '"/y" in this server of a.test (listen 80)' in location.message
+    assert '"/" line 3, "/x" line 5' in location.remedy
+    assert '"acme_root"' in challenge.remedy
+    assert '"/" line 3, "/x" line 5' in public.remedy
+    assert '"deny 10.0.0.9" in location "/x"' in rule.message
 
 
 def test_what_would_leak_is_not_handed_out() -> None:
     text = server('location / {\n}\nlocation ~ \\.php$ {\n}\nlocation = /r {\n    return 200 "x";\n}\n')
-    assert wrong(text, site("/", "= /r")) == [
-        '5: location "~ \\.php$" would leak: no list is in effect | add "~ \\.php$" to "locations" or to'
-        ' "public", or use "scope": "server"',
-        '8: location "= /r" would leak: return 200 runs before the list: whoever asks is served | put what it'
-        " answers into a file or behind a proxy_pass",
-    ]
+    assert wrong(text, site("/", "= /r")) == ["5: nginx.would-leak", "8: nginx.would-leak"]
+    script, redirect = worded(text, site("/", "= /r"))
+    assert script.message == 'location "~ \\.php$" would leak: no list is in effect'
+    assert script.remedy == 'add "~ \\.php$" to "locations" or to "public", or use "scope": "server"'
+    assert "return 200 runs before the list" in redirect.message
 
 
 def test_places_are_those_of_the_file_as_it_is() -> None:
@@ -188,26 +192,22 @@ def test_places_are_those_of_the_file_as_it_is() -> None:
 
 def test_the_same_location_twice() -> None:
     text = server("location / {\n    location /a {\n    }\n}\nlocation /a {\n}\n")
-    assert wrong(text, site("/a"))[0].startswith(
-        '7: location "/a" stands 2 times in this server (line 4, line 7)'
-    )
+    assert wrong(text, site("/a"))[0] == "7: nginx.duplicate-location"
+    assert "(line 4, line 7)" in worded(text, site("/a"))[0].message
 
 
 def test_public_and_with_a_list_of_its_own() -> None:
     text = server("location / {\n}\nlocation /p {\n    deny all;\n}\n")
-    assert wrong(text, site("/", public=("/p",)))[0] == (
-        '5: location "/p" is declared public and has allow and deny of its own | take them out, or do not'
-        " declare it public"
-    )
+    assert wrong(text, site("/", public=("/p",)))[0] == "5: nginx.own-list"
 
 
 def test_nothing_to_guard() -> None:
     text = server("return 301 https://$host$request_uri;\n")
-    assert wrong(text, site("/"))[0].startswith("1: every server of a.test only redirects or refuses")
+    assert wrong(text, site("/"))[0] == "1: nginx.nothing-to-guard"
 
 
 def test_a_part_of_a_server() -> None:
-    assert "name the file with the server block" in wrong("location / { }", site("/"))[0]
+    assert "name the file with the server block" in worded("location / { }", site("/"))[0].remedy
 
 
 def test_what_nginx_cannot_read() -> None:
@@ -225,20 +225,16 @@ HOST = {
 
 
 def test_a_location_that_is_included_is_named_with_its_file() -> None:
-    assert wrong(INCLUDING, site("/", "/z"), files=HOST) == [
-        '1: location "/" of this server is included from /etc/nginx/sn/a.conf:1; only the site file is edited'
-        ' | guard the whole server with "scope": "server": included locations are guarded, too'
-    ]
-    assert wrong(INCLUDING, site("/z"), files=HOST) == [
-        '0: /etc/nginx/sn/a.conf:1: location "/" would leak: no list is in effect | add "/" to "locations" or'
-        ' to "public", or use "scope": "server"',
-        f'0: /etc/nginx/sn/a.conf:2: location "^~ {ACME}" would leak: no list is in effect | add "^~ {ACME}"'
-        ' to "locations" or to "public", or use "scope": "server"',
-    ]
-    assert wrong(INCLUDING, site(public=(ACME,), scope="server"), files=HOST) == [
-        f'1: public location "{ACME}" is included from /etc/nginx/sn/a.conf:2, behind a list | write "allow'
-        ' all;" into it there; only the site file is edited'
-    ]
+    (included,) = worded(INCLUDING, site("/", "/z"), files=HOST)
+    assert (included.line, included.code) == (1, "nginx.included-location")
+    assert "included from /etc/nginx/sn/a.conf:1;" in included.message
+    one, other = worded(INCLUDING, site("/z"), files=HOST)
+    assert one.code == other.code == "nginx.would-leak"
+    assert one.message.startswith('/etc/nginx/sn/a.conf:1: location "/" ')
+    assert other.message.startswith(f'/etc/nginx/sn/a.conf:2: location "^~ {ACME}" ')
+    (public,) = worded(INCLUDING, site(public=(ACME,), scope="server"), files=HOST)
+    assert (public.line, public.code) == (1, "nginx.included-public")
+    assert "included from /etc/nginx/sn/a.conf:2," in public.message
 
 
 def test_included_locations_are_guarded_with_the_server() -> None:
@@ -254,13 +250,13 @@ def test_included_locations_are_guarded_with_the_server() -> None:
 
 
 def test_includes_nobody_looked_into_are_mentioned() -> None:
-    assert "what sn/*.conf may hold is not known" in wrong(INCLUDING, site("/"))[0]
+    assert "what sn/*.conf may hold is not known" in worded(INCLUDING, site("/"))[0].message
 
 
 def test_the_file_that_has_the_server_is_named() -> None:
-    assert wrong(HOST["/etc/nginx/other"], site("/"), files=HOST) == [
-        '0: no server with server_name "a.test" | one is at /etc/nginx/s/a:1: name that file'
-    ]
+    (fault,) = worded(HOST["/etc/nginx/other"], site("/"), files=HOST)
+    assert fault.code == "nginx.no-server"
+    assert "/etc/nginx/s/a:1" in fault.remedy
 
 
 def test_a_dump_gives_these_files() -> None:

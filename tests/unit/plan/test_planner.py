@@ -239,7 +239,7 @@ FAULTS = [
         cluster(host("a", 1, False), host("b", 2, False), host("c", 3)),
         [
             "a: wg_topology = 'mesh' [wg_topology.no-path]",
-            "no way to b:",
+            "no path to b:",
             "b: wg_topology = 'mesh' [wg_topology.no-path]",
         ],
         id="nobody relays",
