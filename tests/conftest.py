@@ -5,8 +5,10 @@ from __future__ import annotations
 from gevent import monkey
 from hypothesis import settings
 
+from tests.support.examples import examples
+
 # How long an example takes is the machine's matter, and that of whatever else runs on it.
-settings.register_profile("wgcluster", deadline=None)
+settings.register_profile("wgcluster", examples(100), deadline=None)
 settings.load_profile("wgcluster")
 
 # pyinfra_cli patches the threads of whatever imports it, and a test worker's own do not survive that. What

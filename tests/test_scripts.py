@@ -74,7 +74,8 @@ def checkout(tmp_path: Path) -> Path:
     (checkout / ".venv/locked.txt").write_text("requirements.txt\nrequirements-dev.txt\n")
     for name in ("python", "ruff", "mypy"):
         program = checkout / ".venv/bin" / name
-        program.write_text(f'#!/bin/sh\n[ "$1" = -c ] || echo {name} "$@"\n')
+        quick = "${WGCLUSTER_QUICK:+quick}" if name == "python" else ""
+        program.write_text(f'#!/bin/sh\n[ "$1" = -c ] || echo {name} "$@" {quick}\n')
         program.chmod(0o755)
     return tmp_path
 
@@ -87,10 +88,10 @@ CHECKS = ["ruff check .", "ruff format --check .", "mypy"]
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
-        (["unit"], [*CHECKS, f"{PYTEST} {UNIT}"]),
-        (["unit", "-k", "lab"], [*CHECKS, f"{PYTEST} -k lab {UNIT}"]),
-        (["--coverage", "unit"], [*CHECKS, f"{PYTEST} {UNIT} --cov"]),
-        (["unit", "--coverage"], [*CHECKS, f"{PYTEST} {UNIT} --cov"]),
+        (["unit"], [*CHECKS, f"{PYTEST} {UNIT} quick"]),
+        (["unit", "-k", "lab"], [*CHECKS, f"{PYTEST} -k lab {UNIT} quick"]),
+        (["--coverage", "unit"], [*CHECKS, f"{PYTEST} {UNIT} --cov quick"]),
+        (["unit", "--coverage"], [*CHECKS, f"{PYTEST} {UNIT} --cov quick"]),
         (["tests/unit/cli", "tests/deploy"], [f"{PYTEST} tests/unit/cli tests/deploy"]),
         (["-m", "not lab"], [*CHECKS, f"{PYTEST} -m not lab"]),
         (["tests", "-m", "not lab"], [f"{PYTEST} tests -m not lab"]),

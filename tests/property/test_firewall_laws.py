@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.rulesets import drifted, ours, tables
 from wgcluster.firewall.placement import after, changes, is_ours, restore_text
 from wgcluster.firewall.rules import Rule
@@ -31,7 +32,7 @@ def rules_of(there: Tables, mine: bool) -> dict[tuple[str, str], list[Spec]]:
     return {where: rules for where, rules in found.items() if rules}
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(hosts())
 def test_ours_are_in_once_and_in_order(host: tuple[Tables, list[Rule]]) -> None:
     there, rules = host
@@ -42,7 +43,7 @@ def test_ours_are_in_once_and_in_order(host: tuple[Tables, list[Rule]]) -> None:
     assert rules_of(result, mine=True) == expected
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(hosts())
 def test_nobody_elses_rule_moves(host: tuple[Tables, list[Rule]]) -> None:
     there, rules = host
@@ -53,14 +54,14 @@ def test_nobody_elses_rule_moves(host: tuple[Tables, list[Rule]]) -> None:
     }
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(hosts())
 def test_a_second_time_there_is_nothing_to_do(host: tuple[Tables, list[Rule]]) -> None:
     there, rules = host
     assert changes(after(there, changes(there, rules, "wg")), rules, "wg") == []
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(hosts())
 def test_ours_are_reached(host: tuple[Tables, list[Rule]]) -> None:
     """What a rule of ours is for surely gets the verdict that the rule gives."""
@@ -76,7 +77,7 @@ def test_ours_are_reached(host: tuple[Tables, list[Rule]]) -> None:
             assert found in ("REJECT", "DROP")
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(hosts())
 def test_a_chain_that_is_right_is_not_touched(host: tuple[Tables, list[Rule]]) -> None:
     there, rules = host
@@ -89,7 +90,7 @@ def test_a_chain_that_is_right_is_not_touched(host: tuple[Tables, list[Rule]]) -
             assert (result[table][name] != chain) or (table, name) not in touched
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(hosts())
 def test_the_text_says_what_the_changes_do(host: tuple[Tables, list[Rule]]) -> None:
     there, rules = host

@@ -11,10 +11,11 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from tests.support.clusters import clusters, keys_of, many
+from tests.support.examples import examples
 from wgcluster.inventory.cluster import Cluster, Endpoint, Host
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.plan.planner import make_plan
@@ -158,7 +159,7 @@ def put_back(cluster: Cluster, new: Host) -> set[str]:
 
 
 @given(joinings())
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_a_host_that_joins_changes_no_config_but_by_itself(joining: tuple[Cluster, Host]) -> None:
     """Of the hosts that were there before, nothing changes but this.
 
@@ -224,7 +225,7 @@ def moves(before: Seen, after: Seen) -> Iterator[tuple[list[str], list[str]]]:
 
 
 @given(clusters())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_no_way_is_longer_than_it_must_be(cluster: Cluster) -> None:
     """Nor does the proof count another number of hops."""
     seen = Seen(cluster)

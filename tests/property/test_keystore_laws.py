@@ -9,9 +9,10 @@ from pathlib import Path
 from unicodedata import normalize
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.keys import keyfile
 from wgcluster.keys import registry as keystore
@@ -62,13 +63,11 @@ def files(draw: st.DrawFn) -> KeyFile:
     )
 
 
-@settings(deadline=None)
 @given(files())
 def test_what_is_written_is_read(file: KeyFile) -> None:
     assert keyfile.read(keyfile.write(file), "keys.yml") == file
 
 
-@settings(deadline=None)
 @given(files())
 def test_a_glance_tells_what_its_key_is_made_with(file: KeyFile) -> None:
     assert file.passphrase
@@ -76,7 +75,6 @@ def test_a_glance_tells_what_its_key_is_made_with(file: KeyFile) -> None:
     assert kdf_parameters(keyfile.write(keyfile.EMPTY)) is None
 
 
-@settings(deadline=None)
 @given(files())
 def test_the_order_of_entries_does_not_show(file: KeyFile) -> None:
     turned = file.model_copy(
@@ -88,7 +86,6 @@ def test_the_order_of_entries_does_not_show(file: KeyFile) -> None:
     assert keyfile.write(turned) == keyfile.write(file)
 
 
-@settings(deadline=None)
 @given(files(), st.data())
 def test_what_is_cut_off_is_seen(file: KeyFile, data: st.DataObject) -> None:
     text = keyfile.write(file)
@@ -97,7 +94,6 @@ def test_what_is_cut_off_is_seen(file: KeyFile, data: st.DataObject) -> None:
         keyfile.read(text[:length], "keys.yml")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused_in_our_words(text: str) -> None:
     with pytest.raises(KeystoreError, match=r"^keys\.yml"):
@@ -114,7 +110,6 @@ bindings = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32), bindings, bindings)
 def test_sealed_opens_where_it_was_sealed_and_nowhere_else(
     data: bytes, here: tuple[str, str, str], there: tuple[str, str, str]
@@ -125,7 +120,6 @@ def test_sealed_opens_where_it_was_sealed_and_nowhere_else(
         assert seal().open(closed, *there) is None
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 59), st.integers(1, 255))
 def test_no_bit_of_what_is_sealed_can_be_changed(data: bytes, at: int, by: int) -> None:
     closed = bytearray(decode(seal().close(data, "host", "root", "")))
@@ -137,7 +131,6 @@ def test_no_bit_of_what_is_sealed_can_be_changed(data: bytes, at: int, by: int) 
 passphrases = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
 
-@settings(deadline=None)
 @given(passphrases, passphrases)
 def test_another_passphrase_is_another_key(one: str, other: str) -> None:
     # As many derivations as examples would be slow: the key alone is looked at, with the least of costs
@@ -153,7 +146,7 @@ acts = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)  # each one derives keys
+@examples(15)  # each one derives keys
 @given(acts)
 def test_a_registry_holds_what_it_was_told(steps: list[tuple[str, int]]) -> None:
     """Against a dictionary as model: keys once made stay the same, through saves and loads between."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.audit.targets import Folders
 from wgcluster.nginx.config.access import admits
@@ -73,7 +74,7 @@ def _without_ours(shape: tuple[object, ...]) -> tuple[object, ...]:
 
 
 @given(texts, st.data())
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_spliced_is_the_same_tree_plus_ours_and_comes_out_to_the_byte(text: str, data: st.DataObject) -> None:
     tree = parse(text)
     blocks = _blocks(tree)
@@ -116,7 +117,7 @@ def sites(draw: st.DrawFn) -> str:
 
 
 @given(sites(), st.sampled_from(["location", "server"]), st.sampled_from([None, "/w", "/my acme"]))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_guarded_twice_is_guarded_once_and_undone_to_the_byte(
     text: str, scope: str, root: str | None
 ) -> None:
@@ -141,7 +142,7 @@ def test_guarded_twice_is_guarded_once_and_undone_to_the_byte(
 
 
 @given(st.text(alphabet=" \t\r\n;{}#\"'\\$abc()=~é", max_size=80))
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 def test_any_text_is_read_or_refused_and_never_crashes(text: str) -> None:
     fault = None
     try:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from tests.support.clusters import clusters, keys_of
+from tests.support.examples import examples
 from tests.support.packets import World
 from wgcluster.firewall.tables import Chain
 from wgcluster.inventory.cluster import Cluster
@@ -24,7 +25,7 @@ from wgcluster.wireguard import config as wgconf
 
 
 @given(clusters())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_every_pair_of_a_plan_reaches_each_other_both_ways(cluster: Cluster) -> None:
     """All but the clients of a masquerading gateway, who reach everyone and are not reached."""
     plan = make_plan(cluster, *keys_of(cluster))
@@ -46,7 +47,7 @@ def test_every_pair_of_a_plan_reaches_each_other_both_ways(cluster: Cluster) -> 
 
 
 @given(clusters(), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_texts_read_together_say_what_each_says_alone(cluster: Cluster, chosen: random.Random) -> None:
     """Whatever the order of the machines and of their sections, and with some of these twice or gone."""
     texts = list(texts_of(make_plan(cluster, *keys_of(cluster))))
@@ -183,7 +184,7 @@ EDITS: dict[str, Edit] = {
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_the_proof_agrees_with_packets_sent_one_by_one(data: st.DataObject) -> None:
     cluster = data.draw(clusters(max_hosts=6))
     texts = list(texts_of(make_plan(cluster, *keys_of(cluster))))
@@ -198,7 +199,7 @@ def test_the_proof_agrees_with_packets_sent_one_by_one(data: st.DataObject) -> N
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_what_the_proof_does_not_need_to_reach_is_hidden_only_by_masquerade(data: st.DataObject) -> None:
     cluster = data.draw(clusters(max_hosts=6, masquerade=False))
     texts = list(texts_of(make_plan(cluster, *keys_of(cluster))))

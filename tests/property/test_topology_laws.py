@@ -9,10 +9,11 @@ from ipaddress import collapse_addresses, ip_network
 from itertools import combinations
 
 import rustworkx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.clusters import clusters, keys_of, many, rows_of
+from tests.support.examples import examples
 from wgcluster.inventory.cluster import Client, Cluster
 from wgcluster.inventory.reading import read_cluster
 from wgcluster.plan.links import dialled_at
@@ -22,7 +23,7 @@ from wgcluster.plan.topology import make_topology
 from wgcluster.prefixes import ANYWHERE, Network, order
 from wgcluster.wireguard import config as wgconf
 
-laws = settings(max_examples=120, deadline=None)
+laws = examples(120)
 
 
 def plan_of(cluster: Cluster) -> Plan:
@@ -245,7 +246,7 @@ def test_nobody_is_let_in_without_need(cluster: Cluster) -> None:
 
 
 @given(st.sampled_from([2, 3, 4, 5, 6]), st.integers(3, 40), st.integers(0, 10), st.integers(0, 10**6))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_degree_of_three_survives_the_loss_of_any_host(
     degree: int, dialled: int, behind_nat: int, salt: int
 ) -> None:
@@ -262,7 +263,7 @@ def test_a_degree_of_three_survives_the_loss_of_any_host(
 
 
 @given(st.sampled_from([2, 3, 4, 6]), st.integers(20, 60), st.integers(0, 20), st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_few_links_move_when_a_host_joins(
     degree: int, dialled: int, behind_nat: int, data: st.DataObject
 ) -> None:

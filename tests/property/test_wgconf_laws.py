@@ -6,9 +6,10 @@ from contextlib import suppress
 from ipaddress import ip_interface
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from wgcluster.keys.seal import encode
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.prefixes import Interface, Network
@@ -103,14 +104,14 @@ def rendered(draw: st.DrawFn) -> tuple[HostPlan, str, dict[str, str]]:
     return host, draw(secret_keys), {name: draw(secret_keys) for name in named}
 
 
-@settings(deadline=None)
+@examples(100)
 @given(rendered())
 def test_every_text_parses_back_to_what_was_planned(case: tuple[HostPlan, str, dict[str, str]]) -> None:
     host, private, shared = case
     assert parse(render(host, private, shared)) == expected(host, private, shared)
 
 
-@settings(deadline=None)
+@examples(100)
 @given(st.lists(rendered(), min_size=1, max_size=4))
 def test_rendering_and_reading_many_at_once_is_the_same(
     cases: list[tuple[HostPlan, str, dict[str, str]]],
@@ -134,7 +135,7 @@ def in_pieces(text: str) -> ParsedConfig | None:
     return config
 
 
-@settings(deadline=None)
+@examples(100)
 @given(rendered())
 def test_the_mask_hides_every_secret_and_nothing_else(case: tuple[HostPlan, str, dict[str, str]]) -> None:
     host, private, shared = case
@@ -151,7 +152,7 @@ gaps = st.sampled_from(["", " ", "  ", "\t"])
 spellings = st.sampled_from(["PrivateKey", "privatekey", "PRIVATEKEY", "PresharedKey", "presharedKEY"])
 
 
-@settings(deadline=None)
+@examples(100)
 @given(secret_keys, spellings, gaps, gaps, gaps, st.sampled_from(["", "\r", " # note", "\t"]), gaps)
 def test_the_mask_hides_what_is_written_in_another_way(
     key: str, spelling: str, before: str, left: str, right: str, behind: str, last: str
@@ -163,7 +164,7 @@ def test_the_mask_hides_what_is_written_in_another_way(
     assert masked.endswith("\nListenPort = 1\n")
 
 
-@settings(deadline=None)
+@examples(100)
 @given(st.text(alphabet=st.sampled_from("[Peer]Interface \n=#,0aKAllowedIPs\r"), max_size=200))
 def test_any_text_is_read_or_refused_with_its_line(text: str) -> None:
     try:
@@ -193,7 +194,7 @@ LINES += [
 ends = st.sampled_from(["\n", "\n", "\n", "\r\n", "\r"])
 
 
-@settings(deadline=None, max_examples=500)
+@examples(500)
 @given(st.lists(st.tuples(st.sampled_from(LINES), ends).map("".join), max_size=12).map("".join))
 def test_read_in_pieces_a_text_is_the_same_or_one_of_them_says_that_it_is_not(text: str) -> None:
     try:
@@ -205,7 +206,7 @@ def test_read_in_pieces_a_text_is_the_same_or_one_of_them_says_that_it_is_not(te
         assert in_pieces(text) in (whole, None)
 
 
-@settings(deadline=None)
+@examples(100)
 @given(rendered(), st.randoms(use_true_random=False))
 def test_case_blanks_and_comments_do_not_matter(
     case: tuple[HostPlan, str, dict[str, str]], random: Random
