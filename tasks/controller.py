@@ -13,7 +13,6 @@ from pyinfra.api.state import State
 from tasks.declaration import declaration, unlock
 from tasks.facts import HostFailed
 from tasks.key import Key
-from tasks.lock import Releases
 from tasks.observations import Observations, observations_of
 from tasks.once import once
 from tasks.speed import collector_paused, known_to_inspect
@@ -141,7 +140,6 @@ def this_run(state: State, secrets: bool = True) -> Run:
         PyinfraError: a fault of the operator's data, which ends the run with its message and no traceback.
     """
     known_to_inspect(state)
-    state.add_callback_handler(Releases())  # type: ignore[no-untyped-call]
     try:
         return _make_run(state, secrets)
     except (PlanError, KeystoreError, NginxError, PyinfraError) as error:

@@ -11,8 +11,8 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
-from tasks.lock import locked
-from tasks.operations import Commands, ensure_file, host_operation, run_commands, text_file
+from tasks.lock import Commands, locked
+from tasks.operations import ensure_file, host_operation, run_commands, text_file
 from tasks.scripts import script
 from wgcluster.firewall.placement import restore_text
 from wgcluster.firewall.rules import Rule, desired_rules

@@ -7,8 +7,8 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
-from tasks.lock import locked
-from tasks.operations import Commands, ensure_file, host_operation, run_commands
+from tasks.lock import Commands, locked
+from tasks.operations import ensure_file, host_operation, run_commands
 from wgcluster.host import module, paths, sysctl
 
 

@@ -8,7 +8,7 @@ import secrets
 import shlex
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -23,13 +23,13 @@ from wgcluster.host import paths
 
 if TYPE_CHECKING:
     from tasks.controller import Run
-    from tasks.operations import Commands
 
 PATIENCE = 30  # seconds that a run waits for another one
 # Nobody takes a lock over that was in use less than 10 s ago (lock.sh).
 SURELY_OURS = 5  # seconds
 
-Operation = TypeVar("Operation", bound=Callable[..., "Commands"])
+Commands = Generator[StringCommand | FunctionCommand, None, None]
+Operation = TypeVar("Operation", bound=Callable[..., Commands])
 _run = secrets.token_hex(8)
 _used: dict[str, float] = {}  # when each host that this run holds was last known to be held, by its name
 
@@ -94,6 +94,8 @@ def locked(operation: Operation) -> Operation:
 
 def take_lock(run: Run) -> tuple[bool, str]:
     """Hold the current host: has this run held it all the while, and why it cannot, "" if it does."""
+    if not any(isinstance(one, Releases) for one in state.callback_handlers):
+        state.add_callback_handler(Releases())  # type: ignore[no-untyped-call]
     if time.monotonic() - _used.get(host.name, float("-inf")) < SURELY_OURS:
         return True, ""
     leftovers = " ".join(paths.leftovers(run.part_of(host).interface))

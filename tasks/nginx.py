@@ -10,8 +10,8 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
-from tasks.lock import locked
-from tasks.operations import Commands, failure, host_operation, show_diff
+from tasks.lock import Commands, locked
+from tasks.operations import failure, host_operation, show_diff
 from tasks.scripts import script
 from wgcluster.inventory.schema import GuardedSite
 from wgcluster.nginx.edit.on_host import check, desired_files, old_files, steps, unread

@@ -6,7 +6,7 @@ import base64
 import difflib
 import hashlib
 import shlex
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from posixpath import dirname
 from typing import ParamSpec
@@ -22,12 +22,11 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from tasks.controller import Run
 from tasks.facts import HostFailed
-from tasks.lock import locked
+from tasks.lock import Commands, locked
 from wgcluster.host.observed import File
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.text import last_words, printable
 
-Commands = Generator[StringCommand | FunctionCommand, None, None]
 P = ParamSpec("P")
 
 

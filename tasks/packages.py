@@ -7,8 +7,8 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
-from tasks.lock import locked
-from tasks.operations import Commands, host_operation
+from tasks.lock import Commands, locked
+from tasks.operations import host_operation
 from wgcluster.host.packages import INSTALL, missing
 
 

@@ -8,9 +8,9 @@ from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
 from tasks.firewall import live_rules
-from tasks.lock import locked
+from tasks.lock import Commands, locked
 from tasks.nginx import guard_sites
-from tasks.operations import Commands, ensure_file, host_operation, run_commands, text_file
+from tasks.operations import ensure_file, host_operation, run_commands, text_file
 from wgcluster.host import paths, sysctl
 from wgcluster.host.forwarding_before import given_back
 from wgcluster.host.observed import Unit

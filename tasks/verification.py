@@ -12,9 +12,10 @@ from pyinfra.api.state import State
 
 from tasks.controller import Run
 from tasks.facts import Reading, Sent, ask
+from tasks.lock import Commands
 from tasks.observations import Questions
 from tasks.once import once
-from tasks.operations import Commands, failure, host_operation
+from tasks.operations import failure, host_operation
 from tasks.scripts import script
 from wgcluster.host import paths
 from wgcluster.nginx.audit.audit import audit

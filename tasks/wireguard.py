@@ -11,8 +11,8 @@ from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
 from tasks.facts import Reading, Sent, ask
-from tasks.lock import if_still_locked, locked, take_lock
-from tasks.operations import Commands, failure, host_operation, reasons, run_commands, show_diff, upload
+from tasks.lock import Commands, if_still_locked, locked, take_lock
+from tasks.operations import failure, host_operation, reasons, run_commands, show_diff, upload
 from tasks.scripts import script
 from wgcluster.host import paths
 from wgcluster.plan.plan import HostPlan, Peer
