@@ -1,4 +1,4 @@
-"""HostPlan -> the rules it needs, in order; and what has to change in the tables that a host has.
+"""HostPlan -> the rules it needs, in order. Where they go: placement.py.
 
 A rule is written as ``iptables-save`` prints it, so that what is there and what is wanted compare as text.
 Ours carry the comment ``wgcluster-<interface>``; a rule without it is never removed nor reordered.

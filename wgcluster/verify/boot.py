@@ -10,7 +10,7 @@ from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Chain, Packet, Tables, packet_of, verdict
 from wgcluster.host.observed import File
 from wgcluster.plan.plan import HostPlan
-from wgcluster.wireguard.config import ParsedConfig, WgConfError, parse
+from wgcluster.wireguard.config import ParsedConfig, WgConfError, own_hooks, parse
 from wgcluster.wireguard.drift import hooks
 
 _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
@@ -53,6 +53,10 @@ def _config_faults(host: HostPlan, config: ParsedConfig) -> Iterator[str]:
         yield f"the config file has ListenPort {config.listen_port}, planned is {host.port}"
     if config.mtu != host.mtu:
         yield f"the config file has MTU {config.mtu}, planned is {host.mtu}"
+    for line in own_hooks(host):
+        key, _, value = line.partition(" = ")
+        if value not in config.other.get(key, []):
+            yield f"the config file lacks {line}"
     there = {peer.public_key: peer for peer in config.peers}
     for peer in host.peers:
         found = there.pop(peer.public_key, None)

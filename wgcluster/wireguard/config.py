@@ -92,6 +92,14 @@ class RenderCache:
         return text
 
 
+def own_hooks(host: HostPlan) -> list[str]:
+    """The lines of ours that wg-quick runs as commands."""
+    return [
+        *([RULES_FIRST] if host.firewall != "off" else []),
+        *([NO_REDIRECTS] if 4 in host.forwards else []),
+    ]
+
+
 def render(
     host: HostPlan,
     private_key: str = HIDDEN,
@@ -113,8 +121,7 @@ def render(
         f"# host {host.name}",
         "",
         *interface_lines(host.addresses, private_key, host.mtu, host.port),
-        *([RULES_FIRST] if host.firewall != "off" else []),
-        *([NO_REDIRECTS] if 4 in host.forwards else []),
+        *own_hooks(host),
         *shown.peers(host.peers, secrets),
     ]
     return "\n".join(lines) + "\n"

@@ -79,6 +79,7 @@ Address = fd00::2/64
 PrivateKey = (hidden)
 ListenPort = 51820
 MTU = 1420
+PreUp = /usr/local/sbin/wgcluster-firewall %i || :
 PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0
 
 [Peer]
@@ -302,7 +303,17 @@ def edited(old: str, new: str) -> BootFiles:
             edited("Address = fd00::2/64\n", ""),
             ["the config file has Address 10.0.0.2/24, planned is 10.0.0.2/24, fd00::2/64"],
         ),
-        (edited("PostUp = sysctl", "PostUp = x"), ["the config file has PostUp, which is not ours"]),
+        (
+            edited("PostUp = sysctl", "PostUp = x"),
+            [
+                "the config file has PostUp, which is not ours",
+                "the config file lacks PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0",
+            ],
+        ),
+        (
+            edited("PreUp = /usr/local/sbin/wgcluster-firewall %i || :\n", ""),
+            ["the config file lacks PreUp = /usr/local/sbin/wgcluster-firewall %i || :"],
+        ),
         (
             edited(CLOUD, OWN),
             ["the config file lacks the peer cloud", f"the config file has a peer too many: {OWN}"],
