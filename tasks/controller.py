@@ -1,4 +1,4 @@
-"""What is done once a run, on the controller: rows -> Cluster -> keys -> Plan, and its proof."""
+"""What one run knows, made once on the controller: rows -> Cluster -> keys -> Plan, and its proof."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class SoFar:
     """What has happened in a run."""
 
     touched: ChangedLinks = field(default_factory=ChangedLinks)
-    sync_wanted: set[str] = field(default_factory=set)  # hosts whose file got other endpoints
+    sync_wanted: set[str] = field(default_factory=set)  # hosts whose config file got other endpoints
     said: set[tuple[str, str]] = field(default_factory=set)  # host and text
 
 
 @dataclass
 class Run:
-    """One run of pyinfra: the plan of the whole inventory, its secrets, and what is seen on the hosts."""
+    """One run of pyinfra: the plan of the whole inventory, its secrets, and the observations of its hosts."""
 
     plan: Plan
     registry: Registry
@@ -52,7 +52,7 @@ class Run:
     so_far: SoFar = field(default_factory=SoFar)
 
     def part_of(self, host: Host) -> HostPlan:
-        """What this host gets."""
+        """The plan of this host."""
         return self.plan.host(cluster_name(host))
 
     @cached_property
@@ -61,17 +61,21 @@ class Run:
         return dialled(self.plan)
 
     def active(self, state: State) -> set[str]:
-        """Names of the hosts that take part in this run and have not failed."""
+        """The names of the hosts of this run that have not failed."""
         hosts = state.inventory.get_active_hosts()
         return {cluster_name(host) for host in hosts if host not in state.failed_hosts}
 
     def preshared_keys(self, host: HostPlan) -> dict[str, Secret]:
-        """The preshared keys of a host's links by their names."""
+        """The preshared keys of a host's links by link name."""
         names = {peer.preshared_key for peer in host.peers if peer.preshared_key is not None}
         return {name: self.registry.preshared_key(name) for name in names}
 
     def unlock(self) -> None:
-        """Wait for the registry's key and open every entry with it. KeystoreError."""
+        """Wait for the registry's key and open every entry with it.
+
+        Raises:
+            KeystoreError: the key or an entry is wrong.
+        """
         if self.key is None:
             return
         unlock(self.registry, self.key)
@@ -79,7 +83,7 @@ class Run:
         self.registry.verify_all()
 
     def unknown_keys(self, one: Earlier) -> Fault | None:
-        """What the registry does not know of the keys that a host has."""
+        """A fault if the host has keys that the registry does not know."""
         return unknown_keys(one, self.known_keys, self.made, self.registry.path.name)
 
     @cached_property
@@ -87,7 +91,7 @@ class Run:
         return self.registry.known_keys()
 
     def tell_made(self) -> None:
-        """Which keys are new."""
+        """Log which keys are new."""
         hosts = sorted(self.made & self.registry.public_keys().keys())
         if hosts:
             self._tell(f"New keys for {', '.join(hosts)}")
@@ -101,27 +105,27 @@ class Run:
         return self.registry.private_key(host.name)
 
     def names(self) -> dict[str, str]:
-        """Of all there are, by public key."""
+        """The names of all hosts and road warriors by public key."""
         hosts = {host.public_key: host.name for host in self.plan.hosts}
         return hosts | {client.public_key: client.name for client in self.plan.clients}
 
     def observe(self, host: Host) -> Observed:
-        """The host as it is. In operations only: its HostFailed would end the run for all out of a deploy."""
+        """Observe a host. In operations only: in a deploy function, HostFailed would end the whole run."""
         return self.observations.at(host)
 
     def seen(self, host: Host) -> Observed:
-        """The same for a deploy: of a host that fails an empty one, for nothing is done there any more."""
+        """As ``observe``, for deploy functions: empty for a host that fails, where nothing will be done."""
         try:
             return self.observe(host)
         except HostFailed:
             return Observed()
 
     def invalidate(self, host: Host) -> None:
-        """Something on the host was changed: what was seen of it no longer counts."""
+        """Forget the observation of a host that was changed."""
         self.observations.invalidate(host)
 
     def log_once(self, host: Host, text: str) -> None:
-        """Log a text about a host, once: operations are gone through twice, to predict and to do."""
+        """Log a text about a host once, although pyinfra runs operations twice: to predict and to execute."""
         if (host.name, text) not in self.so_far.said:
             self.so_far.said.add((host.name, text))
             for line in printable(text).split("\n"):
@@ -130,14 +134,15 @@ class Run:
 
 @once
 def this_run(state: State, secrets: bool = True) -> Run:
-    """The Run of this process.
+    """The Run of this process, planned from the whole inventory, whatever ``--limit`` leaves out.
 
-    Planned from every host of the inventory, also those that ``--limit`` leaves out. Missing keys are made
-    here but saved by the first operation, so that a dry run writes nothing. Without ``secrets`` no
-    passphrase is asked for and no key is made.
+    Missing keys are made here and saved by the first operation, so that a dry run writes nothing.
+
+    Args:
+        secrets: False: ask for no passphrase and make no keys.
 
     Raises:
-        PyinfraError: a fault of the operator's data, which ends the run with its message and no traceback.
+        PyinfraError: with every fault of the operator's data; it ends the run without a traceback.
     """
     known_to_inspect(state)
     try:
@@ -164,7 +169,7 @@ def _make_run(state: State, secrets: bool) -> Run:
 
 
 def _prove(plan: Plan) -> None:
-    """Every packet followed through the texts the hosts will get, before one of them is touched."""
+    """Follow every packet through the texts that the hosts will get, before any host is touched."""
     proof = prove(plan)
     for warning in proof.warnings:
         logger.warning(f"--> Proof of reachability: {warning}")

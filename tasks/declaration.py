@@ -28,10 +28,13 @@ class Declaration:
 
 @once
 def declaration(state: State, secrets: bool = True) -> Declaration:
-    """The inventory and its registry. Without ``secrets`` no passphrase is asked for.
+    """The inventory and its registry.
+
+    Args:
+        secrets: False: ask for no passphrase.
 
     Raises:
-        PyinfraError: a fault of the operator's data, which ends the run with its message and no traceback.
+        PyinfraError: with every fault of the operator's data; it ends the run without a traceback.
     """
     try:
         return _read(state, secrets)
@@ -53,7 +56,11 @@ def _read(state: State, secrets: bool) -> Declaration:
 
 
 def unlock(registry: Registry, key: Key) -> None:
-    """Wait for the key and unlock the registry with it. KeystoreError."""
+    """Wait for the key and unlock the registry with it.
+
+    Raises:
+        KeystoreError: the key cannot be derived, or is the wrong one.
+    """
     derived = key.result()
     if isinstance(derived, KeystoreError):
         raise derived

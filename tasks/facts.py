@@ -1,4 +1,4 @@
-"""What is on a host, read by one remote command; and how a host's answers are asked for."""
+"""Facts whose output is checked; among them the one that observes a host by one command."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _ORDINARY = re.compile(r"@ user [1-9][0-9]*")
 T = TypeVar("T")
 
 
-class HostFailed(Exception):  # noqa: N818 - what it stands for was told
-    """This host takes no further part in the run; why was told where it happened."""
+class HostFailed(Exception):  # noqa: N818 - it reports no error: that was logged before
+    """A host has failed, which was logged; the run goes on without it."""
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Why what a host answered is no answer."""
+    """Why an answer cannot be read."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A script or its input as the argument of a fact, of which pyinfra logs the arguments."""
+    """A long argument of a fact, of which pyinfra logs the number of lines."""
 
     text: str
 
@@ -43,11 +43,15 @@ class Sent:
 
 
 class Reading(FactBase[T | Unreadable], Generic[T]):
-    """A fact whose output is believed only as far as it can be read."""
+    """A fact that refuses output it cannot read completely."""
 
     @abstractmethod
     def read(self, output: list[str]) -> T | Unreadable:
-        """ValueError for what the command never prints."""
+        """Parse the output.
+
+        Raises:
+            ValueError: the command never prints this.
+        """
 
     @staticmethod
     def default() -> T | Unreadable:  # also where the command prints nothing
@@ -58,7 +62,7 @@ class Reading(FactBase[T | Unreadable], Generic[T]):
             return self.read(output)
         except ValueError as error:
             return _odd(str(error))
-        except Exception as error:  # one host's matter, whatever it is
+        except Exception as error:  # whatever it is, only this host fails
             return _odd(f"{type(error).__name__}: {error}")
 
 
@@ -69,24 +73,24 @@ def _odd(what: str) -> Unreadable:
 
 
 def ask(host: Host, fact: type[Reading[T]], **arguments: Any) -> T:
-    """What the host answers.
+    """Get a fact of a host.
 
     Raises:
-        HostFailed: it has failed, now or before; the run goes on without it.
+        HostFailed: the host has failed, now or before.
     """
     answer = host.get_fact(fact, **arguments)
     if host in host.state.failed_hosts:
         raise HostFailed
     if isinstance(answer, Unreadable):
         host.log_styled(printable(answer.reason), fg="red", log_func=logger.error)
-        # Not ``host``: that may be pyinfra's stand-in for whichever host it is at, and this one is kept.
+        # Not ``host``, which may be pyinfra's proxy for the current host: pyinfra keeps this one.
         host.state.fail_hosts({host.state.inventory.get_host(host.name)})  # type: ignore[no-untyped-call]
         raise HostFailed
     return answer
 
 
 class HostState(Reading[Observed]):
-    """One host, all that the deploy has to know of it."""
+    """Everything that a deploy needs to know of a host, by one command."""
 
     def command(self, query: Query) -> str:
         self._query = query
@@ -100,6 +104,6 @@ class HostState(Reading[Observed]):
 
     def read(self, output: list[str]) -> Observed | Unreadable:
         if any(_ORDINARY.fullmatch(line) for line in output):
-            # Half of it is missing, and would look as if it were not there.
+            # What only root can read would look absent.
             return Unreadable('only root can look; set "_sudo": True for this host, or "ssh_user": "root"')
         return parse(output, self._query)

@@ -1,4 +1,4 @@
-"""The rules of ours, live and after a boot; nobody else's are touched."""
+"""Our firewall rules, live and after a boot; no other rules are touched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ from wgcluster.prefixes import Family
 @host_operation
 @locked
 def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) -> Commands:
-    """Every table of a family changes at once: there is no moment without our rules or with them twice."""
+    """Set our rules, each table of a family atomically.
+
+    pyinfra's iptables.rule adds one rule per command, at one end of a chain: for moments a host would have
+    half of the rules, and some behind a REJECT.
+    """
     commands = []
     for saved, made in needed(rules, run.part_of(host).interface, run.observe(host), policies):
         for line in (line for change in made for line in change.diff):
@@ -38,7 +42,11 @@ def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) 
 @host_operation
 @locked
 def boot_units(run: Run) -> Commands:
-    """The script and the units that put our rules back after a boot, and nothing else."""
+    """Install and enable the script and the units that restore our rules at boot.
+
+    pyinfra's files.put and systemd.service ask each host for facts of their own: this compares with the one
+    observation of the run.
+    """
     part = run.part_of(host)
     commands = ensure_file(run, paths.FIREWALL_SCRIPT, script("wgcluster-firewall"), "755")
     units = (ensure_file(run, path, script(Path(path).name)) for path in paths.FIREWALL_UNITS)
@@ -54,7 +62,10 @@ def boot_units(run: Run) -> Commands:
 @host_operation
 @locked
 def boot_file(run: Run) -> Commands:
-    """What the unit puts back, placed among the rules that are there now."""
+    """Write the file of rules for the next boot, placed among the rules that are there now.
+
+    Not by files.put: the text depends on the host's rules after the operations before it.
+    """
     part, observed = run.part_of(host), run.observe(host)
     policies = forward_policies(part, before(part, observed))
     text = boot_text(desired_rules(part), part.interface, observed, policies)
@@ -66,7 +77,7 @@ def firewall(run: Run) -> None:
     part = run.part_of(host)
     known = before(part, run.seen(host))
     path = paths.before(part.interface)
-    # in front of all that changes what it tells of
+    # before anything changes what it records
     text_file(name=f"Remember what was forwarded: {path}", run=run, path=path, text=text(known))
     live_rules(
         name="Set the rules", run=run, rules=desired_rules(part), policies=forward_policies(part, known)

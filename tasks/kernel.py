@@ -1,4 +1,4 @@
-"""The module, at once and at every boot; forwarding on hosts that forward."""
+"""The WireGuard module and forwarding, now and at every boot."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from wgcluster.host import module, paths, sysctl
 @host_operation
 @locked
 def load_module(run: Run) -> Commands:
+    """Load the module.
+
+    pyinfra's server.modprobe fails where the kernel has no such module; wg-quick then runs wireguard-go.
+    """
     observed = run.observe(host)
     if observed.module == "available":
         run.log_once(host, "the WireGuard module is not loaded")
@@ -29,15 +33,19 @@ def load_module(run: Run) -> Commands:
 @host_operation
 @locked
 def module_file(run: Run) -> Commands:
-    """The file that loads it at boot, where there is to be one."""
+    """Write the file that loads the module at boot, or remove it; from the run's one observation."""
     yield from run_commands(run, ensure_file(run, paths.MODULE, module.boot_text(run.observe(host))))
 
 
 @host_operation
 @locked
 def forwarding(run: Run) -> Commands:
+    """Set the sysctls of a host that forwards.
+
+    pyinfra's server.sysctl edits a file line by line and leaves lines of values that are no longer wanted.
+    """
     part, observed = run.part_of(host), run.observe(host)
-    # The file first: a value that cannot be set now must not keep the next boot from setting it.
+    # The file first: a value that cannot be set now is still set at the next boot.
     commands = ensure_file(run, paths.SYSCTL, sysctl.text(sysctl.at_boot(part, observed)))
     for key, (value, wanted) in sysctl.differences(part, observed).items():
         run.log_once(host, f"{key} is {value} and will be {wanted}")

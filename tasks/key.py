@@ -1,7 +1,7 @@
-"""The key that opens the registry, derived in a native thread from a deploy's first step on.
+"""The key that opens the registry, derived in a native thread that the deploy starts first.
 
-Scrypt takes longer than all else on the controller. So it begins with what keys.yml says at a glance, before
-all that reads and checks the inventory is even imported; nothing is done on a host before it has ended.
+Scrypt takes longer than anything else on the controller. So it starts with unchecked parameters from
+keys.yml, before the code that reads the inventory is even imported. No host is changed before it has ended.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from wgcluster.inventory.from_pyinfra import probable_keystore
 from wgcluster.keys.seal import Cost, Seal, kdf_parameters
 from wgcluster.keys.secret import Secret, passphrase_without_prompt
 
-# Perhaps still being derived. An error is given back: gevent prints the traceback of what a worker raises.
+# A result may be an error: gevent prints the traceback of what a worker raises.
 Key = Future[Seal | KeystoreError]
 
 
 @dataclass(frozen=True)
 class Early:
-    """A key begun before anything was checked: of use where it turns out to be made of the same."""
+    """A key whose derivation began before its parameters were checked; useful if they prove right."""
 
     kdf_parameters: tuple[str, Cost]  # salt and cost
     passphrase: Secret
@@ -35,9 +35,10 @@ class Early:
 
 @once
 def begin(state: State) -> Early | None:
-    """Begin the key of the registry that the first host's data name.
+    """Start deriving the key of the registry that the first host's data name.
 
-    None where its passphrase is to be asked for, or the registry cannot be read at a glance.
+    Returns:
+        None: the passphrase must be asked for, or the parameters are not found.
     """
     path = Path(state.cwd or ".") / probable_keystore(state.inventory)
     try:
@@ -51,7 +52,7 @@ def begin(state: State) -> Early | None:
 
 
 def derived(derive: Callable[[], Seal]) -> Key:
-    """What ``derive`` gives, beside all that goes on."""
+    """Run ``derive`` in a thread."""
 
     def work() -> Seal | KeystoreError:
         try:

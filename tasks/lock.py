@@ -1,4 +1,4 @@
-"""The lock that a run holds on a host for the time of its changes there."""
+"""The lock that a run holds on a host while it changes it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from tasks.controller import Run
 
 PATIENCE = 30  # seconds that a run waits for another one
-# Nobody takes a lock over that was in use less than 10 s ago (lock.sh).
+# No run takes over a lock that was used less than 10 s ago (lock.sh).
 SURELY_OURS = 5  # seconds
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 Operation = TypeVar("Operation", bound=Callable[..., Commands])
 _run = secrets.token_hex(8)
-_used: dict[str, float] = {}  # when each host that this run holds was last known to be held, by its name
+_used: dict[str, float] = {}  # when each lock of this run was last known to hold, by host name
 
 
 class Lock(FactBase[tuple[str, str]]):
-    """Runs ``lock.sh``: what came of it and whose the host was before."""
+    """Runs ``lock.sh``: its result, and who held the lock before."""
 
     def command(self, verb: str, patience: int = 0, leftovers: str = "") -> str:
         return _script(verb, who=_who(), patience=str(patience), leftovers=leftovers)
@@ -62,9 +62,9 @@ def _script(verb: str, **given: str) -> str:
 
 
 def locked(operation: Operation) -> Operation:
-    """An operation that holds its host: it takes the lock where it is about to change something.
+    """Decorate an operation so that it takes the host's lock before its first command.
 
-    What was seen of the host before may be what another run has changed since: the operation begins anew.
+    If another run may have changed the host since it was observed, the operation starts again.
     """
 
     @wraps(operation)
@@ -93,7 +93,11 @@ def locked(operation: Operation) -> Operation:
 
 
 def take_lock(run: Run) -> tuple[bool, str]:
-    """Hold the current host: has this run held it all the while, and why it cannot, "" if it does."""
+    """Lock the current host.
+
+    Returns:
+        Whether this run held the lock all the time; and why it cannot have it, "" if it does.
+    """
     if not any(isinstance(one, Releases) for one in state.callback_handlers):
         state.add_callback_handler(Releases())  # type: ignore[no-untyped-call]
     if time.monotonic() - _used.get(host.name, float("-inf")) < SURELY_OURS:
@@ -114,18 +118,18 @@ def take_lock(run: Run) -> tuple[bool, str]:
 
 
 def if_still_locked(command: str) -> str:
-    """The command, refused where another run has taken the host over; none does while it is at work."""
+    """The command, which fails if another run has taken the lock over, and keeps it while it runs."""
     return f"{_script('hold')}\n{command}"
 
 
 def _under_lock(command: StringCommand | FunctionCommand) -> StringCommand | FunctionCommand:
     if isinstance(command, FunctionCommand):
-        return command  # that kind changes nothing on a host
+        return command  # it changes nothing on a host
     return StringCommand(if_still_locked(""), command, _separator="", **command.connector_arguments)
 
 
 class Releases(BaseStateCallback):
-    """Gives a host back after its last operation, or the one that failed."""
+    """Releases the lock of a host after its last operation, or a failed one."""
 
     @staticmethod
     def operation_host_success(state: State, host: Host, op_hash: str, retry_count: int = 0) -> None:
@@ -141,5 +145,5 @@ class Releases(BaseStateCallback):
 
 def _release(host: Host) -> None:
     if _used.pop(host.name, None) is not None:
-        # Where that fails the next run finds the lock of a dead one.
+        # If that fails, the next run takes over the lock of a dead one.
         get_fact(host.state, host, Lock, kwargs={"verb": "release"}, apply_failed_hosts=False)

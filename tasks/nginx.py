@@ -1,4 +1,4 @@
-"""Sites behind the VPN: fetched, guarded by the core, tested by nginx, put back if it refuses."""
+"""Guarded sites: files fetched, edited by the core, tested by nginx, restored if it refuses them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ from wgcluster.text import abbreviated
 @host_operation
 @locked
 def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
-    """Guard these sites and no others; fails where a site file can no longer be read, as after an edit."""
+    """Guard these sites and no others.
+
+    Not by pyinfra's files.line and files.put: all files change together, are tested by ``nginx -t`` in one
+    command, and the old ones come back if it fails or the connection is lost.
+    """
     observed = run.observe(host)
     cut_off = observed.nginx_cut_off
     if cut_off:
@@ -35,7 +39,7 @@ def guard_sites(run: Run, sites: Sequence[GuardedSite]) -> Commands:
             check(run.part_of(host), observed)
         wanted = desired_files(sites, observed)
     except NginxError as error:
-        # Raised, it would end the run for all hosts.
+        # If raised, it would end the run for all hosts.
         yield failure(str(error))
         return
     old = old_files(observed)
@@ -68,7 +72,7 @@ def _lines(made: Sequence[tuple[str, str | None]], old: Mapping[str, tuple[str, 
     for path, text in made:
         data = "-" if text is None else base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
         lines.append(f"{path} {digests.get(path, 'absent')} {data}\n")
-        digests[path] = "-"  # a second step finds what the first one has written
+        digests[path] = "-"  # a second step replaces what the first one has written
     return "".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What is on the hosts of a run: looked at all at the same time, begun as soon as the inventory is read."""
+"""Observations of all hosts of a run, made at the same time, and started as soon as the inventory is read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 
 class Questions(Generic[Answer]):
-    """A question put to every host of a run at the same time; the answers come meanwhile."""
+    """A question to every host of a run, asked concurrently in the background."""
 
     def __init__(self, state: State, question: Callable[[Host], Answer]) -> None:
         self._end: PyinfraError | None = None
@@ -34,9 +34,9 @@ class Questions(Generic[Answer]):
                     return question(host)
                 except HostFailed:
                     return None
-                except PyinfraError as error:  # it ends the run, and is raised there
+                except PyinfraError as error:  # it ends the run: raised by ``answers``
                     self._end = error
-                except EOFError:  # pyinfra asks, without -y
+                except EOFError:  # pyinfra asks the operator, without -y
                     self._end = PyinfraError("a host has failed; with -y the run goes on without it")
                 return None
 
@@ -47,7 +47,7 @@ class Questions(Generic[Answer]):
         }
 
     def answers(self) -> dict[Host, Answer]:
-        """Of every host, once all have answered; those that fail are left out.
+        """Wait for the answers of all hosts; failed ones are left out.
 
         Raises:
             PyinfraError: too many have failed for the run to go on.
@@ -61,7 +61,7 @@ class Questions(Generic[Answer]):
 
 
 class Observations:
-    """Every host as it is."""
+    """The observations of a run's hosts."""
 
     def __init__(self, state: State, cluster: Cluster) -> None:
         self._state = state
@@ -74,20 +74,20 @@ class Observations:
         self._first: Questions[Observed] | None = None
 
     def begin(self) -> None:
-        """Look at every host of this run while whoever calls goes on; once."""
+        """Start to observe every host of this run in the background; once."""
         if self._first is None:
             self._first = Questions(self._state, self.at)
-        # pyinfra loads the deploy for all hosts at the same time: not before each look is under way.
+        # Start the greenlets before pyinfra loads the deploy for all hosts.
         gevent.sleep(0)
 
     def first(self) -> dict[Host, Observed]:
-        """What ``begin`` has seen."""
+        """The observations that ``begin`` started."""
         self.begin()
         assert self._first is not None
         return self._first.answers()
 
     def at(self, host: Host) -> Observed:
-        """The host as it is; read once a stage, and again after a change of ours (``invalidate``).
+        """Observe a host, once per stage and again after ``invalidate``.
 
         Raises:
             HostFailed: it cannot be read.
@@ -98,19 +98,19 @@ class Observations:
         return self._seen[key]
 
     def invalidate(self, host: Host) -> None:
-        """Something on the host was changed: what was seen of it no longer counts."""
+        """Forget the observation of a host that was changed."""
         self._seen.pop((host.name, _stage(host)), None)
 
 
 def _stage(host: Host) -> object:
-    """Of the run: what is seen in one does not count in the next, for the operator is asked in between.
+    """The stage of the run. An observation counts for one stage, since the operator is asked in between.
 
-    With ``-y`` nothing is predicted and nobody asked: all is one stage, and the preflight's look serves it.
+    With ``-y`` nobody is asked: the whole run is one stage, and the observation of the preflight serves it.
     """
     return host.state.current_stage if host.state.check_for_changes else None
 
 
 @once
 def observations_of(state: State, cluster: Cluster) -> Observations:
-    """Those of this run, the same for all its hosts."""
+    """The observations of this run."""
     return Observations(state, cluster)

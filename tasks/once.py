@@ -1,4 +1,4 @@
-"""What is done once a run, for the first host whose deploy asks, and is the same for all others."""
+"""Functions that run once per process, whichever host's deploy calls them first."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Result = TypeVar("Result")
 
 
 def once(make: Callable[P, Result]) -> Callable[P, Result]:
-    """Call ``make`` once, whatever it is given later; a PyinfraError that it raised is raised again.
+    """Decorate a function to run once: later calls, whatever their arguments, get the same result or error.
 
-    pyinfra goes through deploy.py for every host at the same time, in greenlets: the others wait. A process
-    is one run of pyinfra.
+    pyinfra runs deploy.py for all hosts concurrently, in greenlets; they wait for the first. A process is one
+    run of pyinfra.
     """
     lock = BoundedSemaphore()
     results: list[Result] = []

@@ -1,4 +1,4 @@
-"""The few pyinfra operations of our own: each compares what was seen on the host with what is wanted."""
+"""What our operations share. They compare the run's one observation of a host with the plan."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ P = ParamSpec("P")
 
 
 def host_operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
-    """An operation of pyinfra whose failure is its own host's matter, and told in a few words."""
+    """Make a pyinfra operation that fails for its own host only, with a short message."""
 
     @wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Commands:
@@ -40,14 +40,14 @@ def host_operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
         try:
             for command in function(*args, **kwargs):
                 yield Told(command) if isinstance(command, StringCommand) else command
-        except HostFailed:  # raised on, it would end the run for all hosts
+        except HostFailed:  # if raised, it would end the run for all hosts
             yield failure("")
 
     return operation()(guarded)
 
 
 class Told(StringCommand):
-    """A command that, where it fails, tells what has failed and the last words of its programs."""
+    """A command that reports its operation and the last lines of its output when it fails."""
 
     def __init__(self, command: StringCommand) -> None:
         super().__init__(command, **command.connector_arguments)
@@ -60,13 +60,13 @@ class Told(StringCommand):
             return done, output
         names = state.get_op_meta(str(host.executing_op_hash)).names
         host.log_styled(f"{', '.join(names)}: failed", fg="red", log_func=logger.error)
-        # pyinfra prints what it is given
+        # pyinfra prints these lines
         words = last_words(output.stderr_lines) or last_words(output.stdout_lines)
         return done, CommandOutput([OutputLine("stderr", line) for line in words])
 
 
 def failure(text: str) -> FunctionCommand:
-    """Ends the operation, and the run for this host, with ``text``."""
+    """A command that ends the run for this host with ``text``."""
     return FunctionCommand(_fail, (text,), {})
 
 
@@ -78,7 +78,7 @@ def _fail(state: State, host: Host, text: str) -> bool:
 
 
 def show_diff(run: Run, path: str, old: str, new: str) -> None:
-    """With ``--diff``: what changes in a file, secrets masked by the caller."""
+    """With ``--diff``, log what changes in a file. The caller masks secrets."""
     if not state.config.DIFF:
         return
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), path, path, n=2, lineterm="")
@@ -87,11 +87,15 @@ def show_diff(run: Run, path: str, old: str, new: str) -> None:
 
 
 def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") -> StringCommand:
-    """Write a file whole or not at all: made beside it, readable by root alone, then moved over it.
+    """A command that writes a file atomically: a temporary one, readable by root alone, is renamed.
 
-    Two commands never share the file beside it: the number of their shell is in its name. Where this machine
-    is cut off the host sees the end of its input, and what came before may be base64 still: only the digest
-    tells that nothing is missing.
+    With sudo pyinfra's files.put uploads to /tmp and copies from there, where others may read it meanwhile.
+    The temporary name has the process ID of the shell. If the connection is lost, the input of the host ends,
+    which may still be valid base64: the digest tells whether it is complete.
+
+    Args:
+        path: absolute.
+        mode: octal, of the file; ``folder_mode``: of folders that are created for it.
     """
     target = shlex.quote(path)
     temporary = f"{target}.wgcluster-$$"
@@ -107,11 +111,11 @@ def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") ->
 
 
 def reasons(file: File, same: bool, mode: str = "644") -> list[str]:
-    """In words, why a file has to be written; none where nothing differs.
+    """Why a file has to be written; empty if nothing differs.
 
     Args:
-        same: does it hold the text that is wanted?
-        mode: the one that is wanted; the owner is root.
+        same: its text is the desired one.
+        mode: the desired one, octal; the owner is root.
     """
     match file.kind:
         case "absent":
@@ -127,10 +131,10 @@ def reasons(file: File, same: bool, mode: str = "644") -> list[str]:
 
 
 def ensure_file(run: Run, path: str, text: str | None, mode: str = "644") -> list[StringCommand]:
-    """Commands that make ``path`` hold ``text``, or take it away where that is None; none if all is well.
+    """Commands that write ``text`` to ``path``, or delete it if ``text`` is None; none if nothing differs.
 
-    What they change and why is said here, not between them: to predict a change pyinfra goes through an
-    operation up to its first command and no further.
+    Reasons are logged here, before the first command: to predict a change, pyinfra runs an operation only up
+    to its first command.
     """
     file = run.observe(host).file(path)
     if text is None:
@@ -148,7 +152,7 @@ def ensure_file(run: Run, path: str, text: str | None, mode: str = "644") -> lis
 
 
 def run_commands(run: Run, commands: Iterable[StringCommand]) -> Commands:
-    """All ``commands``; what was seen of the host no longer counts after one."""
+    """Run commands. Each one invalidates the observation of the host."""
     for command in commands:
         yield command
         run.invalidate(host)
@@ -157,19 +161,19 @@ def run_commands(run: Run, commands: Iterable[StringCommand]) -> Commands:
 @host_operation
 @locked
 def text_file(run: Run, path: str, text: str | None, mode: str = "644") -> Commands:
-    """Hold a file of ours at ``text``; None: it is not there."""
+    """Ensure the text of a managed file; None: it is removed. Atomic, unlike files.put (see ``upload``)."""
     yield from run_commands(run, ensure_file(run, path, text, mode))
 
 
 @host_operation
 def save_keys(run: Run) -> Commands:
-    """Write the registry before any host is changed."""
+    """Save the registry, on the controller, before any host is changed."""
     if run.registry.dirty:
         yield FunctionCommand(_save, (run,), {})
 
 
 def _save(state: State, host: Host, run: Run) -> bool:
-    """Every host's operation comes here, the first one saves for all; False: no host goes on."""
+    """Called for every host; the first call saves. False: no host goes on."""
     # pyinfra takes what is returned as success only from a function of just these two names
     try:
         run.registry.save()

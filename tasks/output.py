@@ -1,8 +1,8 @@
-"""What programs on a host print, read so that no byte of it ends the run or reaches the terminal as an order.
+"""A reader for the output of remote programs that survives any byte and passes no control characters on.
 
-pyinfra 3.10 reads it as UTF-8. At a byte that is none the reader dies with a traceback, what had come so far
-passes for the whole answer of a command that succeeded, and one with more to say than a pipe holds waits for
-ever. All its connectors read through ``pyinfra.connectors.util.read_buffer``; ours takes its place.
+pyinfra 3.10 decodes it as UTF-8. At an invalid byte its reader dies with a traceback, the lines before count
+as the whole output of a successful command, and a program that has more to print than a pipe holds waits for
+ever. All its connectors read through ``pyinfra.connectors.util.read_buffer``, which we replace.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def read_buffer(
     print_output: bool = False,
     print_func: Callable[[str], str] | None = None,
 ) -> None:
-    """Put each line of ``io`` into the queue as text that may be shown."""
+    """Put each line of ``io`` into the queue, as printable text."""
     for line in _as_bytes(name, io):
         text = printable(line.removesuffix(b"\n").decode("utf-8", "surrogateescape"))
         output_queue.put(OutputLine(name, text))
@@ -42,5 +42,5 @@ def _as_bytes(name: str, io: Any) -> Iterable[bytes]:
 
 
 def read_safely() -> None:
-    """From here on, for every connector."""
+    """Replace pyinfra's reader, for every connector."""
     util.read_buffer = read_buffer

@@ -1,4 +1,4 @@
-"""What has to be installed, by the package manager that the host has."""
+"""Installs packages with the package manager of the host."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from wgcluster.host.packages import INSTALL, missing
 @host_operation
 @locked
 def install(run: Run) -> Commands:
+    """Install what the host lacks.
+
+    pyinfra's apt.packages and its like ask the host for all its packages; the observation has the tools.
+    """
     tools = run.observe(host).tools
     names = missing(tools)
     if names:

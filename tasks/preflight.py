@@ -1,4 +1,4 @@
-"""All that would make the deploy fail half-way on a host, found on every host before one is touched."""
+"""What would make the deploy fail half-way, found on all hosts before any is touched."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ from wgcluster.wireguard.config import RenderCache
 
 @once
 def preflight(run: Run) -> None:
-    """Look at every host of this run; the first host's deploy does it for all.
-
-    Who loses what by the run is said here, before the operator is asked.
+    """Check the observations of all hosts, and log what the run will take away, before the operator is asked.
 
     Raises:
-        PyinfraError: naming every host, what is wrong there and how to mend it; or the passphrase is wrong.
+        PyinfraError: with every fault of every host and its remedy; or the passphrase is wrong.
     """
     if refusal := _refusal(run):
         raise PyinfraError(refusal)
 
 
 def _refusal(run: Run) -> str:
-    """Why no host is touched; "" if there is no reason."""
+    """Why no host may be touched; "": nothing is wrong."""
     lines = []
     try:
         run.unlock()
@@ -37,7 +35,7 @@ def _refusal(run: Run) -> str:
         lines.append(str(error))
     try:
         seen = run.observations.first()
-    except PyinfraError as error:  # none is left to look at
+    except PyinfraError as error:  # no host is left
         return "\n".join(["", *lines, str(error)])
     shown = RenderCache()
     found = {host: earlier(run.part_of(host), observed, shown) for host, observed in seen.items()}

@@ -1,4 +1,4 @@
-"""What the deploy put on a host, taken off in the reverse order; what has no mark of ours stays."""
+"""Removes what the deploy put on a host, in reverse order. What has no mark of ours stays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from wgcluster.wireguard.config import MARK
 @host_operation
 @locked
 def stop_interface(run: Run) -> Commands:
-    """Stop and disable the unit and take the config away, if it is ours."""
+    """Stop and disable the unit and remove the config, if it is ours.
+
+    In this order, which files.file and systemd.service, with facts of their own, do not promise.
+    """
     interface = run.part_of(host).interface
     observed = run.observe(host)
     file = observed.file(paths.config(interface))
@@ -35,7 +38,7 @@ def stop_interface(run: Run) -> Commands:
     seen = observed.unit(unit)
     commands = []
     if seen.enabled or seen.active:
-        # While the file is still there: wg-quick reads in it what to take down.
+        # Before the file is removed: wg-quick reads there what to take down.
         run.log_once(host, f"{unit} is {_state(seen)}, and will be neither")
         commands.append(StringCommand(f"systemctl disable -q --now {unit}"))
     yield from run_commands(run, [*commands, *ensure_file(run, paths.config(interface), None)])
@@ -48,7 +51,10 @@ def _state(unit: Unit) -> str:
 @host_operation
 @locked
 def forwarding_back(run: Run) -> Commands:
-    """Forwarding that was off before the first deploy, and that nobody else uses, is off again."""
+    """Switch off forwarding that was off before the first deploy and that nothing else uses.
+
+    server.sysctl cannot tell what was there before.
+    """
     part, observed = run.part_of(host), run.observe(host)
     commands = []
     for key in sysctl.forwarding_off(given_back(part, observed), observed):
@@ -60,7 +66,7 @@ def forwarding_back(run: Run) -> Commands:
 @host_operation
 @locked
 def drop_boot_unit(run: Run) -> Commands:
-    """The unit of this interface; the script and the template go with the last interface."""
+    """Remove the units of this interface, and with the last interface their templates and the script."""
     interface = run.part_of(host).interface
     observed = run.observe(host)
     commands = []
@@ -84,7 +90,7 @@ def drop_boot_unit(run: Run) -> Commands:
 @host_operation
 @locked
 def drop_folders(run: Run) -> Commands:
-    """Folders of ours that nothing is left in."""
+    """Remove empty folders of ours; files.directory would remove them with what is in them."""
     if run.observe(host).folders:
         run.log_once(host, f"empty: {', '.join(run.observe(host).folders)}")
         yield StringCommand("rmdir --ignore-fail-on-non-empty " + " ".join(run.observe(host).folders))
@@ -94,6 +100,7 @@ def drop_folders(run: Run) -> Commands:
 @host_operation
 @locked
 def drop_packages(run: Run) -> Commands:
+    """Remove wireguard-tools; see ``install``."""
     tools = run.observe(host).tools
     manager = next((tool for tool in REMOVE if tool in tools), None)
     if "wg-quick" in tools and manager is not None:

@@ -9,6 +9,6 @@ FILES = Path(__file__).parent.parent / "files"
 
 
 def script(name: str, **variables: str) -> str:
-    """The text of a script, with the shell variables that it reads set in front of it."""
+    """The text of a file in files/, after assignments of the shell variables that it reads."""
     head = "".join(f"{variable}={shlex.quote(value)}\n" for variable, value in variables.items())
     return head + (FILES / name).read_text()

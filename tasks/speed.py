@@ -1,6 +1,6 @@
-"""All that is here for speed alone. The deploy does the same without it, only slower.
+"""What is done for speed alone; without it a deploy does the same, only slower.
 
-What each saves of a run that changes nothing: ``python -m benchmarks.speed``.
+What each part saves in a run without changes: ``python -m benchmarks.speed``.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 def prepare_python() -> None:
-    """Before anything of ours is imported."""
-    # pyinfra switches the writing of bytecode off (pyinfra_cli.main), and Python would compile all of ours
-    # anew at every run: 0.4 s. What the operator himself has set stays.
+    """Settings of the interpreter, made before anything of ours is imported."""
+    # pyinfra switches the writing of bytecode off (pyinfra_cli.main): Python would compile our modules at
+    # every run, 0.4 s. A setting of the operator stays.
     sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
-    # At its end Python would go through all that is left once more, 0.1 s, to free what goes anyway.
+    # At exit Python would collect all garbage once more, 0.1 s.
     atexit.register(gc.freeze)
-    # Before that it would go through all modules again and again while they are loaded.
+    # While modules are loaded it would collect again and again.
     gc.set_threshold(100_000, 50, 50)
-    # What numpy multiplies matrices with starts a thread for each core, which spins at first. Nothing is
-    # multiplied here; the key and the hosts can use the core.
+    # OpenBLAS starts a thread for each core, which spins at first. We multiply little; the key and the hosts
+    # need the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def known_to_inspect(state: State) -> None:
-    """Let the files that pyinfra's operations are called from be found among the modules at once.
+    """Register deploy files in the cache of inspect.getmodule.
 
-    pyinfra looks up the stack for the order of each operation on each host. inspect.getmodule goes through
-    all modules for a file that is none, as the deploy's own: 3 ms of the 4 that an operation costs where
-    nothing changes. The first time it also follows the links of every module's file, 25 ms. Safe: it only
-    adds entries to a table that inspect fills by itself.
+    pyinfra inspects the stack to order each operation on each host. inspect.getmodule goes through all
+    modules for a file that is no module, such as the deploy: 3 ms of the 4 ms of an operation without
+    changes. The first call also resolves the links of every module's file, 25 ms. Safe: inspect would add
+    these entries itself.
     """
     if state.current_deploy_filename:
         module = ModuleType(f"<{state.current_deploy_filename}>")
@@ -52,7 +52,7 @@ def known_to_inspect(state: State) -> None:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Python's garbage collector would go through all peers again and again, and a plan leaves it nothing."""
+    """Pause the garbage collector, which would visit all peers of a plan again and again and find nothing."""
     gc.disable()
     try:
         yield

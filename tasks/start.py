@@ -1,4 +1,4 @@
-"""How a deploy begins: read, plan, prove, and look at every host before one is touched."""
+"""How a deploy begins: read, plan, prove, and observe every host before any is touched."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def start(state: State) -> Run:
-    """The Run that all concerns work on, once it is sure that nothing would make it fail half-way.
+    """Make the Run that all concerns use, and check that nothing would make it fail half-way.
 
-    What takes long begins first and goes on beside the rest, whose modules are therefore loaded here and not
-    above: the key of the registry (0.1 s in a thread), then the look at every host.
+    What takes long starts first, in the background: the key of the registry (0.1 s in a thread), then the
+    observation of every host. That is why modules are imported here.
 
     Raises:
         PyinfraError: with every fault of the operator's data, or of the hosts; nothing was changed.

@@ -1,4 +1,4 @@
-"""The live checks, run on all hosts at the same time; and nginx asked for each location."""
+"""The live checks, run on all hosts at the same time, with a request for each location of nginx."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from wgcluster.wireguard.config import RenderCache
 
 
 class Pings(Reading[dict[str, bool]]):
-    """Which of the addresses answer the host."""
+    """Which addresses answer to pings from the host."""
 
     def command(self, targets: Sequence[str]) -> str:
         return script("ping.sh", targets=" ".join(targets))
@@ -43,7 +43,7 @@ class Pings(Reading[dict[str, bool]]):
 
 
 class Answers(Reading[list[Answer]]):
-    """What the host gets for each request of a curl config."""
+    """The answers that the host gets to the requests of a curl configuration."""
 
     def command(self, config: Sent) -> str:
         data = base64.b64encode(config.text.encode("utf-8", "surrogateescape")).decode()
@@ -55,7 +55,11 @@ class Answers(Reading[list[Answer]]):
 
 @once
 def verify(state: State, run: Run) -> Mapping[str, Sequence[Check]]:
-    """Check every host of this run, all at the same time, and print the table; the checks by host."""
+    """Check all hosts of this run concurrently and print the table of results.
+
+    Returns:
+        The checks by pyinfra's host name.
+    """
     found = Questions(state, lambda host: _checks(run, host)).answers()
     rows = {run.part_of(host).name: checked for host, checked in found.items()}
     logger.info("")
@@ -67,7 +71,7 @@ def verify(state: State, run: Run) -> Mapping[str, Sequence[Check]]:
 
 
 def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
-    """Beside another registry each check fails; this says why."""
+    """If the hosts were deployed with another registry, every check fails: say so."""
     hosts = ((run.part_of(host), run.observe(host)) for host in found)
     lines = [
         str(unknown)
@@ -81,7 +85,7 @@ def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
 def _checks(run: Run, host: Host) -> list[Check]:
     part = run.part_of(host)
     targets = ping_targets(run.plan, part)
-    # The pings first: they make the handshakes that are looked at next.
+    # Pings first: they cause the handshakes that are checked next.
     answered = ask(host, Pings, targets=targets) if targets else {}
     observed = run.observe(host)
     files = BootFiles(
@@ -94,9 +98,9 @@ def _checks(run: Run, host: Host) -> list[Check]:
 
 
 def _nginx(run: Run, host: Host) -> Check:
-    """Each location asked by the host itself: from an address that is not on the list, and from one that is.
+    """Request each location from the host itself, as a denied and as an allowed client.
 
-    A request to an own address comes from that same address (RFC 6724, 5, rule 1): nginx sees what we know.
+    A request to one of the host's own addresses comes from that address (RFC 6724, 5, rule 1).
     """
     part, observed = run.part_of(host), run.observe(host)
     if not part.nginx:
@@ -118,7 +122,7 @@ def _nginx(run: Run, host: Host) -> Check:
         for p, a in zip(found, got, strict=True)
         if not _is_inside(part, p)
     }
-    # nginx may still answer by what it read before someone changed the files
+    # nginx may not have read files that were changed since
     faults = [
         f"{f.file}:{f.line}: {f.location} leaks, at the latest when nginx reads its files again: {f.reason}"
         for f in leaks
@@ -146,7 +150,7 @@ def _is_inside(part: HostPlan, probe: Probe) -> bool:
 
 
 def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]:
-    # One argument of a command may have 128 KiB (execve(2), MAX_ARG_STRLEN).
+    # An argument may have 128 KiB (execve(2), MAX_ARG_STRLEN).
     got: list[Answer] = []
     for start in range(0, len(found), at_once):
         part: list[Answer] = ask(host, Answers, config=Sent(curl_config(found[start : start + at_once])))
@@ -156,6 +160,6 @@ def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]
 
 @host_operation
 def fail_on_faults(found: Sequence[Check]) -> Commands:
-    """Fails where a check of this host failed; the faults stand below the table."""
+    """Fail if a check of this host failed; the faults are printed below the table."""
     if count := sum(len(check.faults) for check in found):
         yield failure(f"{counted(count, 'fault')}, told below the table")

@@ -1,4 +1,4 @@
-"""The interface: its config file, its unit, its peers. Here the secrets join the plan."""
+"""The interface: its config file, its unit, its peers. Secrets join the plan here."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ from wgcluster.wireguard.sessions import handshake_initiators, without_session
 
 
 def _preshared_keys(run: Run) -> dict[str, str]:
-    """Of the host's links by their names, in clear: only for the host itself."""
+    """The preshared keys of the host's links by link name, in clear, for the host itself alone."""
     return {name: secret.reveal() for name, secret in run.preshared_keys(run.part_of(host)).items()}
 
 
 @host_operation
 @locked
 def config_file(run: Run) -> Commands:
-    """Hold /etc/wireguard/<interface>.conf, which root alone may read at any moment."""
+    """Write /etc/wireguard/<interface>.conf, readable by root alone at any moment.
+
+    files.put would upload the secrets to a file that others can read, and show them with ``--diff``.
+    """
     part = run.part_of(host)
     path = paths.config(part.interface)
     observed = run.observe(host)
@@ -44,12 +47,12 @@ def config_file(run: Run) -> Commands:
     if why := reasons(file, same, "600"):
         before, after = wgconf.mask(file.text), wgconf.mask(text)
         if file.kind == "file" and not same and before == after:
-            # The host has cut the secrets out of what it shows; its digest knows them.
+            # The host cuts the secrets out of the text; only its digest covers them.
             why[0] = "the private key differs" + (", or a preshared key" if "PresharedKey" in text else "")
         run.log_once(host, f"{path}: {'; '.join(why)}")
         show_diff(run, path, before, after)
         if hooks := drift.hooks(file.text):
-            # They ran when the interface came up; only the file that holds them can undo them.
+            # Hooks that ran at the start are undone by the ones in the same file.
             run.log_once(host, f"restart: {path} holds {', '.join(hooks)}, which are not ours")
             commands.append(StringCommand(f"systemctl stop {paths.wireguard_unit(part.interface)}"))
         if drift.endpoint_changes(file.text, text):
@@ -61,7 +64,10 @@ def config_file(run: Run) -> Commands:
 @host_operation
 @locked
 def service(run: Run) -> Commands:
-    """Enabled, active, and started again where a sync would not do."""
+    """Enable and start the unit, or restart it where a sync is not enough.
+
+    systemd.service cannot tell the reasons for a restart, nor print what the unit itself says when it fails.
+    """
     part = run.part_of(host)
     name = paths.wireguard_unit(part.interface)
     observed = run.observe(host)
@@ -72,7 +78,7 @@ def service(run: Run) -> Commands:
         run.log_once(host, f"{name} is not enabled")
         commands.append(StringCommand(f"systemctl enable -q {name}"))
     if observed.link is None or not seen.active:
-        # A link without its unit was brought up by hand; the unit could not start beside it.
+        # An interface that was brought up by hand keeps the unit from starting.
         stale = f"wg-quick down {part.interface}; " if observed.link is not None else ""
         run.log_once(host, f"start: {name} is not active")
         start = f"{stale}{_restart(name)}"
@@ -82,16 +88,17 @@ def service(run: Run) -> Commands:
     if start:
         commands.append(StringCommand(start))
     yield from run_commands(run, commands)
-    if start:  # done by now: where a change is only predicted, nothing comes as far as this
+    if start:  # executed by now: a prediction ends at the first command
         run.so_far.touched.started.add(part.name)
         run.so_far.sync_wanted.discard(host.name)
 
 
 def _restart(unit: str) -> str:
-    """systemctl(1) only says where to look for the reason: what the unit itself said, without what it did.
+    """The command that restarts a unit and prints what the unit says if it fails.
 
-    By the unit and the time: journald loses the invocation's ID of a program that ended before it was read
-    (systemd removes /run/systemd/units/invocation:UNIT with the failed unit).
+    systemctl(1) only says where to look. Found by unit and time: journald loses the invocation ID of a
+    program that ends before it is read (systemd removes /run/systemd/units/invocation:UNIT with the failed
+    unit).
     """
     journal = f"journalctl -q -o cat -n 50 --since @$since _SYSTEMD_UNIT={unit}"
     said = f"journalctl --sync; {journal} | grep -v '^\\[#\\] ' >&2"
@@ -131,10 +138,10 @@ def _changes(run: Run) -> list[str]:
 
 
 class NewSessions(Reading[str]):
-    """Runs a script that makes new sessions, and gives what it complains of.
+    """Runs a script that starts new sessions, and returns its complaints.
 
-    They are no state of the host's, so making them is no change; nor is a run to stop over them: WireGuard
-    makes them by itself some seconds later.
+    Sessions are no configuration, so to start them is no change; and a failure stops no run: WireGuard starts
+    them by itself some seconds later.
     """
 
     def command(self, script: Sent) -> str:
@@ -150,7 +157,7 @@ class NewSessions(Reading[str]):
 
 @host_operation
 def renew_sessions(run: Run) -> Commands:
-    """New sessions over the links that this run has made or cut, at once and from one side."""
+    """Start new sessions over the links that this run has made or cut, from one side each."""
     part = run.part_of(host)
     if names := set(handshake_initiators(part.name, run.dials, run.so_far.touched, run.active(host.state))):
         run.invalidate(host)  # others may have reached it meanwhile
@@ -172,7 +179,7 @@ def _begin(run: Run, silent: Sequence[Peer]) -> None:
 
 
 def _sync(run: Run) -> tuple[StringCommand, frozenset[str]]:
-    """The command that syncs with the file, and the names of the peers it sets."""
+    """The command that syncs the interface with its file, and the names of the peers that it sets."""
     part = run.part_of(host)
     link = run.observe(host).link
     assert link is not None  # it would be started

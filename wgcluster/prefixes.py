@@ -1,4 +1,4 @@
-"""Disjoint networks, and the fewest prefixes that cover a selection of them and not one address more."""
+"""Disjoint networks, and the fewest prefixes that cover exactly a selection of them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ ANYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 def order(network: Network) -> tuple[int, int, int]:
-    """The order in which networks are listed: family, address, the wider first."""
+    """Sort key for networks: by family, address, length."""
     return network.version, int(network.network_address), network.prefixlen
 
 
 class Prefixes:
-    """Networks that do not overlap, sorted once, so that many selections of them are covered quickly.
+    """Networks that do not overlap, sorted once, to cover many selections of them quickly.
 
-    ``networks`` is the sorted tuple; a selection is an ascending array of its indices.
+    ``networks`` is the sorted tuple; a selection is an ascending array of indices in it.
     """
 
     def __init__(self, networks: Iterable[Network]) -> None:
@@ -53,21 +53,21 @@ class Prefixes:
         self._covers: dict[tuple[int, int], tuple[Network, ...]] = {}
 
     def cover(self, chosen: NDArray[np.intp]) -> tuple[Network, ...]:
-        """The fewest prefixes that hold the chosen networks and nothing else, in the order of ``order``."""
+        """The fewest prefixes that cover exactly the chosen networks, sorted by ``order``."""
         if not len(chosen):
             return ()
         apart = np.flatnonzero((np.diff(chosen) != 1) | ~self._touches[chosen[:-1]])
         firsts = chosen[np.concatenate(([0], apart + 1))]
         lasts = chosen[np.concatenate((apart, [len(chosen) - 1]))]
-        networks: list[Network] = self._array[firsts].tolist()  # right for all that stand alone
+        networks: list[Network] = self._array[firsts].tolist()  # right for runs of one
         for run in np.flatnonzero(firsts != lasts)[::-1].tolist():
             networks[run : run + 1] = self._run(int(firsts[run]), int(lasts[run]))
         return tuple(networks)
 
     def _run(self, first: int, last: int) -> tuple[Network, ...]:
-        """The cover of neighbours that leave no gap; the same runs recur on every host."""
+        """The cover of adjacent networks; cached, since the same runs recur on every host."""
         if (first, last) not in self._covers:
-            # of one family: networks of two never touch
+            # both of one family
             start, end = self.networks[first].network_address, self.networks[last].broadcast_address
             self._covers[first, last] = tuple(summarize_address_range(start, end))
         return self._covers[first, last]

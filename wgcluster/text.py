@@ -1,13 +1,13 @@
-"""Texts for people: lists, counts, what a program has said, and what is hidden in them."""
+"""Texts for people: lists, counts, output of programs, and masked secrets."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-HIDDEN = "(hidden)"  # stands where a secret would
-LAST = 5  # lines of what a program that failed has said
-# A key in base64, whole or nearly so; and what wg(8) repeats of a line, or of a key, that it cannot read.
+HIDDEN = "(hidden)"  # in place of a secret
+LAST = 5  # lines of a failed program's output
+# A key in base64, even truncated; and what wg(8) repeats of a line or key that it cannot read.
 _SECRET = re.compile(
     r"()[A-Za-z0-9+/]{40,}={0,2}"
     r"|(Key is not the correct length or format: ).*"
@@ -28,9 +28,9 @@ def counted(count: int, word: str) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal takes for an order: each such character as its escape, ``\\x1b``.
+    """``text`` with control characters escaped (``\\x1b``), for a terminal; line ends and tabs stay.
 
-    Lines and tabs stay. Bytes that are no UTF-8, as "surrogateescape" keeps them, are shown as ``\\xff``.
+    Bytes that are not UTF-8, as "surrogateescape" keeps them, are shown as ``\\xff``.
     """
     if text.isprintable():
         return text
@@ -43,7 +43,7 @@ def _escaped(character: str) -> str:
 
 
 def last_words(lines: Iterable[str]) -> list[str]:
-    """The last lines that a program said before it failed, fit to be shown: no key, and nothing but text."""
+    """The last lines that a failed program printed, printable and without keys."""
     said = [printable(line.strip()) for text in lines for line in text.split("\n") if line.strip()]
     return [
         _SECRET.sub(lambda found: f"{found[found.lastindex or 1]}{HIDDEN}", line) for line in said[-LAST:]

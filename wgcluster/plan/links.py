@@ -1,4 +1,4 @@
-"""Which hosts may be linked: where each is dialled, and the links of a partial mesh."""
+"""Which hosts can be linked: where each is dialled, and the links of a partial mesh."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ Matrix = NDArray[np.bool_]
 
 
 def dialled_at(host: Host, site: str | None) -> Endpoint | None:
-    """Where others dial ``host`` from ``site``: at its site endpoint inside its own, else at its endpoint."""
+    """The endpoint of ``host`` for hosts in ``site``: its site endpoint in its own site."""
     if host.site_endpoint is not None and host.site is not None and host.site == site:
         return host.site_endpoint
     return host.endpoint
 
 
 def dials_of(hosts: Sequence[Host]) -> Matrix:
+    """[a, b]: a knows an endpoint of b."""
     sites = site_numbers(hosts)
     anyone = np.array([host.endpoint is not None for host in hosts])
     inside = np.array([host.site_endpoint is not None and host.site is not None for host in hosts])
@@ -32,7 +33,7 @@ def dials_of(hosts: Sequence[Host]) -> Matrix:
 
 
 def site_numbers(hosts: Sequence[Host]) -> NDArray[np.int32]:
-    """The site of each host as a number; a host without one is a site of its own."""
+    """[host]: a number for its site; hosts without a site have one each."""
     number: dict[str, int] = {}
     return np.array(
         [
@@ -44,7 +45,7 @@ def site_numbers(hosts: Sequence[Host]) -> NDArray[np.int32]:
 
 
 def declared_links(hosts: Sequence[Host], linkable: Matrix, faults: list[Fault]) -> Matrix:
-    """The links of ``wg_links``; one that neither side can open is a fault, and among them all the same."""
+    """The links of ``wg_links``. One that neither side can open is added to ``faults`` and kept."""
     index = {host.name: i for i, host in enumerate(hosts)}
     linked: Matrix = np.zeros_like(linkable)
     for i, host in enumerate(hosts):
@@ -57,22 +58,25 @@ def declared_links(hosts: Sequence[Host], linkable: Matrix, faults: list[Fault])
 
 
 def chosen_links(hosts: Sequence[Host], dials: Matrix, degree: int) -> Matrix:
-    """About ``degree`` links a host, of which few move when a host joins or leaves.
+    """About ``degree`` links per host, of which few change when a host joins or leaves.
 
-    Hosts that everyone can dial stand on rings, each ring ordered by a hash of the name: two links a ring,
-    and one ring keeps them together whichever of them is lost. An odd degree adds one link a host by pairing
-    neighbours of one more ring. A host that not everyone can dial links to the ``degree`` dialled ones that
-    rank highest for the pair (rendezvous hashing). Two rings may share a link; then a host has one link less.
+    Hosts that all others can dial form rings, each ordered by a hash of the name: two links per host and
+    ring. One ring stays connected whichever host is lost. An odd degree adds one link per host by pairing
+    neighbours of one more ring. A host that not all others can dial links to the ``degree`` dialable ones
+    that rank highest for the pair (rendezvous hashing). Two rings may share a link; a host then has one less.
 
-    A dialled host that joins takes apart at most one link a ring, and one of each host behind NAT that links
-    to it, on average ``degree`` / (dialled hosts) of them. With an odd degree some pairs are formed anew: of
-    2,000 hosts four on average and seven at most in trials. A host behind NAT that joins takes none apart.
-    With at most ``degree`` + 1 dialled hosts all of these are linked to each other.
+    A dialable host that joins removes at most one link per ring, and one of each host behind NAT that links
+    to it, on average ``degree`` / (dialable hosts) of them. With an odd degree some pairs change: four on
+    average and at most seven in trials with 2,000 hosts. A host behind NAT that joins removes none. With at
+    most ``degree`` + 1 dialable hosts all of them are linked to each other.
+
+    Args:
+        dials: [a, b], as ``dials_of`` returns it.
     """
     names = [host.name for host in hosts]
     linked: Matrix = np.zeros((len(names), len(names)), np.bool_)
     dialled_by = dials.sum(axis=0)
-    public = np.flatnonzero(dialled_by == len(hosts) - 1).tolist()  # by all, or all are of its site
+    public = np.flatnonzero(dialled_by == len(hosts) - 1).tolist()  # by all others
     behind = np.flatnonzero(dialled_by < len(hosts) - 1).tolist()
 
     def link(pairs: Sequence[tuple[int, int]]) -> None:
@@ -99,10 +103,10 @@ def chosen_links(hosts: Sequence[Host], dials: Matrix, degree: int) -> Matrix:
 
 
 def _paired(order: Sequence[int], names: Sequence[str]) -> list[tuple[int, int]]:
-    """Every host of the ring with one partner, but one if they are odd in number.
+    """One partner for every host of a ring, except for one if their number is odd.
 
-    Neighbours pair in the order of their hash, so that a host that joins disturbs only those beside it;
-    who is left over forms a smaller ring and pairs again.
+    Neighbours are paired in the order of a hash, so that a host that joins affects only those near it; the
+    rest forms a smaller ring and is paired again.
     """
     pairs: list[tuple[int, int]] = []
     while len(order) > 1:
@@ -116,6 +120,7 @@ def _paired(order: Sequence[int], names: Sequence[str]) -> list[tuple[int, int]]
 
 
 def name_hash(text: str) -> int:
+    """64 bits of BLAKE2b."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 

@@ -1,7 +1,7 @@
-"""Cluster + public keys -> Plan: what every host gets, frozen and without a secret.
+"""The plan: what every host gets, frozen and without secrets.
 
-Secrets are named here (``private_key_of``, ``preshared_key``), never held: a plan can be printed,
-drawn, compared and kept as a golden file.
+It has the names of secrets (``preshared_key``) alone, so that it can be printed, drawn, compared and kept as
+a golden file.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from wgcluster.text import counted
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One ``[Peer]`` section (wg(8)) as one host has it."""
+    """One ``[Peer]`` section (wg(8)) of one host."""
 
     name: str
     public_key: str
     allowed_ips: tuple[Network, ...]  # fewest prefixes, sorted; disjoint from every other peer's
     endpoint: str | None = None  # "address:port", "[v6]:port" or "name:port"; None: the peer roams
     keepalive: int | None = None  # seconds
-    preshared_key: str | None = None  # name of the secret, "cloud|root"
+    preshared_key: str | None = None  # name of the secret: "cloud|root"
     is_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """All that one host gets."""
+    """Everything that one host gets."""
 
     name: str
     interface: str
@@ -39,13 +39,13 @@ class HostPlan:
     mtu: int
     public_key: str
     peers: tuple[Peer, ...]  # sorted by name, hosts before clients
-    forwards: tuple[Family, ...] = ()  # families it forwards for others
+    forwards: tuple[Family, ...] = ()  # families that it forwards for others
     masquerade: bool = False
-    listen_from: tuple[Network, ...] = ()  # who may send to the listen port
+    listen_from: tuple[Network, ...] = ()  # networks that may send to the listen port
     firewall: FirewallMode = "peers"
     firewall_allow: tuple[OpenPort, ...] = ()
     nginx: tuple[GuardedSite, ...] = ()
-    subnets: tuple[Network, ...] = ()  # networks behind it
+    subnets: tuple[Network, ...] = ()  # networks behind the host
     site: str | None = None
     gateway: bool = False
 
@@ -73,7 +73,11 @@ class Plan:
     expect: tuple[str, ...] = ()
 
     def host(self, name: str) -> HostPlan:
-        """The plan of the host called ``name``; KeyError if there is none."""
+        """The plan of a host.
+
+        Raises:
+            KeyError: there is no such host.
+        """
         for host in self.hosts:
             if host.name == name:
                 return host
@@ -92,7 +96,7 @@ class PlanError(ValueError):
 
 
 def secret_names(plan: Plan) -> set[str]:
-    """The names of all preshared keys that a plan speaks of."""
+    """The names of all preshared keys of a plan."""
     return {
         peer.preshared_key for host in plan.hosts for peer in host.peers if peer.preshared_key is not None
     }

@@ -21,19 +21,19 @@ from wgcluster.prefixes import Interface, Network, Prefixes
 
 
 def make_plan(cluster: Cluster, public_keys: Mapping[str, str], client_keys: Mapping[str, str]) -> Plan:
-    """What every host and every road warrior of a cluster gets.
+    """Make the plan of every host and road warrior.
 
-    A road warrior has one peer, its gateway. The other hosts route its address to that gateway, unless the
-    gateway masquerades: then they see the gateway's address alone, need not know the road warrior, and
-    cannot open a connection to it. That is the use of masquerade: a new road warrior changes one host.
+    A road warrior has one peer, its gateway. The other hosts route its address to that gateway. If the
+    gateway masquerades, they see only the gateway's address: they need not know the road warrior and cannot
+    connect to it, and a new road warrior changes one host alone.
 
     Args:
-        cluster: the whole inventory, always: a part of it would give other routes.
-        public_keys: by host name, base64; a host that is not in it shows as ``(key of NAME)``.
+        cluster: the whole inventory; routes depend on all hosts.
+        public_keys: base64 by host name; for a missing one the plan says ``(key of NAME)``.
         client_keys: the same for road warriors.
 
     Raises:
-        PlanError: with every fault found, each naming host, key, value and what would be right.
+        PlanError: with every fault.
     """
     topology, faults = make_topology(cluster)
     gateways = gateways_of(cluster)
@@ -44,14 +44,14 @@ def make_plan(cluster: Cluster, public_keys: Mapping[str, str], client_keys: Map
 
 
 class _PeerTemplates(NamedTuple):
-    """The peers that stand for themselves alone, as every host of one site with one keepalive has them."""
+    """Peers with no networks but their own, the same for all hosts of one site and keepalive."""
 
-    peers: NDArray[np.object_]  # [2, hosts]: by whether the peer dials too, and by its index
-    made: NDArray[np.bool_]  # the same: is it there yet?
+    peers: NDArray[np.object_]  # [2, host]: whether the peer dials too, and its index
+    made: NDArray[np.bool_]  # [2, host]: it exists
 
 
 class _Planner:
-    """What the plans of all hosts share: addresses, endpoints and peers that are the same for many."""
+    """Makes the plans, from what they share: addresses, endpoints and peers."""
 
     def __init__(
         self,
@@ -74,7 +74,9 @@ class _Planner:
         self.prefixes = Prefixes(network for networks in behind for network in networks)
         owner = {network: i for i, networks in enumerate(behind) for network in networks}
         self.owner = np.array([owner[network] for network in self.prefixes.networks], np.intp)
-        self.alone = [self.prefixes.cover(np.flatnonzero(self.owner == i)) for i in range(len(self.hosts))]
+        self.own_prefixes = [
+            self.prefixes.cover(np.flatnonzero(self.owner == i)) for i in range(len(self.hosts))
+        ]
         self.dialled: dict[str | None, list[str | None]] = {}
         self.peers: dict[tuple[int, str | None, int | None], Peer] = {}
         self.seen: dict[tuple[str | None, int | None], _PeerTemplates] = {}
@@ -84,7 +86,7 @@ class _Planner:
         self.everything = everything.cover(np.arange(len(everything.networks)))  # for road warriors
 
     def _behind(self, host: Host) -> list[Network]:
-        """What others reach through a host: itself, its networks, its road warriors unless it hides them."""
+        """The networks behind a host: itself, its subnets, its road warriors unless it masquerades."""
         networks: list[Network] = [ip_network(address) for address in host.addresses]
         networks += host.subnets
         if not host.masquerade:
@@ -134,23 +136,23 @@ class _Planner:
         return tuple(ip_interface(f"{a}/{length[a.version]}") for a in member.addresses)
 
     def _host_peers(self, i: int) -> list[Peer]:
-        # by arrays: a mesh of a thousand hosts has a million peers, nearly all known from another host
+        # by arrays: a mesh of a thousand hosts has a million peers, most of them shared
         host, hop = self.hosts[i], self.topology.hop[i]
         linked = np.flatnonzero(self.topology.linked[i])
         dials_back = self.topology.dials[linked, i].astype(np.intp)
         hop_of_prefix = hop[self.owner]
-        leads_on = np.bincount(hop, minlength=len(hop))[linked] > 1
-        own = leads_on | bool(self.cluster.preshared_keys)
+        forwards = np.bincount(hop, minlength=len(hop))[linked] > 1
+        own = forwards | bool(self.cluster.preshared_keys)
         seen = self._seen_like(host)
         peers: list[Peer] = seen.peers[dials_back, linked].tolist()
         for at in np.flatnonzero(own | ~seen.made[dials_back, linked]).tolist():
             j, back = int(linked[at]), int(dials_back[at])
-            allowed = self.alone[j]
-            if leads_on[at]:
+            allowed = self.own_prefixes[j]
+            if forwards[at]:
                 allowed = self.prefixes.cover(np.flatnonzero(hop_of_prefix == j))
             peer = self._peer(host, j, bool(back), allowed)
             if not own[at]:
-                # hosts of other sites mostly have the very same
+                # hosts of other sites mostly share it
                 peer = self.peers.setdefault((j, peer.endpoint, peer.keepalive), peer)
                 seen.peers[back, j], seen.made[back, j] = peer, True
             peers[at] = peer
@@ -173,7 +175,7 @@ class _Planner:
         return Peer(name, self.public_keys[j], allowed, endpoint, keepalive, secret)
 
     def _dialled_from(self, site: str | None) -> list[str | None]:
-        """Where each host is dialled from a site."""
+        """The endpoint of each host for hosts in ``site``."""
         if site not in self.dialled:
             self.dialled[site] = [
                 None if endpoint is None else str(endpoint)

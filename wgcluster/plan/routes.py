@@ -1,4 +1,4 @@
-"""Shortest paths that are unique, and so the same both ways."""
+"""Shortest paths that are unique, and therefore the same in both directions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wgcluster.plan.links import Matrix, mix, name_hash
 
 Weights = NDArray[np.float64]
 
-NOWHERE = -1  # instead of a host: there is no way
+NOWHERE = -1  # instead of a host: no path
 
 _EXACT_BITS = 53  # rustworkx adds weights as doubles: sums below 2^53 stay exact whole numbers
 
@@ -22,10 +22,18 @@ _EXACT_BITS = 53  # rustworkx adds weights as doubles: sums below 2^53 stay exac
 def first_hops(
     hosts: Sequence[Host], linked: Matrix, relays: NDArray[np.bool_], rank: NDArray[np.int64]
 ) -> NDArray[np.int32]:
-    """The first step of the shortest path between every two hosts, over relays alone.
+    """The first hop of the shortest path between every two hosts, over relays.
 
-    A linked pair is one step apart and no path is shorter. The others meet through the relays: from a to
-    the last relay by the shortest path, and from that one step to b.
+    Linked hosts are one step apart. For others the path leads to the last relay by the shortest path, and
+    from there in one step to the destination.
+
+    Args:
+        linked: [host, host].
+        relays: [host]: may forward packets.
+        rank: [host]: paths over lower ranks are preferred.
+
+    Returns:
+        [from, to]: index of a host, or NOWHERE.
     """
     own = np.arange(len(hosts), dtype=np.int32)
     hop = np.where(linked, own, np.int32(NOWHERE))
@@ -41,7 +49,7 @@ def first_hops(
     best = np.full((len(far), len(far)), np.inf)
     chosen = np.full((len(far), len(far)), NOWHERE, np.int32)
     for g in range(len(middle)):
-        last = np.flatnonzero(np.isfinite(step[far, g]))  # whom this relay hands packets to
+        last = np.flatnonzero(np.isfinite(step[far, g]))  # the hosts that are linked to this relay
         through = reach[far, g][:, None] + step[far[last], g]
         better = through < best[:, last]
         best[:, last] = np.where(better, through, best[:, last])
@@ -54,7 +62,7 @@ def first_hops(
 def _among_relays(
     hosts: Sequence[Host], linked: Matrix, middle: NDArray[np.intp], rank: NDArray[np.int64]
 ) -> tuple[Weights, Weights, NDArray[np.int32]]:
-    """[host, relay]: the cost of a step; [relay, relay]: length and first step of the shortest path."""
+    """[host, relay]: the cost of a step; [relay, relay]: length and first hop of the shortest path."""
     a, b = np.nonzero(linked[np.ix_(middle, middle)])
     graph: rustworkx.PyGraph[None, float] = rustworkx.PyGraph(multigraph=False)
     graph.add_nodes_from([None] * len(middle))
@@ -70,7 +78,7 @@ def _among_relays(
         length[source, list(found.keys())] = list(found.values())
     first = np.full(length.shape, NOWHERE, np.int32)
     for u, v in zip(a.tolist(), b.tolist(), strict=True):
-        # on the shortest path from u, v is next exactly where its own remaining way is that step shorter
+        # v is the next hop from u exactly where the rest of the path is shorter by that step
         first[u, np.isfinite(length[u]) & (length[u] == length[v] + weights[u, v])] = middle[v]
     np.fill_diagonal(first, middle)
     return step, length, first
@@ -79,7 +87,7 @@ def _among_relays(
 def _to_relays(
     step: Weights, among: Weights, first: NDArray[np.int32], middle: NDArray[np.intp]
 ) -> tuple[Weights, NDArray[np.int32]]:
-    """[host, relay]: the length of the shortest path there, and its first step."""
+    """[host, relay]: the length of the shortest path and its first hop."""
     reach = np.full_like(step, np.inf)
     via = np.full(step.shape, NOWHERE, np.int32)
     for g, relay in enumerate(middle):
@@ -98,10 +106,10 @@ def _steps(
     rank: NDArray[np.int64],
     longest: int,
 ) -> Weights:
-    """[host, relay]: what the step between them costs; 0 to itself, infinite without a link.
+    """[host, relay]: the cost of a step; 0 to itself, infinite without a link.
 
-    Fewest steps come first, then the lowest sum of the relays' ranks, then a hash of the pairs: each is
-    scaled so that ``longest`` steps of all that follows it stay below one unit of it.
+    Costs order paths by the number of steps, then the sum of the relays' ranks, then a hash of the pairs:
+    each is scaled so that ``longest`` steps of what follows add up to less than one unit of it.
     """
     steps_bits = (longest + 1).bit_length()
     whole = _EXACT_BITS - 1 - steps_bits
@@ -116,7 +124,7 @@ def _steps(
 
 
 def gateway_ranks(hosts: Sequence[Host], by_site: bool) -> NDArray[np.int64]:
-    """The place of each gateway among those of its site, or of the cluster, in the order of the names."""
+    """[host]: the rank of each gateway by name in its site (``by_site``) or in the cluster; 0 for others."""
     seen: Counter[str | None] = Counter()
     ranks = np.zeros(len(hosts), np.int64)
     for i, host in enumerate(hosts):

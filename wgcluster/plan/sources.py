@@ -1,4 +1,4 @@
-"""Who may send to a host's listen port."""
+"""From which addresses a host's listen port is used."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NONE = -1
 class Sources:
     """The real addresses from which WireGuard's packets reach each host.
 
-    A peer sends from the address of its endpoint, or of its site endpoint inside its site. Where from it
-    dials is not known if it has none (NAT), if its endpoint is a name, or if that is of another family than
-    the address it dials. A host that such a peer dials must be open to anywhere, as a gateway must for its
-    road warriors; ``wg_clients_from`` narrows both.
+    A peer sends from the address of its endpoint, or of its site endpoint inside its site. This is unknown if
+    it has no endpoint (NAT), if the endpoint is a name, or if it is of another family than the address it
+    dials. A host that such a peer dials must accept packets from anywhere, as a gateway for its road
+    warriors; ``wg_clients_from`` narrows both.
     """
 
     def __init__(self, hosts: Sequence[Host], topology: Topology) -> None:
@@ -31,14 +31,19 @@ class Sources:
         private = [_exact(dialled_at(host, host.site)) for host in hosts]  # inside its own site
         self._prefixes = Prefixes(one for one in (*public, *private) if one is not None)
         number = {network: i for i, network in enumerate(self._prefixes.networks)}
-        # [host, 2]: the index of its address outside and inside its site, and the family of each, 0: none
+        # [host, 2]: index of its address outside and inside its site; and their families, 0: none
         pairs = list(zip(public, private, strict=True))
         self._known = np.array([[_NONE if n is None else number[n] for n in pair] for pair in pairs], np.intp)
         self._family = np.array([[0 if n is None else n.version for n in pair] for pair in pairs], np.int8)
         self._numbers = site_numbers(hosts)
 
     def of(self, index: int, has_clients: bool) -> tuple[Network, ...]:
-        """The networks, as few prefixes as hold them, that may send to the host at ``index``."""
+        """The networks that may send to a host, as the fewest prefixes.
+
+        Args:
+            index: of the host.
+            has_clients: road warriors dial it.
+        """
         host, linked = self._hosts[index], self._topology.linked[index]
         inside = self._numbers == self._numbers[index]
         dialling = linked & self._topology.dials[:, index]
@@ -71,7 +76,7 @@ class Sources:
 
 
 def _exact(endpoint: Endpoint | None) -> Network | None:
-    """The network that is just the endpoint's address; None where that is a name."""
+    """The endpoint's address as a network; None: it is a name, or there is none."""
     if endpoint is None or isinstance(endpoint.host, str):
         return None
     return ip_network(endpoint.host)

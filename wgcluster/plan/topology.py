@@ -1,8 +1,8 @@
 """Which hosts are linked, and by which neighbour each host reaches every other.
 
-A link is a pair of which at least one side can be dialled. WireGuard drops a packet whose source does not
-lie in the AllowedIPs of the peer it came from (wg(8)), so a path must be the same both ways: paths are
-shortest by integer weights that make every path unique, and a unique shortest path is its own way back.
+A link is a pair of hosts of which at least one can be dialled. WireGuard drops a packet whose source is not
+in the AllowedIPs of the peer that it came from (wg(8)), so a path must be the same in both directions:
+integer weights make every shortest path unique, and therefore symmetric.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from wgcluster.text import abbreviated
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The links and routes of a cluster; hosts are named by their index in ``cluster.hosts``."""
+    """The links and routes of a cluster, by indices of ``cluster.hosts``."""
 
     dials: Matrix  # [a, b]: a knows where to dial b
     linked: Matrix  # symmetric, False on the diagonal
-    relays: NDArray[np.bool_]  # may carry the packets of others
+    relays: NDArray[np.bool_]  # may forward packets between others
     hop: NDArray[np.int32]  # [a, b]: the neighbour by which a reaches b; b itself if linked, or NOWHERE
 
     def carriers(self) -> NDArray[np.bool_]:
-        """The hosts that do carry packets between two others."""
+        """[host]: forwards packets between two others."""
         carries = np.zeros(len(self.hop), np.bool_)
         far = ~self.linked & (self.hop != NOWHERE)
         np.fill_diagonal(far, False)
@@ -38,15 +38,14 @@ class Topology:
 
 
 def make_topology(cluster: Cluster) -> tuple[Topology, list[Fault]]:
-    """Links and routes, and what is wrong with them.
+    """The links and routes of a cluster, and their faults.
 
-    With faults the links and routes are those there would be without them, so that what one fault leads to
-    (a site without a gateway is a piece of its own) is not told as another.
+    Links and routes are made as if the faults were repaired, so that one fault does not cause others: a site
+    without a gateway would also be disconnected.
 
-    What a host that joins changes between two others: a way that lost a link takes another; a way gives way
-    to one over a link that was not there, if that has no more links; and one that led through a gateway moves
-    if the new one is a gateway that comes before it by name (in ``sites``, one of the same site). All else
-    stays: ways depend on links and names alone. ``chosen_links`` says how few links move with a degree.
+    Paths depend on links and names alone. A host that joins changes a path between two others only if a link
+    of it is gone, if a new link gives one that is no longer, or if the new host is a gateway that precedes
+    the one on the path by name (in ``sites``: of the same site). ``chosen_links`` says how many links change.
     """
     hosts = cluster.hosts
     dials = dials_of(hosts)
@@ -74,7 +73,7 @@ def make_topology(cluster: Cluster) -> tuple[Topology, list[Fault]]:
 
 
 def _check_gateways(cluster: Cluster, dials: Matrix, gateways: NDArray[np.bool_]) -> list[Fault]:
-    """What is wrong with gateways, mended in ``dials`` and ``gateways``."""
+    """Faults of gateways, which are repaired in ``dials`` and ``gateways``."""
     faults = []
     for i, host in enumerate(cluster.hosts):
         if host.gateway and host.endpoint is None and not dials[:, i].any():
@@ -95,7 +94,7 @@ def _check_gateways(cluster: Cluster, dials: Matrix, gateways: NDArray[np.bool_]
 
 
 def _check_pieces(cluster: Cluster, topology: Topology) -> list[Fault]:
-    """Hosts without a way to each other: pieces without any link, or pairs that lack a relay."""
+    """Faults for hosts without a path to each other: parts without links, or pairs without a relay."""
     names = [host.name for host in cluster.hosts]
     pieces = _pieces(topology.linked)
     if len(pieces) > 1:
@@ -112,7 +111,7 @@ def _check_pieces(cluster: Cluster, topology: Topology) -> list[Fault]:
 
 
 def _pieces(linked: Matrix) -> list[list[int]]:
-    """The connected parts, the largest first."""
+    """The connected components, the largest first."""
     left = np.ones(len(linked), np.bool_)
     pieces = []
     while left.any():
