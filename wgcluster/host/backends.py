@@ -1,4 +1,4 @@
-"""Which rules each backend of iptables on a host is to hold, and what it lacks of them."""
+"""Which rules belong into each iptables backend of a host, and what has to change there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wgcluster.prefixes import Family
 
 
 def by_tool(rules: Sequence[Rule], observed: Observed) -> Iterator[tuple[Rules, list[Rule]]]:
-    """Each backend and family that the host has, with those of ``rules`` that it is to hold."""
+    """Each backend and family of the host, with the rules that belong into it."""
     for saved in observed.rules:
         ours = [rule for rule in rules if rule.family == saved.family]
         yield saved, ours if saved.primary else for_other_backend(saved.tables, ours)
@@ -20,10 +20,10 @@ def by_tool(rules: Sequence[Rule], observed: Observed) -> Iterator[tuple[Rules, 
 def needed(
     rules: Sequence[Rule], interface: str, observed: Observed, policies: Mapping[Family, str] | None = None
 ) -> Iterator[tuple[Rules, list[Change]]]:
-    """What to change in each backend and family that the host has, so that it holds ``rules`` of ours.
+    """The changes in each backend and family of the host after which it has ``rules``.
 
     Args:
-        policies: of FORWARD, by family; those that are left out stay as they are.
+        policies: of FORWARD by family; others stay.
     """
     for saved, ours in by_tool(rules, observed):
         policy = (policies or {}).get(saved.family) if saved.primary else None

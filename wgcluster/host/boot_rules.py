@@ -1,9 +1,9 @@
-"""The file from which ``files/wgcluster-firewall`` puts our rules back: where each goes is decided here.
+"""The file from which ``files/wgcluster-firewall`` restores our rules at boot; it says where each goes.
 
 A line is ``TOOL TABLE CHAIN WORD TEXT``. ``policy`` sets the policy of the chain. ``first``, ``end``,
-``behind`` and ``before`` say where the ``rule`` lines that follow begin: at one end of the chain, or beside a
-rule of the host's own. Where that rule is gone, ours go first, but for a list that ends in a REJECT: the
-baseline goes to the end.
+``behind`` and ``before`` say where the following ``rule`` lines go: at one end of the chain, or next to a
+rule of the host. If that rule is gone, ours go first, except for a list that ends in a REJECT: the baseline
+goes to the end.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from wgcluster.host.backends import by_tool
 from wgcluster.host.observed import Observed
 from wgcluster.prefixes import Family
 
-END = "# end"  # of a file that is whole
+END = "# end"  # the last line of a complete file
 
 
 def boot_text(
     rules: Sequence[Rule], interface: str, observed: Observed, policies: Mapping[Family, str]
 ) -> str:
-    """What the host is to have after a boot, placed among the rules that it has now."""
+    """The file for the next boot, with our rules placed among the ones that the host has now.
+
+    Args:
+        policies: of FORWARD by family; others stay.
+    """
     head = f"# wgcluster: what wgcluster-firewall@{interface} puts back after a boot; written by the deploy"
     lines = [head]
     for saved, ours in by_tool(rules, observed):

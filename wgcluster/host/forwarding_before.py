@@ -1,9 +1,9 @@
-"""What a host forwarded before the first deploy, remembered on the host itself.
+"""What a host forwarded before the first deploy, recorded on the host itself.
 
-Who switches forwarding on makes a router of a host that was none: anybody on its networks could send packets
-through it. So where forwarding was off before us, FORWARD drops what no rule accepts, as Docker has it where
-Docker switches forwarding on (docs.docker.com, "Packet filtering and firewalls"). Where it was on before us
-the policy stays; Docker, started on a host that we have made a router, would leave it at ACCEPT.
+Switching forwarding on makes the host a router: everyone on its networks could send packets through it. So
+if forwarding was off before, FORWARD drops what no rule accepts, as with Docker (docs.docker.com, "Packet
+filtering and firewalls"). If it was on before, the policy stays; Docker, started on a host that already
+forwards, would leave it at ACCEPT.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class Before:
 
     @property
     def closed(self) -> bool:
-        """Did nothing pass that no rule accepts?"""
+        """Was nothing forwarded that no rule accepts?"""
         return not self.forwarding or self.policy == "DROP"
 
 
 def before(part: HostPlan, observed: Observed) -> dict[Family, Before]:
-    """What is remembered, and what is seen of the families that ``part`` is about to forward."""
+    """The recorded state, and the observed one for families that are to be forwarded for the first time."""
     found = _read(observed.file(paths.before(part.interface)).text)
     for family in part.forwards:
         on = observed.forwarding.get(family) == "1"
-        # a version of ours that remembered nothing has been here: what is on now may be its doing
+        # an earlier version, which recorded nothing, may have switched it on
         ours = dotted(FORWARDING[family]) in observed.file(paths.SYSCTL).text.replace("/", ".")
         on = on and (not ours or _routes_for_others(observed, family))
         found.setdefault(family, Before(on, _policy(observed, family)))
@@ -49,7 +49,7 @@ def before(part: HostPlan, observed: Observed) -> dict[Family, Before]:
 
 
 def text(known: Mapping[Family, Before]) -> str | None:
-    """The file that remembers it; None where there is nothing to remember."""
+    """The text of the record; None: there is nothing to record."""
     if not known:
         return None
     head = "# wgcluster: what this host forwarded before the first deploy, for the day it is taken off again"
@@ -58,14 +58,14 @@ def text(known: Mapping[Family, Before]) -> str | None:
 
 
 def forward_policies(part: HostPlan, known: Mapping[Family, Before]) -> dict[Family, Policy]:
-    """What the policy of FORWARD is to be, by family; those that are left out stay as they are."""
+    """The desired policy of FORWARD by family; others stay."""
     if part.firewall == "off":
         return {}
     return {family: "DROP" for family in part.forwards if known[family].closed}
 
 
 def given_back(part: HostPlan, observed: Observed) -> dict[Family, Before]:
-    """Families in which forwarding ends with us: it was off before, and nobody else accepts anything new."""
+    """Families whose forwarding a teardown switches off: it was off before, and nothing else uses it."""
     known = _read(observed.file(paths.before(part.interface)).text)
     return {
         family: one
@@ -81,7 +81,7 @@ def _of(observed: Observed, family: Family) -> list[Rules]:
 
 
 def _routes_for_others(observed: Observed, family: Family) -> bool:
-    """Does the host hide networks of its own? Docker's do not count: Docker closes FORWARD itself."""
+    """Does the host masquerade other networks? Docker's do not count: Docker closes FORWARD itself."""
     for saved in _of(observed, family):
         if "DOCKER" in saved.tables.get("filter", {}):
             continue
@@ -109,7 +109,7 @@ def _policy(observed: Observed, family: Family) -> Policy:
 
 
 def _read(text: str) -> dict[Family, Before]:
-    """Lines that ``text`` has written; others count for nothing, as if nothing were remembered."""
+    """Read the record; lines that ``text`` does not write are ignored."""
     found: dict[Family, Before] = {}
     for line in text.splitlines():
         match line.split():

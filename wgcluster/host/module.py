@@ -1,4 +1,4 @@
-"""WireGuard's module at boot."""
+"""Loading of the WireGuard module at boot."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ TEXT = "# wgcluster: loads the module at boot\nwireguard\n"
 
 
 def boot_text(observed: Observed) -> str | None:
-    """The file for /etc/modules-load.d; None where there is to be none.
+    """The file for /etc/modules-load.d; None: there should be none.
 
-    Where the module is known to be missing, loading it would fail at every boot (systemd-modules-load(8)).
-    In a container that unit does not run: the kernel is the host's, and what it has may change under us.
+    Loading a missing module would fail at every boot (systemd-modules-load(8)). In a container that unit does
+    not run, and the kernel of the machine may get the module later.
     """
     return TEXT if observed.module != "missing" or observed.container else None

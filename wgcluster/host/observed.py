@@ -1,4 +1,4 @@
-"""A host as it was observed: what ``files/observe.sh`` is asked for, and the values that it gives."""
+"""What ``files/observe.sh`` is asked for, and a host as it was observed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wgcluster.prefixes import Family, Interface
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One path. ``kind`` is "dangling" for a link to nowhere, "other" for what is no regular file."""
+    """One path. "dangling": a link to nowhere; "other": not a regular file."""
 
     kind: Literal["file", "absent", "dangling", "other"] = "absent"
     mode: str = ""  # octal, "600"
@@ -24,7 +24,7 @@ class File:
 
     @property
     def text(self) -> str:
-        """``data`` so that every byte comes back by encoding with the same handler."""
+        """``data`` decoded so that it can be encoded again without loss."""
         return self.data.decode("utf-8", "surrogateescape")
 
 
@@ -36,7 +36,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class LivePeer:
-    """One peer as ``wg show dump`` has it."""
+    """One peer of ``wg show dump``."""
 
     preshared_key: bool
     endpoint: str | None
@@ -47,7 +47,7 @@ class LivePeer:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The interface as it is up now."""
+    """The live interface."""
 
     mtu: int
     up: bool = True  # IFF_UP, netdevice(7)
@@ -61,7 +61,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class WireguardInterface:
-    """A WireGuard interface beside the one that the plan is about."""
+    """Another WireGuard interface of the host."""
 
     name: str
     public_key: str
@@ -70,18 +70,18 @@ class WireguardInterface:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one tool's ``-save`` prints; ``tool`` is "iptables", "ip6tables-legacy" …"""
+    """The rules of one backend and family; ``tool`` is "iptables", "ip6tables-legacy" …"""
 
     family: Family
     tool: str
     primary: bool
     tables: Tables
-    closed: frozenset[str] = frozenset()  # tables that it does not show, for what nft has put there
+    closed: frozenset[str] = frozenset()  # tables that it cannot show, because of rules by nft
 
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """The connection that this run manages the host through, as the host sees it."""
+    """The SSH connection of this run, as the host sees it."""
 
     source: str
     port: int
@@ -90,56 +90,60 @@ class Ssh:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A host as it is."""
+    """A host as observed."""
 
-    user: int = 0  # as whom it was looked at
+    user: int = 0  # user ID of the observer
     tools: frozenset[str] = frozenset()
     module: Literal["loaded", "available", "missing"] = "missing"
-    container: bool = False  # asked only where the module is missing
+    container: bool = False  # known only if the module is missing
     directory: tuple[str, str] = ("", "")  # mode and owner of /etc/wireguard
     files: dict[str, File] = field(default_factory=dict)
     units: dict[str, Unit] = field(default_factory=dict)
     ufw: bool = False
     link: Link | None = None
-    config_key: str = ""  # public key of the config file, asked only where the interface is down
-    interfaces: tuple[WireguardInterface, ...] = ()  # the other ones of WireGuard
-    addresses: tuple[str, ...] = ()  # all of global scope, without their prefix
+    config_key: str = ""  # public key of the config file, known only while the interface is down
+    interfaces: tuple[WireguardInterface, ...] = ()  # other ones of WireGuard
+    addresses: tuple[str, ...] = ()  # those of global scope
     interface_addresses: tuple[tuple[str, Interface], ...] = ()  # every address, by interface
     routes: tuple[Route, ...] = ()  # of the main table, both families
     clock: int = 0  # seconds since the epoch
     forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family
     sysctls: dict[str, str] = field(default_factory=dict)  # "net/ipv4/conf/all/send_redirects" -> "1"
     rules: tuple[Rules, ...] = ()
-    nft: tuple[Table, ...] = ()  # all tables that see IP packets, those of iptables-nft too
-    nft_error: str = ""  # why they are not known, where nft is installed
+    nft: tuple[Table, ...] = ()  # all tables that see IP packets, including those of iptables-nft
+    nft_error: str = ""  # why the tables are unknown, although nft is installed
     ssh: Ssh | None = None
-    guarded: tuple[str, ...] = ()  # site files that hold lines of ours
-    lists: tuple[str, ...] = ()  # list files of ours
-    folders: tuple[str, ...] = ()  # those of ours that are empty
-    nginx_cut_off: bool = False  # a replacement of its files is under way, or its run has died
-    nginx_started: float | None = None  # when its oldest worker did, in seconds since the epoch
-    nginx_changed: dict[str, float] = field(default_factory=dict)  # when each of its files and folders was
-    nginx_error: str | None = None  # what ``nginx -t`` says, None: nothing is wrong
+    guarded: tuple[str, ...] = ()  # site files with lines of ours
+    lists: tuple[str, ...] = ()  # access list files of ours
+    folders: tuple[str, ...] = ()  # empty folders of ours
+    nginx_cut_off: bool = False  # a replacement of its files is running, or was interrupted
+    nginx_started: float | None = None  # start of its oldest worker, seconds since the epoch
+    nginx_changed: dict[str, float] = field(
+        default_factory=dict
+    )  # the same for changes of its files and folders, by path
+    nginx_error: str | None = None  # of ``nginx -t``; None: it succeeds
     nginx_dump: str = ""
     nginx_links: dict[str, str] = field(
         default_factory=dict
     )  # file by the path nginx reads it at, if another
 
     def file(self, path: str) -> File:
+        """The file at ``path``; absent if it was not asked for."""
         return self.files.get(path, File())
 
     def unit(self, name: str) -> Unit:
+        """A unit by name; neither enabled nor active if it was not asked for."""
         return self.units.get(name, Unit())
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What ``observe.sh`` is asked for, and what its answer must therefore hold."""
+    """What ``observe.sh`` is asked for, which its answer must have."""
 
     interface: str
-    files: tuple[str, ...] = ()  # paths of ours, read whole
-    sites: tuple[str, ...] = ()  # paths of nginx, read whole, links followed
-    dump: bool = False  # the effective nginx configuration, too
+    files: tuple[str, ...] = ()  # managed files, read completely
+    sites: tuple[str, ...] = ()  # site files, read completely, links followed
+    dump: bool = False  # also the effective nginx configuration
 
     def __str__(self) -> str:  # pyinfra logs it
         return f"{self.interface} and what goes with it"

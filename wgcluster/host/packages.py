@@ -1,10 +1,10 @@
-"""What has to be installed on a host, and by which commands of its package manager."""
+"""Packages that a host needs, and the commands of its package manager."""
 
 from __future__ import annotations
 
 from collections.abc import Set
 
-# Lists of packages may be stale or absent: fetched only when the package cannot be had with those there are.
+# Package lists are fetched only if the installation fails without.
 INSTALL = {
     "apt-get": (
         "export DEBIAN_FRONTEND=noninteractive;"
@@ -21,10 +21,10 @@ REMOVE = {
     "pacman": "pacman -R --noconfirm {names}",
     "apk": "apk del {names}",
 }
-# All four distributions call them so.
+# The same names in all four distributions.
 PROVIDES = {"wg-quick": "wireguard-tools", "iptables": "iptables"}
 
 
 def missing(tools: Set[str]) -> list[str]:
-    """Names of the packages that a host with these tools lacks."""
+    """The names of the packages that a host with these tools lacks."""
     return [package for tool, package in PROVIDES.items() if tool not in tools]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wgcluster.inventory.cluster import Host
 
-# The last file in the order of names wins (sysctl.d(5)): hardening guides switch forwarding off in 99-….conf,
-# and Debian reads /etc/sysctl.conf as 99-sysctl.conf.
+# The last file by name wins (sysctl.d(5)): hardening guides switch forwarding off in 99-….conf, and Debian
+# reads /etc/sysctl.conf as 99-sysctl.conf.
 SYSCTL = "/etc/sysctl.d/zz-wgcluster.conf"
 MODULE = "/etc/modules-load.d/wgcluster.conf"
 FIREWALL_SCRIPT = "/usr/local/sbin/wgcluster-firewall"
@@ -14,7 +14,7 @@ FIREWALL_UNITS = (
     "/etc/systemd/system/wgcluster-firewall-early@.service",
     "/etc/systemd/system/wgcluster-firewall@.service",
 )
-# Which site files hold lines of ours, so that one that is no longer named is found again.
+# The record of site files with lines of ours, by which those that are no longer declared are found.
 GUARDED = "/etc/nginx/wgcluster/guarded"
 
 
@@ -39,16 +39,16 @@ def before(interface: str) -> str:
 
 
 def managed_files(interface: str) -> list[str]:
-    """Files of ours that are read whole; the WireGuard config is read too, with its secrets cut out."""
+    """The managed files that are read completely. The WireGuard config is read without its secrets."""
     return [SYSCTL, MODULE, FIREWALL_SCRIPT, *FIREWALL_UNITS, rules(interface), before(interface), GUARDED]
 
 
 def leftovers(interface: str) -> list[str]:
-    """Patterns of the temporary files that a run leaves behind when it is killed."""
+    """Patterns of the temporary files of runs that were killed."""
     held = [config(interface), *managed_files(interface)]
     return [*(f"{path}.wgcluster-*" for path in held), f"/run/wgcluster-{interface}.[0-9]*"]
 
 
 def site_files(host: Host) -> list[str]:
-    """The site files that nginx reads and we put lines into."""
+    """The site files of a host that are guarded."""
     return list(dict.fromkeys(site.file for site in host.nginx))

@@ -1,4 +1,4 @@
-"""Values of the kernel that a host needs which forwards, live and at its next boot."""
+"""The sysctls of a host that forwards, live and at its next boot."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ FORWARDING: Mapping[int, str] = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all
 
 
 def at_boot(part: HostPlan, observed: Observed) -> dict[str, str]:
-    """Keys and values of a host that forwards; none for one that does not.
+    """Values by key (with slashes) for a host that forwards; empty for others.
 
-    Forwarding makes the kernel deaf to router advertisements, and a host that has its default route from
-    them would lose it; accept_ra 2 keeps it listening. What a relay forwards leaves by the interface it came
-    in on, for which the kernel would tell the sender of a shorter way that there is not; it does so if either
-    the interface's own value or that of "all" says so (kernel.org, networking/ip-sysctl).
+    A host that forwards ignores router advertisements, and would lose a default route that it has from them;
+    accept_ra 2 keeps it. A relay forwards packets out of the interface that they came in on, for which the
+    kernel would send redirects to a shorter path that does not exist, if the value of the interface or that
+    of "all" allows it (kernel.org, networking/ip-sysctl).
     """
     wanted: dict[str, str] = {}
     if 6 in part.forwards:
@@ -28,26 +28,26 @@ def at_boot(part: HostPlan, observed: Observed) -> dict[str, str]:
 
 
 def differences(part: HostPlan, observed: Observed) -> dict[str, tuple[str, str]]:
-    """What the host has now and is to have, by key as sysctl(8) takes it; nothing where they are the same."""
+    """Observed and desired value of each sysctl that differs, by key as sysctl(8) takes it."""
     wanted = at_boot(part, observed)
     live = {FORWARDING[family]: value for family, value in observed.forwarding.items()} | observed.sysctls
     own = f"net/ipv4/conf/{part.interface}/send_redirects"
     if 4 in part.forwards and own in live:
-        wanted[own] = "0"  # at its next start the hook in the config does it
+        wanted[own] = "0"  # at the next start the hook in the config sets it
     return {dotted(key): (live[key], value) for key, value in wanted.items() if live.get(key, value) != value}
 
 
 def forwarding_off(families: Iterable[int], observed: Observed) -> list[str]:
-    """Keys, as sysctl(8) takes them, that are to be 0 where these families are no longer forwarded."""
+    """The keys, as sysctl(8) takes them, to set to 0 when these families are no longer forwarded."""
     return [dotted(FORWARDING[family]) for family in families if observed.forwarding.get(family) == "1"]
 
 
 def text(wanted: Mapping[str, str]) -> str | None:
-    """The file for /etc/sysctl.d; None where nothing is wanted."""
+    """The file for /etc/sysctl.d; None: no sysctl is desired."""
     lines = [f"{dotted(key)} = {value}" for key, value in wanted.items()]
     return "\n".join(["# wgcluster: this host forwards for others", *lines, ""]) if lines else None
 
 
 def dotted(key: str) -> str:
-    """As people write it; with slashes where the name of an interface holds dots (sysctl.d(5))."""
+    """A key with dots; with slashes if the name of an interface has dots (sysctl.d(5))."""
     return key if "." in key else key.replace("/", ".")
