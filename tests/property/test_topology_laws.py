@@ -166,7 +166,7 @@ def test_the_order_of_the_inventory_does_not_matter(cluster: Cluster, chance: ra
 def test_a_text_parses_back_to_what_was_planned(cluster: Cluster) -> None:
     shown = wgconf.RenderCache()
     for host in plan_of(cluster).hosts:
-        text = wgconf.render(host, shown=shown)
+        text = wgconf.render(host, cache=shown)
         assert text == wgconf.render(host)
         parsed = wgconf.parse(text)
         assert parsed.addresses == tuple(map(str, host.addresses))

@@ -110,7 +110,7 @@ def _texts(planned: Plan, folder: Path) -> Iterator[tuple[Path, str]]:
     shown = wgconf.RenderCache()
     for host in planned.hosts:
         place = folder / "hosts" / host.name
-        yield place / f"{host.interface}.conf", wgconf.render(host, shown=shown)
+        yield place / f"{host.interface}.conf", wgconf.render(host, cache=shown)
         yield place / "firewall.rules", _rules(host)
     for one in planned.clients:
         yield folder / "clients" / f"{one.name}.conf", client.config(one)

@@ -1,1 +1,1 @@
-"""Plan -> a picture of it: sites as areas, hosts, road warriors, links. What forwards stands out."""
+"""Pictures of a plan: sites as areas, hosts, road warriors, links. Hosts that forward stand out."""

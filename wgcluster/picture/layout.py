@@ -1,4 +1,4 @@
-"""Where things stand: hosts around their area, areas around the picture. All lengths are in pixels."""
+"""Positions: hosts around their area, areas around the picture. All lengths are in pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import ceil, cos, hypot, pi, sin
 
 GAP = 14.0  # between two boxes
 MARGIN = 30.0  # around areas
-ON_A_CIRCLE = 6  # boxes: more stand along a rectangle
+ON_A_CIRCLE = 6  # boxes; more are placed along a rectangle
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Box:
 def around(count: int, width: float, height: float) -> list[Box]:
     """Equal boxes along the border of a rectangle about (0, 0), clockwise from the top left.
 
-    Lines drawn between them run through its middle and touch no box.
+    Lines between them pass through the middle and touch no box.
     """
     if count == 1:
         return [Box(0, 0, width, height)]
     if count <= ON_A_CIRCLE:
         return _circle([(width, height)] * count, 3 * GAP)
-    # as many columns as make the border about as high as it is wide
+    # the border is about as high as wide
     across = max(2, ceil(count * (height + GAP) / (width + height + 2 * GAP) / 1.6))
     sides = count - 2 * across
     left, right = sides // 2, sides - sides // 2
@@ -58,7 +58,7 @@ def around(count: int, width: float, height: float) -> list[Box]:
 
 
 def in_rows(count: int, width: float, height: float, a_row: int) -> list[Box]:
-    """Equal boxes in rows of ``a_row`` about (0, 0), from the top left."""
+    """Equal boxes about (0, 0) from the top left, ``a_row`` per row."""
     rows = ceil(count / a_row)
     boxes = []
     for i in range(count):
@@ -70,12 +70,12 @@ def in_rows(count: int, width: float, height: float, a_row: int) -> list[Box]:
 
 
 def square(count: int, width: float, height: float) -> list[Box]:
-    """Equal boxes in as many rows as make them together about as high as wide."""
+    """Equal boxes in rows that are together about as high as wide."""
     return in_rows(count, width, height, ceil((count * (height + GAP) * 1.6 / (width + GAP)) ** 0.5))
 
 
 def extent(boxes: Sequence[Box]) -> tuple[float, float]:
-    """Width and height of the smallest rectangle about (0, 0) that holds all."""
+    """Width and height of the smallest rectangle about (0, 0) around all boxes."""
     return (
         2 * max(abs(box.x) + box.width / 2 for box in boxes),
         2 * max(abs(box.y) + box.height / 2 for box in boxes),
@@ -83,14 +83,14 @@ def extent(boxes: Sequence[Box]) -> tuple[float, float]:
 
 
 def _spread(count: int, reach: float) -> list[float]:
-    """``count`` places from -reach to reach."""
+    """``count`` positions from -reach to reach."""
     if count == 1:
         return [0.0]
     return [-reach + 2 * reach * i / (count - 1) for i in range(count)]
 
 
 def _circle(sizes: Sequence[tuple[float, float]], gap: float) -> list[Box]:
-    """Boxes around (0, 0), the first on top, on the smallest oval on which none touches another."""
+    """Boxes on the smallest oval about (0, 0) on which none touch, the first on top."""
     count = len(sizes)
     if count == 1:
         return [Box(0, 0, *sizes[0])]
@@ -108,7 +108,7 @@ def _circle(sizes: Sequence[tuple[float, float]], gap: float) -> list[Box]:
 
 
 def areas_around(sizes: Sequence[tuple[float, float]]) -> list[Box]:
-    """Areas about the middle of the picture, far enough apart for the links between them."""
+    """Areas around the middle of the picture, far enough apart for the links between them."""
     return _circle(sizes, 2 * MARGIN)
 
 

@@ -9,7 +9,7 @@ from wgcluster.plan.plan import Plan
 
 
 def mermaid(plan: Plan) -> str:
-    """A flowchart. Mermaid draws 500 links unless the page allows more (``maxEdges``)."""
+    """The text of a flowchart. Mermaid draws at most 500 links unless the page allows more (``maxEdges``)."""
     shown = scene(plan)
     number = {host.name: f"h{i}" for i, host in enumerate(plan.hosts)}
     lines = ["---", f"title: {heading(plan)!r}", "---", "flowchart TB"]

@@ -1,4 +1,4 @@
-"""What there is to draw, whatever the format."""
+"""What to draw, in any format."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.text import counted
 
 # Up to here every link of a full mesh is drawn; beyond, one sign says that all are linked to all.
 MOST_DRAWN = 12
@@ -16,13 +17,13 @@ class Scene:
     """Names of hosts by area, and the links between them."""
 
     areas: Mapping[str, tuple[HostPlan, ...]]  # by site, "" where there is none; hosts by name
-    full: Mapping[str, str]  # areas with all the links that can be opened, too many to draw: what to say
+    full: Mapping[str, str]  # areas with too many links to draw: what to write instead
     inside: tuple[tuple[str, str], ...]  # links to draw within an area
-    between: tuple[tuple[str, str], ...]  # and from one area to another
-    undialled: frozenset[str]  # hosts that nobody dials
+    between: tuple[tuple[str, str], ...]  # links between areas
+    undialled: frozenset[str]  # hosts that no host can dial
 
     def details(self, host: HostPlan) -> str:
-        """What is said of a host beside its name."""
+        """The text below the name of a host."""
         words = [*(str(address.ip) for address in host.addresses)]
         words += [f"network {subnet}" for subnet in host.subnets]
         if host.forwards:
@@ -70,9 +71,9 @@ def _pairs(count: int) -> int:
 
 
 def heading(plan: Plan) -> str:
-    """One line that says what the picture shows."""
+    """The title of the picture."""
     hosts, clients = len(plan.hosts), len(plan.clients)
-    words = [f"{hosts} host{'s' * (hosts != 1)}"]
+    words = [counted(hosts, "host")]
     if clients:
-        words.append(f"{clients} road warrior{'s' * (clients != 1)}")
+        words.append(counted(clients, "road warrior"))
     return f"{plan.topology}: {', '.join(words)} in {', '.join(map(str, plan.networks))}"

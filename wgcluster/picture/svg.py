@@ -1,4 +1,4 @@
-"""The picture as SVG, without scripts or fonts of its own."""
+"""The picture as SVG, without scripts and embedded fonts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from wgcluster.picture.layout import (
 from wgcluster.picture.scene import Scene, heading, scene
 from wgcluster.plan.plan import ClientPlan, HostPlan, Plan
 
-_LETTER = 7.8  # the width of a letter at 13 px, on the safe side, on average over small ones
+_LETTER = 7.8  # average width of a lower-case letter at 13 px, on the safe side
 _WIDE = {**dict.fromkeys("ABCDEFGHIJKLNOPQRSTUVXYZ", 10.5), **dict.fromkeys("mwMW", 14.5)}  # in bold
 _LINE = 16.0
 _TITLE = 26.0
-_MOST_DETAILED = 24  # hosts: up to here their addresses are written out
+_MOST_DETAILED = 24  # hosts; with more of them addresses are left out
 
 Point = tuple[float, float]
 
@@ -51,7 +51,7 @@ path { fill: none; }
 
 
 def svg(plan: Plan) -> str:
-    """One picture of the whole plan, as large as its names need."""
+    """An SVG document of the whole plan."""
     shown = scene(plan)
     places = _place(plan, shown)
     areas, hosts = places.areas, places.hosts
@@ -68,7 +68,7 @@ def svg(plan: Plan) -> str:
         for client in plan.clients
         for box, to in ((places.clients[client.name], hosts[client.gateway.name]),)
     ]
-    for name, box in areas.items():  # over the links: a name must be readable
+    for name, box in areas.items():  # above the links, for readable names
         drawn += _site(name, box, shown)
     for host in plan.hosts:
         drawn += _host(shown, host, hosts[host.name])
@@ -85,7 +85,7 @@ class _Places:
 
 
 def _place(plan: Plan, shown: Scene) -> _Places:
-    """Areas around the middle, the gateways of each where it faces that, its road warriors at its back."""
+    """Areas around the middle; their gateways face it, their road warriors are at the back."""
     short = len(plan.hosts) > _MOST_DETAILED
     everyone = [host for hosts in shown.areas.values() for host in hosts]
     width = max(_width(line) for host in everyone for line in _lines(host, short)) + 20
@@ -121,7 +121,7 @@ def _place(plan: Plan, shown: Scene) -> _Places:
 
 
 def _seats(guests: dict[str, list[ClientPlan]], across: dict[str, float]) -> dict[str, list[Box]]:
-    """Rows for the road warriors of each area, about as wide as it."""
+    """Rows of road warriors for each area, about as wide as the area."""
     lines = [line for clients in guests.values() for client in clients for line in _client_lines(client)]
     width, height = max(map(_width, lines), default=0) + 30, 2 * _LINE + 10
     return {
@@ -131,7 +131,7 @@ def _seats(guests: dict[str, list[ClientPlan]], across: dict[str, float]) -> dic
 
 
 def _seated(hosts: Sequence[HostPlan], slots: Sequence[Box], facing: bool) -> list[HostPlan]:
-    """The hosts in the order of their slots: by name, but gateways nearest to the middle of the picture."""
+    """The hosts in the order of their slots: by name, but gateways nearest to the middle."""
     gateways = [host for host in hosts if host.gateway and facing]
     others = iter([host for host in hosts if not (host.gateway and facing)])
     near = dict(zip(towards(slots, 0, 0), gateways, strict=False))
@@ -192,7 +192,7 @@ def _rect(kind: str, box: Box, radius: float) -> str:
 
 
 def _within(area: Box, one: Box, other: Box, many: bool) -> str:
-    """A link inside an area; of many, from the edges that face its middle."""
+    """A link inside an area; among many boxes, from the edges that face its middle."""
     middle = area.x, area.y + _TITLE / 2
 
     def edge(box: Box) -> tuple[float, float]:
@@ -207,7 +207,7 @@ def _within(area: Box, one: Box, other: Box, many: bool) -> str:
 
 
 def _curve(kind: str, one: Point, other: Point, middle: Point) -> str:
-    """A line bent towards the middle, so that it passes in front of no box between its ends."""
+    """A line bent towards the middle, which crosses no box between its ends."""
     x = (one[0] + other[0]) / 4 + middle[0] / 2
     y = (one[1] + other[1]) / 4 + middle[1] / 2
     begin, bend, end = (f"{px:.0f} {py:.0f}" for px, py in (one, (x, y), other))

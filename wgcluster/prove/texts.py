@@ -39,7 +39,7 @@ def texts_of(plan: Plan) -> Iterator[MachineText]:
         yield MachineText(
             name=host.name,
             public_key=host.public_key,
-            config=wgconf.render(host, shown=shown),
+            config=wgconf.render(host, cache=shown),
             interface=host.interface,
             forwards=host.forwards,
             tables=_tables(host),

@@ -71,7 +71,7 @@ def earlier(part: HostPlan, observed: Observed, shown: wgconf.RenderCache) -> Ea
         return Earlier(part, "", "", same=False)
     key = observed.link.public_key if observed.link is not None else ""
     # To read the peers of all hosts takes far longer where there are many.
-    return Earlier(part, text, key or observed.config_key, text == wgconf.render(part, shown=shown))
+    return Earlier(part, text, key or observed.config_key, text == wgconf.render(part, cache=shown))
 
 
 def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry: str) -> Fault | None:

@@ -1,4 +1,4 @@
-"""Road warriors: a free address, the text for wg-quick(8) or a phone, and that text as a QR code."""
+"""Road warriors: a free address, the config for wg-quick(8) or a phone, and its QR code."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from wgcluster.prefixes import Address, Network
 from wgcluster.text import HIDDEN
 from wgcluster.wireguard.config import RenderCache, interface_lines
 
-FIRST = 100  # below it the servers have their addresses, as in the article
+FIRST = 100  # servers have the addresses below, as in the article
 
 
 def next_addresses(networks: Sequence[Network], taken: Collection[Address]) -> tuple[Address, ...]:
-    """One free address in each of ``networks``, the first from the hundredth on.
+    """The first free address of each network from the hundredth on.
 
-    The same offset in both families where there is one, so that 10.0.0.100 goes with fd00::64.
+    If possible at the same offset in both families: 10.0.0.100 and fd00::64.
 
     Raises:
         ValueError: a network has none left.
     """
-    # Each taken address bars one offset, so one of these is free unless the network ends before
+    # Each taken address takes one offset, so one of these is free unless the network ends before
     offsets = range(FIRST, FIRST + len(taken) + 1)
     free = {n: [o for o in offsets if _usable(n, o) and n[o] not in taken] for n in networks}
     if full := [str(network) for network in networks if not free[network]]:
@@ -46,7 +46,7 @@ def _usable(network: Network, offset: int) -> bool:
 def config(
     client: ClientPlan, private_key: Secret | str = HIDDEN, preshared_key: Secret | None = None
 ) -> str:
-    """The config of a road warrior; without a key it shows ``(hidden)`` in its place."""
+    """The config of a road warrior, with ``(hidden)`` in place of missing keys."""
     gateway = replace(client.gateway, keepalive=client.gateway.keepalive or DEFAULT_KEEPALIVE)
     addresses = [ip_interface(address.ip) for address in client.addresses]  # without the network's length
     secrets = {}
@@ -65,7 +65,7 @@ def _text(key: Secret | str) -> str:
 
 
 def qr(text: str) -> str:
-    """``text`` as a QR code for a terminal, two rows of it a line."""
+    """``text`` as a QR code for a terminal, two rows of modules per line."""
     out = io.StringIO()
     segno.make_qr(text, error="l").terminal(out, compact=True)
     return out.getvalue()

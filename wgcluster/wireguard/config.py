@@ -1,4 +1,4 @@
-"""HostPlan -> the text wg-quick(8) reads, with the secrets put in last; and text -> parsed, for checks."""
+"""The config file for wg-quick(8): rendered from a HostPlan, and parsed."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from wgcluster.prefixes import Interface, Network
 from wgcluster.text import HIDDEN
 
 MARK = "# wgcluster: written by the deploy, which puts back whatever is changed here"
-# A relay sends packets out by the interface they came in on, for which the kernel would tell the sender of a
-# shorter way (kernel.org, networking/ip-sysctl, send_redirects). Each start makes the interface's value anew.
+# A relay sends packets out of the interface they came in on, for which the kernel would send redirects
+# (kernel.org, networking/ip-sysctl, send_redirects). Each start resets the value of the interface.
 NO_REDIRECTS = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"
-# The interface comes up behind the rules that guard it. Where they cannot be set the host keeps its tunnel:
-# the unit that sets them fails too, and verify says so.
+# The rules are set before the interface comes up. If they cannot be set the host keeps its tunnel: their unit
+# fails too, which verify reports.
 RULES_FIRST = f"PreUp = {paths.FIREWALL_SCRIPT} %i || :"
 
-_OFTEN_SHARED = 16  # networks: a peer that stands for itself alone has few
+_OFTEN_SHARED = 16  # AllowedIPs: peers with as many or fewer recur in other configs
 _SECTION = "\n[Peer]\n"
 
 _SECRET = re.compile(r"^([\s#;]*(?:PrivateKey|PresharedKey)\s*[=:\s]\s*)\S.*$", re.IGNORECASE | re.MULTILINE)
 
 
 class WgConfError(ValueError):
-    """A text is not what wg-quick(8) and wg(8) describe; the message names the line."""
+    """A text that wg-quick(8) and wg(8) would refuse; the message names the line."""
 
 
 @dataclass(slots=True)
 class ParsedPeer:
-    """One ``[Peer]`` section as it stands in a text."""
+    """One parsed ``[Peer]`` section."""
 
     public_key: str = ""
     preshared_key: str | None = None
@@ -42,7 +42,7 @@ class ParsedPeer:
 
 @dataclass(slots=True)
 class ParsedConfig:
-    """A whole text: the ``[Interface]`` section's values and the peers in their order."""
+    """A parsed config: the values of the ``[Interface]`` section, and the peers in their order."""
 
     addresses: tuple[str, ...] = ()
     private_key: str | None = None
@@ -53,10 +53,10 @@ class ParsedConfig:
 
 
 class RenderCache:
-    """What was rendered before, so that a whole cluster is rendered without writing anything twice.
+    """Texts of networks and peers, rendered once for the whole cluster.
 
-    Hosts share the networks of a plan, and in a mesh its peers: they are known again by identity, and kept
-    so that no other object can come to have the same.
+    Hosts share the networks of a plan, and in a mesh its peers. They are recognized by ``id``, and kept alive
+    so that no other object can get the same.
     """
 
     def __init__(self) -> None:
@@ -65,6 +65,7 @@ class RenderCache:
         self._peers: dict[int, str] = {}
 
     def networks(self, networks: Sequence[Network]) -> str:
+        """Networks with commas between them."""
         known = self._networks
         try:
             return ", ".join([known[id(network)] for network in networks])
@@ -76,16 +77,22 @@ class RenderCache:
         return ", ".join([known[id(network)] for network in networks])
 
     def peers(self, peers: Sequence[Peer], secrets: Mapping[str, str]) -> list[str]:
-        """The sections of peers, each behind an empty line."""
+        """The ``[Peer]`` sections, each after an empty line.
+
+        Args:
+            secrets: preshared keys, base64, by the name of the link.
+        """
         known = self._peers
         try:
-            return list(map(known.__getitem__, map(id, peers)))  # no loop of ours: they may be a million
+            return list(
+                map(known.__getitem__, map(id, peers))
+            )  # without a Python loop: there may be a million
         except KeyError:
             return [known.get(id(peer)) or self._peer(peer, secrets) for peer in peers]
 
     def _peer(self, peer: Peer, secrets: Mapping[str, str]) -> str:
         text = "\n".join(["", *_peer_lines(peer, secrets, self.networks(peer.allowed_ips))])
-        # one with a secret, or with much behind it, is no other host's peer
+        # a peer with a secret or many networks is not shared
         if peer.preshared_key is None and len(peer.allowed_ips) <= _OFTEN_SHARED:
             self._kept.append(peer)
             self._peers[id(peer)] = text
@@ -93,7 +100,7 @@ class RenderCache:
 
 
 def own_hooks(host: HostPlan) -> list[str]:
-    """The lines of ours that wg-quick runs as commands."""
+    """The lines of our config that wg-quick runs as commands."""
     return [
         *([RULES_FIRST] if host.firewall != "off" else []),
         *([NO_REDIRECTS] if 4 in host.forwards else []),
@@ -104,25 +111,24 @@ def render(
     host: HostPlan,
     private_key: str = HIDDEN,
     preshared_keys: Mapping[str, str] | None = None,
-    shown: RenderCache | None = None,
+    cache: RenderCache | None = None,
 ) -> str:
     """The config file of one host.
 
     Args:
-        host: what the host gets.
-        private_key: base64, 44 characters; without it the text shows ``(hidden)``.
-        preshared_keys: base64 by the name of the link (``Peer.preshared_key``).
-        shown: pass the same for every host of a plan, which saves time where there are many.
+        private_key: base64, 44 characters; by default the text has ``(hidden)``.
+        preshared_keys: base64, by the name of the link (``Peer.preshared_key``).
+        cache: one for all hosts of a plan saves time.
     """
     secrets = preshared_keys or {}
-    shown = shown or RenderCache()
+    cache = cache or RenderCache()
     lines = [
         MARK,
         f"# host {host.name}",
         "",
         *interface_lines(host.addresses, private_key, host.mtu, host.port),
         *own_hooks(host),
-        *shown.peers(host.peers, secrets),
+        *cache.peers(host.peers, secrets),
     ]
     return "\n".join(lines) + "\n"
 
@@ -141,7 +147,7 @@ def interface_lines(
 
 
 def _peer_lines(peer: Peer, secrets: Mapping[str, str], networks: str) -> list[str]:
-    """The ``[Peer]`` section; ``networks``: its AllowedIPs as they are shown."""
+    """The ``[Peer]`` section; ``networks``: the text of its AllowedIPs."""
     lines = [
         "[Peer]",
         f"# {'client' if peer.is_client else 'host'} {peer.name}",
@@ -158,24 +164,24 @@ def _peer_lines(peer: Peer, secrets: Mapping[str, str], networks: str) -> list[s
 
 
 def mask(text: str) -> str:
-    """``text`` with the value of every secret line replaced by ``(hidden)``."""
+    """``text`` with ``(hidden)`` in place of every key."""
     return _SECRET.sub(rf"\1{HIDDEN}", text)
 
 
 def cut(text: str) -> list[str]:
-    """A config in pieces: what stands in front of the first ``[Peer]`` line, then what stands below each.
+    """Split a config: the text before the first ``[Peer]`` line, then the text after each.
 
-    Only lines just as ``render`` writes them count. Pieces recur in the configs of a cluster to the letter,
-    so that one who reads them all need read each but once: the first with ``parse``, the others with
-    ``parse_peer``.
+    Only lines as ``render`` writes them count. Identical pieces recur in the configs of a cluster, so that
+    each needs parsing once: the first by ``parse``, the others by ``parse_peer``.
     """
     return text.split(_SECTION)
 
 
 def parse_peer(piece: str) -> ParsedPeer | None:
-    """What stands below one ``[Peer]`` line; None if the whole text must be read with ``parse``.
+    """Parse a piece after a ``[Peer]`` line.
 
-    That is so if another section begins in the piece, or if it has a fault, whose line only the whole shows.
+    Returns:
+        None: parse the whole text, since another section begins in the piece or it has a fault.
     """
     try:
         config = parse(_SECTION + piece)
@@ -185,10 +191,10 @@ def parse_peer(piece: str) -> ParsedPeer | None:
 
 
 def parse(text: str) -> ParsedConfig:
-    """Read a config as wg-quick and wg do: keys in any case, ``#`` begins a comment anywhere.
+    """Parse a config as wg-quick and wg do: keys in any case; ``#`` begins a comment anywhere.
 
     Raises:
-        WgConfError: for a line that is neither, a key outside a section, or a number that is none.
+        WgConfError: a line cannot be read, is outside a section, or has a bad number.
     """
     config = ParsedConfig()
     peer: ParsedPeer | None = None
@@ -219,7 +225,7 @@ def parse(text: str) -> ParsedConfig:
 
 
 def _split(value: str) -> tuple[str, ...]:
-    parts = value.split(", ")  # as we write it: three times as fast, where there are thousands
+    parts = value.split(", ")  # as we write it: three times as fast
     if value.count(",") == value.count(" ") == len(parts) - 1 and "" not in parts:
         return tuple(parts)
     return tuple([part for word in value.split(",") if (part := word.strip())])

@@ -1,4 +1,4 @@
-"""Where a host's interface differs from its plan: what a sync can mend and what takes a restart."""
+"""Where the live interface differs from the plan: what a sync can change, and what needs a restart."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SESSION = 180  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Routes that wg-quick(8) would have at its next start and those it would not."""
+    """Differences from the routes that wg-quick(8) would add."""
 
     missing: tuple[Network, ...]
     surplus: tuple[str, ...]
 
 
 def restart_reasons(host: HostPlan, link: Link) -> Iterator[str]:
-    """What only taking the interface down and up can change."""
+    """Differences that only a restart of the interface can change."""
     if not link.up:
         yield "it is down"
     wanted = frozenset(map(str, host.addresses))
@@ -38,7 +38,7 @@ def restart_reasons(host: HostPlan, link: Link) -> Iterator[str]:
 
 
 def hooks(text: str) -> list[str]:
-    """Keys of an older config file that run commands or change more than peers; none are ours."""
+    """Keys of a config file, other than ours, that run commands or change more than peers."""
     try:
         other = parse(text).other
     except WgConfError:
@@ -50,12 +50,12 @@ def hooks(text: str) -> list[str]:
 def peer_changes(
     host: HostPlan, link: Link, clock: int, preshared_keys: Mapping[str, str], names: Mapping[str, str]
 ) -> Iterator[str]:
-    """Each difference between the live peers and the plan, in words; nothing if there is none.
+    """Each difference between the live peers and the plan, in words.
 
     Args:
         clock: the host's time, seconds since the epoch.
-        preshared_keys: base64 by the name of the link.
-        names: of peers by public key, for those that are to go.
+        preshared_keys: base64, by the name of the link.
+        names: of peers by public key, for those that are removed.
     """
     if link.public_key != host.public_key:
         yield "the interface has another private key"
@@ -78,20 +78,22 @@ def peer_changes(
 def peers_to_set(
     host: HostPlan, link: Link, clock: int, preshared_keys: Mapping[str, str]
 ) -> tuple[list[str], list[str]] | None:
-    """Public keys of the peers that differ and of those that are to go; all others can be left alone.
-
-    None where the interface's own key or port differs: then all of it is to be set.
+    """Which peers a sync has to change.
 
     Args:
         clock: the host's time, seconds since the epoch.
-        preshared_keys: base64 by the name of the link.
+        preshared_keys: base64, by the name of the link.
+
+    Returns:
+        Public keys of the peers to set, and of those to remove. None: the interface's own key or port
+        differs, so everything is to be set.
     """
     if (link.public_key, link.port) != (host.public_key, host.port):
         return None
     gone = sorted(link.peers.keys() - {peer.public_key for peer in host.peers})
     there = [peer for peer in host.peers if peer.public_key in link.peers]
     if any(link.peers[key].preshared_key for key in gone):
-        same_keys = False  # the digest counts a key that nobody knows any more
+        same_keys = False  # the digest includes a key that is unknown here
     else:
         same_keys = link.preshared_digest == preshared_digest(there, preshared_keys)
     differ = [
@@ -105,9 +107,9 @@ def peers_to_set(
 
 
 def left_behind(host: HostPlan, link: Link) -> tuple[list[str], list[str]]:
-    """Public keys of the peers whose preshared key is to go, and of those whose keepalive is.
+    """Public keys of peers whose preshared key, and of peers whose keepalive must be removed.
 
-    "wg" before 2025-05 leaves both at a peer whose section no longer names them.
+    ``wg syncconf`` before 2025-05 leaves both if the section of the peer no longer has them.
     """
     there = [(peer, link.peers[peer.public_key]) for peer in host.peers if peer.public_key in link.peers]
     unshared = [peer.public_key for peer, live in there if live.preshared_key and peer.preshared_key is None]
@@ -123,19 +125,19 @@ def _differences(peer: Peer, live: LivePeer, clock: int) -> Iterator[str]:
         yield f"keepalive is {live.keepalive or 'off'}, planned is {peer.keepalive or 'off'}"
     if (peer.preshared_key is not None) != live.preshared_key:
         yield "has a preshared key too many" if live.preshared_key else "lacks its preshared key"
-    # A peer that answers from elsewhere has roamed, which is its right as long as it is heard of.
+    # Another endpoint is fine as long as there are handshakes: the peer has roamed.
     silent = clock - live.handshake > SESSION
     if peer.endpoint is not None and peer.endpoint != live.endpoint and silent and _is_address(peer.endpoint):
         yield f"is dialled at {live.endpoint or 'no endpoint'}, planned is {peer.endpoint}"
 
 
 def _is_address(endpoint: str) -> bool:
-    """A name is resolved on the host; nothing here can tell whether the live address is its own."""
+    """Is it no name? A name is resolved on the host, so it cannot be compared with a live address."""
     return endpoint.startswith("[") or endpoint.rpartition(":")[0].replace(".", "").isdigit()
 
 
 def endpoint_changes(old: str, new: str) -> list[str]:
-    """Public keys of peers whose Endpoint differs between two config texts, for a sync that must follow."""
+    """Public keys of the peers whose Endpoint differs between two config texts."""
     try:
         before = {peer.public_key: peer.endpoint for peer in parse(old).peers}
     except WgConfError:
@@ -144,10 +146,10 @@ def endpoint_changes(old: str, new: str) -> list[str]:
 
 
 def preshared_digest(peers: Sequence[Peer], preshared_keys: Mapping[str, str]) -> str:
-    """``Link.preshared_digest`` where all is as planned.
+    """The planned ``Link.preshared_digest``.
 
     Args:
-        preshared_keys: base64 by the name of the link.
+        preshared_keys: base64, by the name of the link.
     """
     lines = sorted(
         f"{peer.public_key}\t{preshared_keys[peer.preshared_key]}\n" for peer in peers if peer.preshared_key
@@ -156,7 +158,7 @@ def preshared_digest(peers: Sequence[Peer], preshared_keys: Mapping[str, str]) -
 
 
 def routed(host: HostPlan) -> list[Network]:
-    """What wg-quick routes to the interface: all AllowedIPs that no network of an address covers, sorted."""
+    """The routes that wg-quick adds, sorted: AllowedIPs outside the networks of the addresses."""
     own = [address.network for address in host.addresses]
     wanted = {
         network
@@ -168,7 +170,7 @@ def routed(host: HostPlan) -> list[Network]:
 
 
 def routes(host: HostPlan, lines: Sequence[str]) -> Routes:
-    """Compare with ``ip route show dev``; what is not as wg-quick adds it is another's, and never surplus."""
+    """Compare with the lines of ``ip route show dev``; routes not as wg-quick adds them never count."""
     wanted = routed(host)
     there: dict[Network, str] = {}
     others: set[Network] = set()
@@ -186,7 +188,7 @@ def routes(host: HostPlan, lines: Sequence[str]) -> Routes:
 
 
 def _as_wg_quick_adds(words: Sequence[str], version: int) -> bool:
-    """Without a gateway, a protocol or a metric of its own; IPv6 shows the usual metric."""
+    """Has it no gateway, no protocol and the default metric, which only IPv6 shows?"""
     metric = words[words.index("metric") + 1] if "metric" in words else None
     return not {"proto", "via"} & set(words) and metric == (None if version == 4 else "1024")
 

@@ -1,9 +1,9 @@
-"""Which sessions of WireGuard a run makes anew, and which of two hosts begins one.
+"""Which WireGuard sessions a run renews, and which of two hosts initiates the handshake.
 
-An interface that comes up has forgotten its sessions, but its peers have not: they go on sending into the
-old one, for 15 s if they wait for an answer and for two minutes if they do not (WireGuard whitepaper, 6.2).
-Over a new link the first hello may have come before the other side knew of it, and two that say hello at the
-same moment answer neither: each is said again after 5 s (Rekey-Timeout, 6.1), on every hop of a way.
+An interface that comes up has lost its sessions, but its peers have not: they continue to use the old one,
+for 15 s if they wait for an answer and for two minutes if not (WireGuard whitepaper, 6.2). Over a new link
+the first initiation may arrive before the other side knows the peer, and two initiations at the same moment
+cancel each other: each is repeated after 5 s (Rekey-Timeout, 6.1), on every hop of a path.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from wgcluster.plan.plan import HostPlan, Peer, Plan
 
 @dataclass
 class ChangedLinks:
-    """Links that a run has made or cut; all by names of hosts."""
+    """Links that a run has changed, by names of hosts."""
 
-    started: set[str] = field(default_factory=set)  # their interface came up
-    peers: dict[str, frozenset[str]] = field(default_factory=dict)  # those that were set, by where
+    started: set[str] = field(default_factory=set)  # hosts whose interface came up
+    peers: dict[str, frozenset[str]] = field(default_factory=dict)  # peers that were set on a host
 
 
 def dialled(plan: Plan) -> dict[str, frozenset[str]]:
@@ -34,14 +34,14 @@ def dialled(plan: Plan) -> dict[str, frozenset[str]]:
 def handshake_initiators(
     host: str, dials: Mapping[str, frozenset[str]], touched: ChangedLinks, active: Collection[str]
 ) -> Iterator[str]:
-    """The names of the peers with which ``host`` begins, sorted.
+    """The names of the peers to which ``host`` initiates the handshake, sorted.
 
-    Of two that can dial each other it is one that was started, which has no session to lose, or the first by
-    name; and it is the one that takes part in the run, if the other does not.
+    Of two hosts that can dial each other it is the one in the run, if only one is; else one whose interface
+    was started, which has no session to lose; else the first by name.
 
     Args:
-        dials: as ``dialled`` gives it.
-        active: names of the hosts that take part in the run and have not failed.
+        dials: as ``dialled`` returns it.
+        active: names of the hosts in the run that have not failed.
     """
     for peer in sorted(dials[host]):
         new = peer in touched.peers.get(host, ()) or host in touched.peers.get(peer, ())
@@ -55,10 +55,10 @@ def handshake_initiators(
 def without_session(
     host: HostPlan, names: Collection[str], link: Link | None, touched: ChangedLinks
 ) -> list[Peer]:
-    """Those of the peers called ``names`` that have no session now which both sides know of.
+    """The peers among ``names`` without a session that both sides know.
 
     Args:
-        link: the host's interface as it is now.
+        link: the live interface of the host.
     """
     heard = {key for key, live in link.peers.items() if live.handshake} if link is not None else set()
     return [
