@@ -61,6 +61,8 @@ _SHAPES = {
 MODE = re.compile(r"[0-7]{3,4}")
 OWNER = re.compile(r"[^\s:]+:[^\s:]+")
 DIGEST = re.compile(r"[0-9a-f]{64}")
+TOOL = re.compile(r"[a-z0-9-]+")
+TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")  # seconds since the epoch
 PATH = re.compile(r"/[^\0\n]*")
 KEY = re.compile(r"[A-Za-z0-9+/]{43}=|\(none\)")  # an interface without a key has "(none)"
 INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}(?=@|$)")  # of a veth pair: "eth0@if7"

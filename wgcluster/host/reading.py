@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from hashlib import sha256
+from collections.abc import Callable, Sequence
 from ipaddress import ip_interface
 
 from wgcluster.firewall.nft import parse_ruleset
-from wgcluster.firewall.tables import parse_save
-from wgcluster.host import answer, paths
-from wgcluster.host.kernel_routes import Route, parse_routes
+from wgcluster.host import answer, entries, paths
+from wgcluster.host.kernel_routes import Route
 from wgcluster.host.observed import (
     File,
     Link,
@@ -19,18 +16,13 @@ from wgcluster.host.observed import (
     Observed,
     Query,
     Rules,
-    Ssh,
     Unit,
-    WireguardInterface,
 )
-from wgcluster.prefixes import Family
 
 Words = Sequence[str]
 
 _OTHER_UNITS = ("nginx.service", "ufw.service", "firewalld.service")
 _SECONDS = re.compile(r"[0-9]{1,12}\.\S*")  # some know no nanoseconds, and print what stands for them
-_TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-_TOOL = re.compile(r"[a-z0-9-]+")
 _RULES = (("4", "primary"), ("4", "other"), ("6", "primary"), ("6", "other"))  # each of them, or "none"
 
 
@@ -96,7 +88,7 @@ class _Reader:
         self.values["user"] = answer.number(words[0], "user")
 
     def read_tools(self, words: Words, lines: Words) -> None:
-        self.values["tools"] = frozenset(answer.matching(_TOOL, line, "tool") for line in lines)
+        self.values["tools"] = frozenset(answer.matching(answer.TOOL, line, "tool") for line in lines)
 
     def read_module(self, words: Words, lines: Words) -> None:
         states = ("loaded", "available", "missing")
@@ -106,24 +98,24 @@ class _Reader:
             raise ValueError(f"module has {answer.shown(lines[1])}")
 
     def read_directory(self, words: Words, lines: Words) -> None:
-        self.values["directory"] = _owned(words) if words else ("", "")
+        self.values["directory"] = entries.owned(words) if words else ("", "")
 
     def read_file(self, words: Words, lines: Words) -> None:
         path = answer.matching(answer.PATH, words[0], "path")
         if path in self.files:
             raise ValueError(f"{answer.shown(path)} is there twice")
-        self.files[path] = _file(words[1:])
+        self.files[path] = entries.file(words[1:])
         if self.files[path].kind == "file":
             self.sizes[path] = answer.number(words[4], "size", high=2**40)
 
     def read_texts(self, words: Words, lines: Words) -> None:
         self.config = words[0]
-        self.files |= dict(_with_texts(self.files, self.sizes, answer.data(lines), self.config))
+        self.files |= dict(entries.with_texts(self.files, self.sizes, answer.data(lines), self.config))
 
     def read_unit(self, words: Words, lines: Words) -> None:
         if words[0] in self.units:
             raise ValueError(f"the unit {answer.shown(words[0])} is there twice")
-        self.units[words[0]] = _unit(words)
+        self.units[words[0]] = entries.unit(words)
 
     def read_ufw(self, words: Words, lines: Words) -> None:
         self.values["ufw"] = any(line.lower() == "enabled=yes" for line in lines)
@@ -143,11 +135,11 @@ class _Reader:
 
     def read_routes(self, words: Words, lines: Words) -> None:
         self.routed.append(words[0])
-        self.routes += _routes(lines, words[0])
+        self.routes += entries.routes(lines, words[0])
 
     def read_dump(self, words: Words, lines: Words) -> None:
         if lines:  # of wireguard-go in another network namespace, too
-            own_key, own_port, self.peers = _dump(lines)
+            own_key, own_port, self.peers = entries.dump(lines)
             if self.link:
                 self.link |= {"public_key": own_key, "port": own_port, "peers": self.peers}
 
@@ -157,10 +149,10 @@ class _Reader:
             self.link["preshared_digest"] = digest
 
     def read_interfaces(self, words: Words, lines: Words) -> None:
-        self.values["interfaces"] = tuple(_interface(line) for line in lines)
+        self.values["interfaces"] = tuple(entries.interface(line) for line in lines)
 
     def read_addresses(self, words: Words, lines: Words) -> None:
-        found = list(_addresses(lines))
+        found = list(entries.addresses(lines))
         self.values["addresses"] = tuple(
             text.partition("/")[0] for _, text, scope in found if scope == "global"
         )
@@ -176,12 +168,12 @@ class _Reader:
         self.values["forwarding"] = {4: four, 6: six}
 
     def read_sysctls(self, words: Words, lines: Words) -> None:
-        self.values["sysctls"] = dict(_sysctl(line) for line in lines)
+        self.values["sysctls"] = dict(entries.sysctl(line) for line in lines)
 
     def read_rules(self, words: Words, lines: Words) -> None:
         self.backends.append((words[0], words[2]))
         if words[2] != "none":
-            self.rules.append(_rules(words, lines))
+            self.rules.append(entries.rules(words, lines))
         elif lines:
             raise ValueError(f"rules has {answer.shown(lines[0])} where there are none")
 
@@ -196,7 +188,7 @@ class _Reader:
             self.values["nft"] = parse_ruleset(shown)
 
     def read_ssh(self, words: Words, lines: Words) -> None:
-        self.values["ssh"] = _ssh(words, lines)
+        self.values["ssh"] = entries.ssh(words, lines)
 
     def read_guarded(self, words: Words, lines: Words) -> None:
         self.values["guarded"] = _paths(lines)
@@ -211,13 +203,13 @@ class _Reader:
         self.values["nginx_cut_off"] = bool(lines)
 
     def read_workers(self, words: Words, lines: Words) -> None:
-        self.values["nginx_started"] = _oldest(answer.matching(_SECONDS, words[0], "time"), lines)
+        self.values["nginx_started"] = entries.oldest(answer.matching(_SECONDS, words[0], "time"), lines)
 
     def read_changed(self, words: Words, lines: Words) -> None:
-        self.values["nginx_changed"] = dict(_changed(line) for line in lines)
+        self.values["nginx_changed"] = dict(entries.changed(line) for line in lines)
 
     def read_nginx(self, words: Words, lines: Words) -> None:
-        self.values["nginx_error"], self.values["nginx_dump"] = _nginx(answer.data(lines))
+        self.values["nginx_error"], self.values["nginx_dump"] = entries.nginx(answer.data(lines))
 
     def read_nginx_links(self, words: Words, lines: Words) -> None:
         # what has a blank in its path is no file of ours (schema.py)
@@ -277,178 +269,3 @@ def _check_complete(observed: Observed, seen: set[str], query: Query) -> None:
             raise ValueError(f"it lacks the unit {name}")
     if (query.dump and "nginx" in observed.tools) != ("nginx" in seen):
         raise ValueError("it lacks what nginx says, or has it unasked")
-
-
-def _owned(words: Sequence[str]) -> tuple[str, str]:
-    """Mode and owner."""
-    mode = answer.matching(answer.MODE, words[0], "mode")
-    return mode, answer.matching(answer.OWNER, words[1] if words[1:] else "", "owner")
-
-
-def _file(words: Sequence[str]) -> File:
-    match words:
-        case ["file", mode, owner, _, digest, *target] if target:
-            path = answer.matching(answer.PATH, " ".join(target), "path")
-            return File(
-                "file", *_owned((mode, owner)), answer.matching(answer.DIGEST, digest, "digest"), path
-            )
-        case ["absent" | "dangling" | "other" as kind]:
-            return File(kind)
-        case _:
-            raise ValueError(f"a file is {answer.shown(' '.join(words))}")
-
-
-def _unit(words: Sequence[str]) -> Unit:
-    enabled, slash, active = " ".join(words[1:]).partition("/")
-    if not slash:
-        raise ValueError(f"the unit {answer.shown(words[0])} has no states")
-    for state in (enabled, active):
-        answer.matching(answer.STATE, state.strip(), "state of a unit")
-    return Unit(enabled.strip() == "enabled", active.strip() == "active")
-
-
-def _routes(lines: Sequence[str], family: str) -> Iterator[Route]:
-    for line in lines:
-        try:
-            yield from parse_routes([line], 4 if family == "4" else 6)
-        except (ValueError, IndexError):
-            raise ValueError(f"{answer.shown(line)} is no route") from None
-
-
-def _interface(line: str) -> WireguardInterface:
-    name, key, port = _fields(line, " ", 3)
-    answer.matching(answer.KEY, key, "key")
-    return WireguardInterface(answer.interface(name), key, answer.port(port))
-
-
-def _sysctl(line: str) -> tuple[str, str]:
-    key, value = _fields(line, " ", 2)
-    return answer.matching(answer.SYSCTL, key, "sysctl"), answer.matching(answer.VALUE, value, "value")
-
-
-def _fields(line: str, separator: str, count: int) -> list[str]:
-    fields = line.split(separator)
-    if len(fields) != count:
-        raise ValueError(f"{answer.shown(line)} has not {count} fields")
-    return fields
-
-
-def _rules(words: Sequence[str], lines: Sequence[str]) -> Rules:
-    family: Family = 4 if words[0] == "4" else 6
-    return Rules(
-        family,
-        answer.matching(_TOOL, words[1], "tool"),
-        words[2] == "primary",
-        parse_save("\n".join(lines)),
-        frozenset(_closed(lines)),
-    )
-
-
-def _ssh(words: Sequence[str], lines: Sequence[str]) -> Ssh | None:
-    names = [answer.interface(line) for line in lines]
-    if not words and not names:
-        return None
-    source, source_port, own, port = _fields(" ".join(words), " ", 4)
-    answer.port(source_port)
-    answer.address(own)
-    return Ssh(answer.address(source), answer.port(port), names[0] if names else None)
-
-
-def _with_texts(
-    files: Mapping[str, File], sizes: Mapping[str, int], texts: bytes, masked: str
-) -> Iterator[tuple[str, File]]:
-    """Each file with its part of ``texts``, in which they stand one after the other, that of ``masked`` last.
-
-    Raises:
-        ValueError: one was changed while it was read.
-    """
-    begin = 0
-    for path, size in sizes.items():
-        if path != masked:
-            data = texts[begin : begin + size]
-            begin += size
-            if sha256(data).hexdigest() != files[path].digest:
-                raise ValueError(f"{answer.shown(path)} was changed meanwhile; run this again")
-            yield path, replace(files[path], data=data)
-    if not texts.endswith(b".") or begin >= len(texts) or (masked not in sizes and begin + 1 != len(texts)):
-        raise ValueError("the texts of files are cut off")
-    if masked in sizes:
-        yield masked, replace(files[masked], data=texts[begin:-1])
-
-
-def _addresses(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Interface, address with its prefix, and scope of each line of ``ip -o addr show``, ip-address(8)."""
-    for line in lines:
-        words = line.split()
-        if len(words) < 4 or "scope" not in words[4:-1]:
-            raise ValueError(f"{answer.shown(line)} is no line of an address")
-        if words[2] in ("inet", "inet6"):
-            yield (
-                answer.interface(words[1]),
-                answer.with_prefix(words[3]),
-                words[words.index("scope", 4) + 1],
-            )
-
-
-def _closed(lines: Sequence[str]) -> Iterator[str]:
-    """The tables of which ``iptables-save`` says that it cannot show them (iptables/xtables-save.c)."""
-    for line in lines:
-        if line.startswith("# Table `") and line.endswith("' is incompatible, use 'nft' tool."):
-            yield line.removeprefix("# Table `").partition("'")[0]
-
-
-def _nginx(output: bytes) -> tuple[str | None, str]:
-    """What ``nginx -T`` complains of and what it dumps, from both of its outputs and its status at the end.
-
-    It says what it has to say, and then dumps if nothing is wrong (src/core/nginx.c, main).
-    """
-    text, _, status = output.decode("utf-8", "surrogateescape").removesuffix("\n").rpartition("\n")
-    if answer.number(status, "exit status", high=255):
-        return text.strip(), ""
-    _, mark, dump = text.partition("# configuration file ")
-    return None, mark + dump
-
-
-def _oldest(now: str, stats: Sequence[str]) -> float | None:
-    """When the first of some processes began, in seconds since the epoch; None: there is none.
-
-    Args:
-        now: ``date +%s.%N``, of which some systems know whole seconds alone.
-        stats: lines of proc_pid_stat(5), the first one of a process that has just begun.
-    """
-    # field 22, in ticks since the boot; the second, a name, may hold blanks; USER_HZ is 100, time(7)
-    own, *others = (_ticks(line) for line in stats) if stats else (0,)
-    seconds = float(now) if now.replace(".", "").isdigit() else float(now.partition(".")[0]) + 1
-    return seconds - (own - min(others)) / 100 if others else None
-
-
-def _ticks(line: str) -> int:
-    words = line.rpartition(")")[2].split()
-    if len(words) < 20:
-        raise ValueError(f"{answer.shown(line)} is no line of a process")
-    return answer.number(words[19], "time in ticks", high=10**14)
-
-
-def _changed(line: str) -> tuple[str, float]:
-    when, _, path = line.partition(" ")
-    return answer.matching(answer.PATH, path, "path"), float(answer.matching(_TIME, when, "time"))
-
-
-def _dump(lines: Sequence[str]) -> tuple[str, int, dict[str, LivePeer]]:
-    """The interface's public key and port, and its peers."""
-    public_key, port = _fields(lines[0], "\t", 2)
-    peers: dict[str, LivePeer] = {}
-    for line in lines[1:]:
-        key, preshared, endpoint, allowed, handshake, keepalive = _fields(line, "\t", 6)
-        if answer.matching(answer.KEY, key, "key") in peers:
-            raise ValueError(f"the peer {answer.shown(key)} is there twice")
-        peers[key] = LivePeer(
-            preshared_key=answer.one_of(("psk", "-"), preshared, "word for a preshared key") == "psk",
-            endpoint=None if endpoint == "(none)" else answer.endpoint(endpoint),
-            allowed_ips=frozenset()
-            if allowed == "(none)"
-            else frozenset(map(answer.network, allowed.split(","))),
-            handshake=answer.number(handshake, "time", high=2**40),
-            keepalive=None if keepalive == "off" else answer.number(keepalive, "keepalive", 1, 65535),
-        )
-    return answer.matching(answer.KEY, public_key, "key"), answer.port(port), peers
