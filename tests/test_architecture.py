@@ -64,10 +64,10 @@ def test_the_files_that_it_names_are_there() -> None:
 
 def test_the_functions_and_classes_that_it_tells_to_use_are_there() -> None:
     sources = "".join(
-        path.read_text() for top in ("wgcluster", "tasks") for path in (ROOT / top).rglob("*.py")
+        path.read_text() for top in ("wgcluster", "tasks", "tests") for path in (ROOT / top).rglob("*.py")
     )
     advice = (ROOT / "CONTRIBUTING.md").read_text().split("\n## How to add")[1].split("\n## ")[0]
     named = set(re.findall(r"`@?(?:run\.)?(\w+)(?:\(host\))?`", advice))
-    defined = set(re.findall(r"^ *(?:def|class) (\w+)", sources, re.MULTILINE))
+    defined = set(re.findall(r"^ *(?:def |class |(?=[A-Z_]+\b.* = ))(\w+)", sources, re.MULTILINE))
     assert len(named) > 10
     assert named - defined == {"deploy", "tools"}  # pyinfra's, and a section
