@@ -175,7 +175,7 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "setting.too-large": ("cloud: wg_port = 65536", {"le": 65535}),
     "setting.too-many": ("cloud: wg_address = ['10.0.0.3', 'fd00::3', '10.0.0.4']", {"max_length": 2}),
     "setting.too-small": ("cloud: wg_mtu = 500", {"ge": 576}),
-    "setting.unknown": ("cloud: wg_adress", {"hint": "; did you mean wg_address?"}),
+    "setting.unknown": ("cloud: wg_endpoints", {"hint": "; did you mean wg_endpoint?"}),
     "setting.unknown-field": (
         "cloud: firewall_allow[0].form = '198.51.100.0/24'",
         {"hint": "; did you mean from?"},
