@@ -175,7 +175,7 @@ def decisions_in_tasks(of: Sources) -> Iterator[str]:
 
 def checks_that_know_a_renderer(of: Sources) -> Iterator[str]:
     """A renderer and its check must not share a mistake."""
-    renderers = {"wgcluster.firewall.rules", "wgcluster.wireguard.client"}
+    renderers = {"wgcluster.firewall.rules", "wgcluster.wireguard.client", "wgcluster.wireguard.config"}
     yield from (f"verify.checks imports {one}" for one in imports(of, "wgcluster.verify.checks") & renderers)
 
 
