@@ -1,4 +1,4 @@
-"""What an inventory declares: hosts and road warriors, and what is wanted of them."""
+"""What an inventory declares: hosts, road warriors, and the settings of the cluster."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Host:
     """One server, as declared."""
 
     name: str
-    addresses: tuple[Address, ...]  # at most one a family, IPv4 first
+    addresses: tuple[Address, ...]  # at most one per family, IPv4 first
     port: int = DEFAULT_PORT
     mtu: int = DEFAULT_MTU
     endpoint: Endpoint | None = None
@@ -45,7 +45,7 @@ class Host:
     masquerade: bool = False
     subnets: tuple[Network, ...] = ()
     links: tuple[str, ...] = ()
-    keepalive: int | None = None  # seconds, None: as the topology needs it
+    keepalive: int | None = None  # seconds; None: as the topology needs it
     clients_from: tuple[Network, ...] = ()  # empty: anywhere
     firewall: FirewallMode = "peers"
     firewall_allow: tuple[OpenPort, ...] = ()
@@ -58,12 +58,12 @@ class Client:
 
     name: str
     addresses: tuple[Address, ...]
-    gateway: str | None = None  # by which it comes in; None: not decided yet
+    gateway: str | None = None  # that it dials; None: not decided yet
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """All hosts and what is wanted of them. ``hosts`` and ``clients`` are sorted by name."""
+    """All hosts and road warriors, both sorted by name, and the settings of the cluster."""
 
     networks: tuple[Network, ...]
     hosts: tuple[Host, ...]

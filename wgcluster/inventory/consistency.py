@@ -1,4 +1,4 @@
-"""Is a cluster consistent? What is wrong between values that are right each for itself."""
+"""Faults between settings that are valid each by itself."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MIN_IPV6_MTU = 1280  # bytes
 
 
 def inconsistencies(shared: SharedKeys, hosts: Sequence[Host], clients: Sequence[Client]) -> Iterator[Fault]:
-    """Every fault that two keys, two hosts, or a host and a road warrior make together.
+    """Every fault between two settings, two hosts, or a host and a road warrior.
 
     Args:
-        hosts: as read, with defaults in the place of what has a fault of its own.
+        hosts: as read, with defaults for settings that are invalid.
         clients: the road warriors of the key registry.
     """
     networks = shared.wg_networks
@@ -109,9 +109,9 @@ def _check_addresses(
 
 
 def _check_endpoints(hosts: Sequence[Host]) -> Iterator[Fault]:
-    """One address and port for two hosts: at most one of them can be dialled there.
+    """Hosts that share an endpoint, of which only one can be dialled.
 
-    Behind one NAT each has a port of its own. Two sites may use the same private address, each for itself.
+    Hosts behind one NAT need different ports. Different sites may use the same private address.
     """
     owners: dict[tuple[str, str, int], str] = {}
     for host in hosts:
@@ -145,7 +145,7 @@ def _check_subnets(networks: Sequence[Network], hosts: Sequence[Host]) -> Iterat
 def expectation_faults(
     entries: Sequence[str], hosts: Sequence[Host], clients: Sequence[Client]
 ) -> Iterator[Fault]:
-    """Each of ``entries`` of ``wg_expect`` that is none, or names nobody."""
+    """Faults of entries of ``wg_expect`` that are malformed or name no host, client or network."""
     names = {host.name for host in hosts} | {client.name for client in clients}
     names |= {str(subnet) for host in hosts for subnet in host.subnets}
     yield from invalid_expectations(entries, names)

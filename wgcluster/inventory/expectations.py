@@ -15,7 +15,7 @@ _EXPECTATION = re.compile(r"(\S+)\s*(!?->)\s*(\S+)")
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """``laptop -> cloud`` or ``guest !-> cloud``; each side a host, a client or a network behind a host."""
+    """``laptop -> cloud`` or ``guest !-> cloud``, between hosts, clients and networks behind hosts."""
 
     source: str
     destination: str
@@ -26,10 +26,10 @@ class Expectation:
 
 
 def read_expectation(text: str) -> Expectation:
-    """One entry of ``wg_expect``.
+    """Parse one entry of ``wg_expect``.
 
     Raises:
-        ValueError: ``text`` is not of the form; the message says how to write it.
+        ValueError: it is malformed; the message says how to write it.
     """
     match = _EXPECTATION.fullmatch(text.strip())
     if match is None:
@@ -39,7 +39,7 @@ def read_expectation(text: str) -> Expectation:
 
 
 def invalid_expectations(entries: Iterable[str], names: Collection[str]) -> Iterator[Fault]:
-    """The entries of ``wg_expect`` that are not of the form, or name what is not among ``names``."""
+    """Faults of entries of ``wg_expect`` that are malformed or name something that is not in ``names``."""
     for text in entries:
         try:
             expectation = read_expectation(text)

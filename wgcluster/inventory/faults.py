@@ -1,4 +1,4 @@
-"""What is wrong with an operator's data, in words: where it stands, what it is, what would be right."""
+"""Faults: where something is wrong, what it is, and what would be right."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from wgcluster.inventory.messages import MESSAGES
-from wgcluster.text import abbreviated
+from wgcluster.text import abbreviated, counted
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with one value: where it stands, what it is, what would be right."""
+    """One fault, with its place and its message."""
 
-    host: str  # or hosts; "" when it concerns the whole cluster
-    key: str  # the setting, with the path inside it; "" when it stands in none
+    host: str  # or hosts; "": the whole cluster
+    key: str  # the setting, with the path inside it; "": none
     value: object
     code: str  # of MESSAGES: "wg_address.taken"
     message: str
@@ -41,10 +41,10 @@ def fault(
     """The fault that ``MESSAGES`` has under ``code``.
 
     Args:
-        host: or hosts; "" when it concerns the whole cluster.
+        host: or hosts; "": the whole cluster.
         value: what the operator wrote; None: it is not shown.
-        key: the setting, with the path inside it; by default what stands before the dot of ``code``.
-        fields: those of the message.
+        key: the setting, with the path inside it; by default the part of ``code`` before the dot.
+        fields: of the message.
 
     Raises:
         KeyError: there is no such code, or a field of its message is missing.
@@ -54,12 +54,12 @@ def fault(
 
 
 def host_fault(code: str, **fields: object) -> Fault:
-    """A fault that was seen on a host, beside all settings; who knows the host's name adds it."""
+    """A fault observed on a host, without its name, which the caller adds."""
     return Fault("", "", None, code, MESSAGES[code].format(**fields))
 
 
 class KeystoreError(ValueError):
-    """The key registry cannot be read, opened or written. ``faults`` has every reason at once."""
+    """The key registry cannot be read, opened or written. ``faults`` has every reason."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
@@ -72,21 +72,25 @@ class KeystoreError(ValueError):
 
 
 class ModelError(ValueError):
-    """The inventory does not describe a cluster. ``faults`` holds every reason."""
+    """The inventory describes no valid cluster. ``faults`` has every reason."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in the inventory"
-        super().__init__("\n".join([f"{count}, nothing was changed:", *(f"  {fault}" for fault in faults)]))
+        count = counted(len(faults), "fault")
+        super().__init__(
+            "\n".join(
+                [f"{count} in the inventory, nothing was changed:", *(f"  {fault}" for fault in faults)]
+            )
+        )
 
 
 def deduplicated(faults: Iterable[Fault], hosts: Collection[str]) -> list[Fault]:
-    """``faults`` in their order, the same one of several hosts told once for all of them.
+    """The faults in their order, those that several hosts share merged into one.
 
-    A value in group_data reaches every host of the group, and so does what is wrong with it.
+    An invalid value in group_data causes the same fault for every host of the group.
 
     Args:
-        hosts: the names of all there are.
+        hosts: the names of all hosts.
     """
     found: dict[tuple[str, str, str], list[Fault]] = {}
     for fault in faults:
@@ -103,6 +107,6 @@ def _together(names: Sequence[str], hosts: Collection[str]) -> str:
 
 
 def near(word: str, names: Collection[str]) -> str:
-    """A hint to append to a fault: the nearest of ``names``, or some of those there are."""
+    """A hint to append to a message: the nearest of ``names``, or some of them."""
     close = difflib.get_close_matches(word, names, 1)
     return f"; did you mean {close[0]}?" if close else f"; there are {abbreviated(sorted(names))}"

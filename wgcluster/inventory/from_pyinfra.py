@@ -1,4 +1,4 @@
-"""A pyinfra inventory -> plain rows: the one module of the core that knows pyinfra."""
+"""A pyinfra inventory as plain rows; the only module of the core that knows pyinfra."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _names: WeakKeyDictionary[Host, str] = WeakKeyDictionary()
 
 
 def rows_of(hosts: Iterable[Host]) -> list[Row]:
-    """Every host of an inventory, also those that ``--limit`` leaves out, with its merged data."""
+    """Every host of an inventory with its merged data, whatever ``--limit`` leaves out."""
     return [_row(host) for host in hosts]
 
 
@@ -36,29 +36,29 @@ def load_rows(inventory: Path) -> list[Row]:
     """
     if not inventory.is_file():
         raise FileNotFoundError(f"{inventory}: no such inventory; name one with --inventory FILE")
-    with ctx_state.use(State()):  # pyinfra notes there which file it runs
+    with ctx_state.use(State()):  # pyinfra records there which file it runs
         loaded: Inventory = make_inventory(str(inventory), cwd=str(inventory.parent.resolve()))
     return rows_of(loaded)
 
 
 def probable_keystore(hosts: Iterable[Host]) -> str:
-    """The registry that the first host names, as all should; nothing of it has been checked."""
+    """The registry that the first host names, unchecked."""
     return next((str(host.data.get("wg_keystore") or KEYSTORE) for host in hosts), KEYSTORE)
 
 
 def cluster_name(host: Host) -> str:
-    """What a pyinfra host is called in the cluster: its ``wg_name``, or its own name."""
-    # Kept: pyinfra merges a host's data anew each time it is asked, and each host asks for the names of all.
+    """The name of a pyinfra host in the cluster: its ``wg_name``, or its own name."""
+    # Cached: pyinfra merges a host's data at each access, and each host needs the names of all.
     if (name := _names.get(host)) is None:
         name = _names[host] = _row(host).cluster_name
     return name
 
 
 def new_keys(host: Host) -> bool:
-    """May keys that the registry does not know be replaced? ``--data new_keys=True``."""
+    """Does the operator allow replacing keys that the registry does not know (``--data new_keys=True``)?"""
     return bool(host.data.get("new_keys", False))
 
 
 def remove_packages(host: Host) -> bool:
-    """Was the teardown asked to, by ``--data remove_packages=True``?"""
+    """Should the teardown remove packages (``--data remove_packages=True``)?"""
     return bool(host.data.get("remove_packages", False))

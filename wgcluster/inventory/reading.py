@@ -1,4 +1,4 @@
-"""Inventory rows -> Cluster: every fault of the operator's data at once, each with its path."""
+"""Inventory rows -> Cluster, or every fault of the operator's data at once."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from wgcluster.inventory.row import OURS, Row
 from wgcluster.prefixes import Address
 from wgcluster.text import abbreviated
 
-# What may be a fault only because a host was not read.
+# Settings whose faults may come from a host that was not read.
 _OF_STRAYS = ("wg_links", "wg_topology")
 _Keys = TypeVar("_Keys", bound=BaseModel)
-# In the place of what must be there and has a fault, until it is taken out again.
+# Temporary values for required settings that are invalid.
 _STAND_INS: Mapping[str, str] = {
     "wg_name": "x",
     "wg_address": "192.0.2.1",
     "wg_networks": "192.0.2.0/24",
 }
-# What a fault of several keys is built on: if one of them has a fault of its own, the other may not be one.
+# The other settings that a fault depends on: if one of them is invalid, the fault may be none.
 _RESTS_ON: Mapping[str, frozenset[str]] = {
     "wg_masquerade": frozenset({"wg_gateway", "firewall"}),
     "wg_topology": frozenset({"wg_links", "wg_degree"}),
@@ -37,11 +37,11 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] | None = None) -
     """The cluster that an inventory declares.
 
     Args:
-        rows: every host of the inventory, also those a run leaves out.
-        clients: the road warriors of the key registry; None: not known, so the cluster is without them.
+        rows: every host of the inventory, whatever a run leaves out.
+        clients: the road warriors of the key registry; None: unknown, the cluster has none.
 
     Raises:
-        ModelError: with every fault found, each naming host, key, value and what would be right.
+        ModelError: with every fault.
     """
     faults: list[Fault] = []
     if not rows:
@@ -54,7 +54,7 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] | None = None) -
     wrong |= {("", key) for key in _OF_STRAYS if strays}
     faults += [f for f in inconsistencies(shared, hosts, clients or ()) if not _follows(f, wrong)]
     faults += [_stray(row, known) for row in strays]
-    if faults and clients is not None:  # by itself it is told with what else keeps a cluster from its plan
+    if faults and clients is not None:  # otherwise plan/checks.py reports them
         faults += [f for f in expectation_faults(shared.wg_expect, hosts, clients) if not _follows(f, wrong)]
     if faults:
         raise ModelError(deduplicated(faults, {row.cluster_name for row in known}))
@@ -72,14 +72,14 @@ def read_cluster(rows: Sequence[Row], clients: Sequence[Client] | None = None) -
 
 
 def _validate(kind: type[_Keys], host: str, data: Mapping[str, Any], faults: list[Fault]) -> _Keys:
-    """The keys; those with a fault are as if not there, so that what is wrong with others comes out, too."""
+    """The settings without the invalid ones, whose faults are added, so that others are checked, too."""
     try:
         return kind.model_validate(dict(data))
     except ValidationError as error:
         wrong = {str(one["loc"][0]) for one in error.errors()}
         for one in error.errors():
             if one["type"] == "too_short" and one["input"]:
-                continue  # it has entries, but each has a fault that is told of itself
+                continue  # each of its entries is invalid, which is reported
             faults.append(schema.fault_of(one, host))
     stand_ins = {key: _STAND_INS[key] for key in _STAND_INS.keys() & wrong}
     sound = kind.model_validate({**{k: v for k, v in data.items() if k not in wrong}, **stand_ins})
@@ -87,13 +87,13 @@ def _validate(kind: type[_Keys], host: str, data: Mapping[str, Any], faults: lis
 
 
 def _follows(fault: Fault, wrong: Collection[tuple[str, str]]) -> bool:
-    """May a fault come from one that is told already?"""
+    """Can a fault be the consequence of one that is reported already?"""
     keys = {fault.key} | _RESTS_ON.get(fault.key, frozenset())
     return any(key in keys and (not fault.host or host in (fault.host, "")) for host, key in wrong)
 
 
 def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys:
-    """What concerns the whole cluster stands in group_data/all.py: every host must see the same."""
+    """The settings of the whole cluster, which must be the same for every host (group_data/all.py)."""
     data: dict[str, Any] = {}
     for key in schema.SharedKeys.model_fields:
         seen = [(row, row.data[key]) for row in rows if key in row.data]
@@ -108,7 +108,7 @@ def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys:
 
 
 def _stray(row: Row, known: Sequence[Row]) -> Fault:
-    """pyinfra makes a host of each name in a group that no host has, and says nothing."""
+    """The fault for a host that pyinfra created for an unknown name in a group."""
     names = [other.name for other in known]
     same = [other.name for other in known if row.default_name in (other.default_name, other.cluster_name)]
     shorter = {other.default_name: other.name for other in known}
@@ -152,5 +152,5 @@ def _read_host(row: Row, faults: list[Fault]) -> Host:
 
 
 def keystore_of(rows: Sequence[Row]) -> str:
-    """Where an inventory, which may have faults, says that its key registry is."""
+    """The path of the key registry that an inventory names, even if it has faults."""
     return _read_shared(rows, []).wg_keystore

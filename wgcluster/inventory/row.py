@@ -1,4 +1,4 @@
-"""One row of an inventory, nothing of it checked yet."""
+"""One row of an inventory, unchecked."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-OURS = ("wg_", "firewall", "nginx_")  # how the names of our keys begin
+OURS = ("wg_", "firewall", "nginx_")  # prefixes of our settings
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One host of a pyinfra inventory, its data merged in pyinfra's order of precedence."""
 
-    name: str  # pyinfra's host name, connector and all
+    name: str  # pyinfra's host name, with its connector
     data: Mapping[str, Any]
-    declared: bool = True  # False: nothing of ours stands at the host itself, all of it comes from groups
+    declared: bool = True  # False: all its settings come from groups
 
     @property
     def default_name(self) -> str:
@@ -24,5 +24,5 @@ class Row:
 
     @property
     def cluster_name(self) -> str:
-        """Its ``wg_name``, which others may use before it is checked."""
+        """Its ``wg_name``, unchecked, by which other settings name it."""
         return str(self.data.get("wg_name", self.default_name))

@@ -1,4 +1,4 @@
-"""The data contract as pydantic reads it: each key an operator may write, and what it may hold."""
+"""The settings that an operator may write, and their types, for pydantic."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FirewallMode = Literal["peers", "baseline", "off"]
 
 DEFAULT_PORT = 51820
 DEFAULT_MTU = 1420
-KEYSTORE = "keys.yml"  # the registry, where no other file is named
+KEYSTORE = "keys.yml"  # the default registry
 DEFAULT_KEEPALIVE = 25  # seconds; wireguard.com/quickstart, "NAT and Firewall Traversal Persistence"
 
 # wg-quick(8) takes the interface's name from the file's (linux.bash, parse_options). It accepts "=" and "+",
@@ -54,7 +54,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def wrong(code: str, **fields: str) -> PydanticCustomError:
-    """What a validator raises where a value has the fault ``code``."""
+    """The error that a validator raises for the fault ``code``."""
     return PydanticCustomError(code, MESSAGES[code], fields)
 
 
@@ -76,7 +76,7 @@ def _network(value: object) -> Network:
 
 
 def _list(value: object) -> object:
-    """One value may stand for a list of one; what it is like, the entry's own check says."""
+    """Accept one value for a list of one; its own validator checks it."""
     return value if isinstance(value, list | tuple | set | frozenset) else [value]
 
 
@@ -201,7 +201,7 @@ class GuardedSite:
 
 
 class SharedKeys(_Strict):
-    """What is one for the whole cluster."""
+    """Settings of the whole cluster."""
 
     wg_interface: Annotated[str, BeforeValidator(_interface)] = "wg"
     wg_networks: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = Field((), min_length=1)
@@ -213,7 +213,7 @@ class SharedKeys(_Strict):
 
 
 class HostKeys(_Strict):
-    """What each host has for itself."""
+    """Settings of a host."""
 
     wg_name: NameField
     wg_address: Annotated[tuple[AddressField, ...], BeforeValidator(_list), Field(min_length=1, max_length=2)]
@@ -257,7 +257,7 @@ _CODES: Mapping[str, str] = {
 
 
 def fault_of(error: ErrorDetails, host: str = "") -> Fault:
-    """One of pydantic's errors in our words, which speak of the value and not of Python."""
+    """The fault for one of pydantic's errors, in the operator's terms."""
     location, value = error["loc"], None if error["type"] == "missing" else error["input"]
     code = _CODES.get(error["type"], error["type"])
     if code not in MESSAGES:
@@ -277,7 +277,7 @@ _EXAMPLES: Mapping[int | str, str] = {
 
 
 def _near(location: Sequence[int | str]) -> str:
-    """The nearest of the keys that the entry at ``location`` may have, or all of them."""
+    """A hint at the nearest key that the entry at ``location`` may have, or at all of them."""
     if not location or location[0] not in _ENTRIES:
         return ""
     names = [field.name for field in fields(_ENTRIES[location[0]]) if field.name != "addresses"]

@@ -1,4 +1,4 @@
-"""The text of keys.yml: what stands in it, read with every fault at once, and written in a stable order."""
+"""The text of keys.yml: parsed with every fault at once, and written in a stable order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wgcluster.inventory import schema
 from wgcluster.inventory.faults import Fault, KeystoreError, fault
 from wgcluster.keys.seal import KEY, NONCE, SALT, TAG, Cost, decode
 
-CHECK = b"wgcluster"  # what the sealed check value holds
+CHECK = b"wgcluster"  # the plain text of the sealed check value
 
 _HEAD = """\
 # Keys of the cluster, written by wgcluster; made to be committed: what is secret is sealed.
@@ -56,7 +56,7 @@ class _Entry(BaseModel):
 
 
 class PassphraseEntry(_Entry):
-    """How the passphrase becomes a key. Bounded: a forged file must eat no more than 128 MiB."""
+    """How the key is derived from the passphrase. Bounded: a forged file must not take more than 128 MiB."""
 
     kdf: Literal["scrypt"] = "scrypt"
     n: Literal[32768, 65536, 131072]
@@ -87,14 +87,14 @@ class LinkEntry(_Entry):
 
 
 class KeyFile(_Entry):
-    """All of keys.yml. ``passphrase`` is None as long as nothing is sealed."""
+    """The content of keys.yml. ``passphrase`` is None as long as nothing is sealed."""
 
     version: Literal[1]
     passphrase: PassphraseEntry | None
     hosts: dict[schema.NameField, HostEntry]
     clients: dict[schema.NameField, ClientEntry]
     links: dict[LinkName, LinkEntry]
-    # Keys that were forgotten here and may still be on a host, each with whose it was.
+    # Public keys that were removed here and may still be on hosts, with their former owners.
     former: dict[PublicKey, schema.NameField] = {}
 
 
@@ -102,7 +102,7 @@ EMPTY = KeyFile(version=1, passphrase=None, hosts={}, clients={}, links={})
 
 
 class _Loader(yaml.CSafeLoader):
-    """Refuses what YAML forbids and PyYAML lets pass: a key that stands twice in one mapping."""
+    """Refuses duplicate keys in a mapping, which YAML forbids and PyYAML accepts."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         seen: set[object] = set()
@@ -116,12 +116,15 @@ class _Loader(yaml.CSafeLoader):
 
 
 def read(text: str, where: str) -> KeyFile:
-    """What ``text``, the content of the file ``where``, holds.
+    """Parse the text of a registry file.
+
+    Args:
+        where: the path, for messages.
 
     Raises:
-        KeystoreError: it is torn, of another version, or holds what does not belong there.
+        KeystoreError: it is incomplete, of another version, or invalid.
     """
-    # The last line, "...", ends the YAML document: without it something may have been cut off.
+    # The last line, "...", ends the YAML document: without it the file may be incomplete.
     if not text.rstrip().endswith("\n..."):
         raise KeystoreError.of("keystore.incomplete", where)
     try:
@@ -144,10 +147,10 @@ def read(text: str, where: str) -> KeyFile:
 
 
 def write(file: KeyFile) -> str:
-    """The text of ``file``: the same for the same content, whatever the order it came in."""
+    """The text of ``file``; the same for equal content in any order."""
     data = file.model_dump(mode="json")
     if not file.former:
-        del data["former"]  # programs from before there was one read it still
+        del data["former"]  # earlier versions, which do not know it, can read the file then
     for part in data.keys() & {"hosts", "clients", "links", "former"}:
         data[part] = dict(sorted(data[part].items()))
     body: str = yaml.dump(
@@ -158,7 +161,7 @@ def write(file: KeyFile) -> str:
 
 def _invalid(error: ValidationError, where: str) -> Iterator[Fault]:
     for one in error.errors():
-        # A name that is none is located as (…, name, "[key]"): the name is all that helps
+        # pydantic locates an invalid name as (…, name, "[key]")
         at = schema.path(part for part in one["loc"] if part != "[key]")
         problem = schema.fault_of(one).message
         yield fault("keystore.invalid-entry", key=where, entry=at, problem=problem)

@@ -1,4 +1,4 @@
-"""An inventory and the key registry that it names, read together."""
+"""The key registry that an inventory names."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from wgcluster.keys.registry import Registry
 
 
 def registry_of(rows: Sequence[Row], folder: Path) -> Registry:
-    """The registry of an inventory that lies in ``folder``.
+    """Load the registry of an inventory in ``folder``.
 
     Raises:
-        ModelError: with every fault of the inventory, those that only show beside the registry's road
-            warriors, too.
+        ModelError: with every fault of the inventory, including those with road warriors of the registry.
         KeystoreError: the registry cannot be read.
     """
     try:
         return Registry.load(folder / read_cluster(rows).keystore)
     except ModelError:
-        with suppress(KeystoreError):  # which is told once the inventory has no fault
+        with suppress(KeystoreError):  # reported once the inventory is valid
             read_cluster(rows, Registry.load(folder / keystore_of(rows)).clients())
         raise

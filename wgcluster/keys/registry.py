@@ -1,4 +1,4 @@
-"""The key registry on disk: the one module that touches keys there."""
+"""The key registry on disk; no other module reads or writes it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _NAME: TypeAdapter[str] = TypeAdapter(schema.NameField)
 
 
 class Registry:
-    """The keys of hosts and clients and one preshared key a link, as one file holds them."""
+    """The keys of hosts and clients and one preshared key per link, in one file."""
 
     def __init__(self, path: Path, file: KeyFile, on_disk: bytes | None) -> None:
         self.path = path
-        self.dirty = False  # something is not saved
-        self._made_with: PassphraseEntry | None = file.passphrase
+        self.dirty = False  # there are unsaved changes
+        self._kdf: PassphraseEntry | None = file.passphrase
         self._hosts = dict(file.hosts)
         self._clients = dict(file.clients)
         self._links = dict(file.links)
@@ -41,7 +41,7 @@ class Registry:
 
     @classmethod
     def load(cls, path: Path) -> Registry:
-        """The registry at ``path``, an empty one where there is no such file. Needs no passphrase.
+        """Read the registry at ``path``; an empty one if there is no file. Needs no passphrase.
 
         Raises:
             KeystoreError: the path leads over a link to nowhere; or the file cannot be read, is torn, of
@@ -57,33 +57,41 @@ class Registry:
 
     @property
     def kdf_parameters(self) -> tuple[str, Cost] | None:
-        """Salt and cost of the key that opens it; None where it has none yet."""
-        return (self._made_with.salt, self._made_with.cost) if self._made_with else None
+        """Salt (base64) and cost of the key that opens it; None: it has none yet."""
+        return (self._kdf.salt, self._kdf.cost) if self._kdf else None
 
     def derive(self, passphrase: Secret) -> Seal:
-        """The key for ``unlock_with``; raises as ``Seal`` does."""
-        old = self._made_with
+        """Derive the key for ``unlock_with``.
+
+        Raises:
+            KeystoreError: there is not enough memory.
+        """
+        old = self._kdf
         salt = old.salt if old else encode(secrets.token_bytes(SALT))
         cost = old.cost if old else COST
         return Seal(passphrase, salt, cost)
 
     def unlock_with(self, seal: Seal) -> None:
-        """Open the entries with a key of ``derive``; on an empty registry it becomes that of all to come.
+        """Set the key, from ``derive``, that opens the entries; an empty registry adopts it.
 
         Raises:
             KeystoreError: the passphrase is wrong.
         """
-        if self._made_with is None:
+        if self._kdf is None:
             check = seal.close(keyfile.CHECK, "check", "")
             fields = {"n": seal.cost.n, "p": seal.cost.p, "salt": seal.salt, "check": check}
-            self._made_with = PassphraseEntry.model_validate(fields)
-        elif seal.open(self._made_with.check, "check", "") is None:
+            self._kdf = PassphraseEntry.model_validate(fields)
+        elif seal.open(self._kdf.check, "check", "") is None:
             where = passphrase_source(self.path)
             raise KeystoreError.of("keystore.wrong-passphrase", registry=self.path.name, source=where)
         self._seal = seal
 
     def unlock(self, passphrase: Secret) -> None:
-        """``derive`` and ``unlock_with``; KeystoreError where the passphrase is wrong."""
+        """Derive the key and unlock the registry.
+
+        Raises:
+            KeystoreError: the passphrase is wrong.
+        """
         self.unlock_with(self.derive(passphrase))
 
     def public_keys(self) -> dict[str, str]:
@@ -95,7 +103,7 @@ class Registry:
         return {name: entry.public_key for name, entry in sorted(self._clients.items())}
 
     def known_keys(self) -> set[str]:
-        """Base64 public keys of all hosts and clients that are here, or were and have been forgotten."""
+        """Base64 public keys of all present and former hosts and clients."""
         return {*self.public_keys().values(), *self.client_keys().values(), *self._former}
 
     def clients(self) -> tuple[Client, ...]:
@@ -107,7 +115,11 @@ class Registry:
         return tuple(sorted(self._links))
 
     def ensure_hosts(self, names: Iterable[str]) -> list[str]:
-        """Make a key pair for each host that has none; returns the names of these, sorted."""
+        """Make a key pair for each host without one.
+
+        Returns:
+            The names of these hosts, sorted.
+        """
         new = sorted(set(names) - self._hosts.keys())
         if taken := [name for name in new if name in self._clients]:
             path = str(self.path)
@@ -119,7 +131,11 @@ class Registry:
         return new
 
     def ensure_links(self, names: Iterable[str]) -> list[str]:
-        """Make a preshared key for each link ("cloud|root") that has none; returns the new ones, sorted."""
+        """Make a preshared key for each link ("cloud|root") without one.
+
+        Returns:
+            The names of these links, sorted.
+        """
         new = sorted(set(names) - self._links.keys())
         for name in new:
             sealed = self._unlocked().close(secrets.token_bytes(KEY), "link", name)
@@ -128,10 +144,10 @@ class Registry:
         return new
 
     def add_client(self, name: str, addresses: Sequence[Address], gateway: str | None = None) -> None:
-        """Add a road warrior with a new key pair; its addresses stay its own.
+        """Add a road warrior with a new key pair.
 
         Raises:
-            KeystoreError: the name is none, or the name or an address is taken.
+            KeystoreError: the name is invalid, or the name or an address is taken.
         """
         faults, path = [], str(self.path)
         try:
@@ -156,32 +172,32 @@ class Registry:
         self.dirty = True
 
     def keep_gateways(self, gateways: Mapping[str, str]) -> None:
-        """Note by which host each client comes in, by client name: there it stays."""
+        """Record the gateway of each client, by client name, so that it stays."""
         for name, gateway in gateways.items():
             if self._clients[name].gateway != gateway:
                 self._clients[name] = self._clients[name].model_copy(update={"gateway": gateway})
                 self.dirty = True
 
     def renumber_client(self, name: str, addresses: Sequence[Address]) -> None:
-        """Give a client other addresses; its keys stay."""
+        """Change the addresses of a client; its keys stay."""
         self._has("client", name, self._clients)
         chosen = tuple(sorted(addresses, key=lambda address: address.version))
         self._clients[name] = self._clients[name].model_copy(update={"addresses": chosen})
         self.dirty = True
 
     def remove_client(self, name: str) -> None:
-        """Forget a client and the preshared keys of its links."""
+        """Remove a client and the preshared keys of its links."""
         self._has("client", name, self._clients)
         self._former[self._clients.pop(name).public_key] = name
         self._links = {link: entry for link, entry in self._links.items() if name not in link.split("|")}
         self.dirty = True
 
     def unused(self, hosts: Collection[str], links: Collection[str]) -> tuple[list[str], list[str]]:
-        """Hosts and links that have keys here but are not among ``hosts`` and ``links``."""
+        """The names of hosts and links with keys that are not among ``hosts`` and ``links``, sorted."""
         return sorted(self._hosts.keys() - set(hosts)), sorted(self._links.keys() - set(links))
 
     def prune(self, hosts: Collection[str], links: Collection[str]) -> None:
-        """Forget the keys that ``unused`` lists."""
+        """Remove the keys that ``unused`` lists."""
         old_hosts, old_links = self.unused(hosts, links)
         for name in old_hosts:
             self._former[self._hosts.pop(name).public_key] = name
@@ -190,22 +206,30 @@ class Registry:
         self.dirty |= bool(old_hosts or old_links)
 
     def private_key(self, host: str) -> Secret:
-        """The base64 private key of a host; KeystoreError where it does not open or is not its own."""
+        """The base64 private key of a host.
+
+        Raises:
+            KeystoreError: there is none, it does not open, or it does not fit the public key.
+        """
         self._has("host", host, self._hosts)
         return self._private_key("host", host, self._hosts[host])
 
     def client_private_key(self, client: str) -> Secret:
-        """The base64 private key of a client; KeystoreError as for ``private_key``."""
+        """The base64 private key of a client; raises as ``private_key``."""
         self._has("client", client, self._clients)
         return self._private_key("client", client, self._clients[client])
 
     def preshared_key(self, link: str) -> Secret:
-        """The base64 preshared key of a link; KeystoreError as for ``private_key``."""
+        """The base64 preshared key of a link; raises as ``private_key``."""
         self._has("link", link, self._links)
         return Secret(encode(self._opened("link", link, self._links[link].sealed)))
 
     def verify_all(self) -> None:
-        """Open every entry; KeystoreError with each one that does not open or holds another's key."""
+        """Open every entry.
+
+        Raises:
+            KeystoreError: with each entry that does not open or does not fit its public key.
+        """
         faults: list[Fault] = []
         for read, names in (
             (self.private_key, self._hosts),
@@ -221,7 +245,7 @@ class Registry:
             raise KeystoreError(faults)
 
     def save(self) -> None:
-        """Write what changed: whole or not at all, mode 0600, on the disk before this returns.
+        """Write changes atomically, with mode 0600, and sync them to the disk.
 
         Raises:
             KeystoreError: the file changed since it was loaded, or cannot be written.
@@ -231,14 +255,14 @@ class Registry:
         text = keyfile.write(
             KeyFile(
                 version=1,
-                passphrase=self._made_with,
+                passphrase=self._kdf,
                 hosts=self._hosts,
                 clients=self._clients,
                 links=self._links,
                 former=self._former,
             )
         ).encode()
-        target = Path(os.path.realpath(self.path))  # a symbolic link stays one
+        target = Path(os.path.realpath(self.path))  # keep a symbolic link
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with _locked(target):
@@ -282,7 +306,7 @@ def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        # As to a disk that is not mounted: there is a registry, and a new one must not come beside it.
+        # Such as to a disk that is not mounted: do not create a second registry.
         for link in (path, *path.parents):
             if link.is_symlink() and not link.exists():
                 target = link.readlink()
@@ -298,7 +322,7 @@ def _read(path: Path) -> bytes | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock that writers of ``path`` share. Its file stays: to remove it would be a race."""
+    """Hold the lock of all writers of ``path``. Its file stays: removing it would be a race."""
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""A passphrase -> a key; and under it single entries sealed, each bound to its kind, name and public key.
+"""Entries sealed with a key from a passphrase, each bound to its kind, name and public key.
 
-Scrypt (RFC 7914) makes the key; AES-256-GCM (NIST SP 800-38D) seals with a random nonce and holds the binding
-as associated data: what was put under another name, kind or public key does not open.
+Scrypt (RFC 7914) derives the key. AES-256-GCM (NIST SP 800-38D) seals with a random nonce and the binding as
+associated data: an entry that was moved to another name, kind or public key does not open.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SALT = 16
 
 
 class Cost(NamedTuple):
-    """What Scrypt takes: N times 1 KiB of memory, p times over one after the other (RFC 7914, 2; r is 8)."""
+    """Parameters of Scrypt: N KiB of memory, p passes (RFC 7914, 2; r is 8)."""
 
     n: int
     p: int
@@ -37,10 +37,10 @@ class Cost(NamedTuple):
 # OWASP Password Storage Cheat Sheet, which gives it as equal in defence to the N = 2^17, p = 1 of earlier
 # registries; it takes 32 MiB instead of 128, and three fifths of the time, for which every run waits
 COST = Cost(2**15, 3)
-# A forged registry is to eat no more than an honest one may.
+# A forged registry can take no more than these.
 COSTS = tuple(Cost(n, p) for n in (2**15, 2**16, 2**17) for p in (1, 2, 3))
 
-# How keyfile.write says it.
+# As keyfile.write prints them.
 _KDF_PARAMETERS = re.compile(
     r"^passphrase:\n  kdf: scrypt\n  n: (\d+)\n  r: 8\n  p: (\d)\n  salt: ([A-Za-z0-9+/]{22}==)$",
     re.MULTILINE,
@@ -53,7 +53,11 @@ def encode(data: bytes) -> str:
 
 
 def decode(text: str) -> bytes:
-    """The bytes of ``text``; ValueError where it is not the base64 that ``encode`` writes."""
+    """Decode base64.
+
+    Raises:
+        ValueError: it is not as ``encode`` writes it.
+    """
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -64,10 +68,7 @@ def decode(text: str) -> bytes:
 
 
 def kdf_parameters(registry: str) -> tuple[str, Cost] | None:
-    """Salt and cost as the text of a registry seems to say, of which nothing has been checked yet.
-
-    None where this cannot be told at a glance.
-    """
+    """Salt (base64) and cost in the text of a registry, unchecked; None: not found."""
     found = _KDF_PARAMETERS.search(registry)
     if found is None:
         return None
@@ -76,9 +77,9 @@ def kdf_parameters(registry: str) -> tuple[str, Cost] | None:
 
 
 class Seal:
-    """The key that a passphrase makes with ``salt`` (base64) at Scrypt's ``cost``.
+    """The key derived from a passphrase, ``salt`` (base64) and ``cost``.
 
-    Takes the time that Scrypt is to take, and no lock of Python's.
+    The derivation is slow on purpose, and releases Python's global lock.
 
     Raises:
         KeystoreError: there is not the memory that Scrypt is to take.
@@ -96,12 +97,12 @@ class Seal:
         self._cipher = AESGCM(key)
 
     def close(self, data: bytes, kind: str, name: str, public_key: str = "") -> str:
-        """``data`` sealed, in base64."""
+        """Seal ``data``; base64."""
         nonce = secrets.token_bytes(NONCE)
         return encode(nonce + self._cipher.encrypt(nonce, data, _binding(kind, name, public_key)))
 
     def open(self, sealed: str, kind: str, name: str, public_key: str = "") -> bytes | None:
-        """What was sealed; None where the key or the binding is another, or a bit was changed."""
+        """The sealed data; None: the key or the binding is another, or a bit was changed."""
         data = decode(sealed)
         try:
             return self._cipher.decrypt(data[:NONCE], data[NONCE:], _binding(kind, name, public_key))
@@ -114,7 +115,7 @@ def _binding(kind: str, name: str, public_key: str) -> bytes:
 
 
 def new_private_key() -> bytes:
-    """32 bytes, clamped as "wg genkey" does (RFC 7748, 5), so that wg shows the key just as it was given."""
+    """32 bytes, clamped as by "wg genkey" (RFC 7748, 5), so that wg shows the key unchanged."""
     raw = bytearray(secrets.token_bytes(KEY))
     raw[0] &= 248
     raw[31] = raw[31] & 127 | 64

@@ -1,4 +1,4 @@
-"""What must not be shown, and the passphrase that opens the key registry."""
+"""Secrets, and the passphrase that opens the key registry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TERMINAL = "the terminal"
 
 
 class Secret:
-    """A text that shows itself only to who calls ``reveal()``. Equal by value; never pickled."""
+    """A text that only ``reveal()`` returns. Equal by value; never pickled."""
 
     __slots__ = ("_text",)
 
@@ -24,7 +24,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself, to go where only its owner reads it."""
+        """The text itself; use it only where its owner reads it."""
         return self._text
 
     def __repr__(self) -> str:
@@ -44,9 +44,10 @@ class Secret:
 
 
 def passphrase(keystore: Path, *, confirm: bool = False) -> Secret:
-    """The operator's passphrase for the registry ``keystore``.
+    """The operator's passphrase for the registry ``keystore``, from the source of ``passphrase_source``.
 
-    From where ``passphrase_source`` says; at the terminal it is asked for twice with ``confirm``.
+    Args:
+        confirm: ask twice at the terminal.
 
     Raises:
         KeystoreError: there is none, or the file it should be in cannot be used.
@@ -74,7 +75,7 @@ def passphrase(keystore: Path, *, confirm: bool = False) -> Secret:
 
 
 def passphrase_source(keystore: Path) -> str:
-    """Where the passphrase of ``keystore`` is taken from now, in words.
+    """Where the passphrase of ``keystore`` comes from, in words.
 
     WGCLUSTER_PASSPHRASE, else the file that WGCLUSTER_PASSPHRASE_FILE names, else ``<keystore>.pass``, else
     the terminal.
@@ -88,7 +89,7 @@ def passphrase_source(keystore: Path) -> str:
 
 
 def passphrase_without_prompt(keystore: Path) -> Secret | None:
-    """The passphrase where nobody is to be asked for it; None where somebody is, or there is a fault."""
+    """The passphrase, if it needs no prompt and has no fault."""
     if passphrase_source(keystore) == _TERMINAL:
         return None
     try:
