@@ -141,8 +141,8 @@ def second_import_paths(of: Sources) -> Iterator[str]:
 
 
 def _imported(tree: ast.Module) -> set[str]:
-    froms = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
-    return {one.asname or one.name for node in froms for one in node.names}
+    sources = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return {one.asname or one.name for node in sources for one in node.names}
 
 
 def core_that_knows_pyinfra(of: Sources) -> Iterator[str]:
