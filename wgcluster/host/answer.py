@@ -1,6 +1,6 @@
-"""The sections and words of a host's answer, held against what they must be before anything is built on them.
+"""The sections and words of a host's answer, checked before anything else uses them.
 
-Each function for a word gives it back and raises ValueError, in words that may be shown, for what it is not.
+Each function for a word returns the word, or raises ValueError with a printable message.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from wgcluster.text import printable
 
 
 class Shape(NamedTuple):
-    """What a section consists of."""
+    """How many words and lines a section may have, and how often it may occur."""
 
-    least: int  # words behind its name
-    most: int | None = None  # None: any number more
+    least: int  # words after its name
+    most: int | None = None  # None: any number
     lines: int | None = 0  # None: any number
-    must: bool = True  # is it in every answer?
-    many: bool = False  # may there be more than one?
+    must: bool = True  # in every answer
+    many: bool = False  # several times
 
 
 _SHAPES = {
@@ -74,18 +74,18 @@ _NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 def shown(value: str) -> str:
-    """The beginning of what cannot be read, on one line."""
+    """The beginning of a text that cannot be read, printable and on one line."""
     begin = printable(value[:60]).replace("\t", "\\t").replace("\n", "\\n")
     return f'"{begin}"' + ("…" if len(value) > 60 else "")
 
 
 def sections(output: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
-    """Each section's words after "@" and its lines.
+    """The words after "@" and the lines of each section.
 
-    What stands before the first one is not the script's: a .bashrc may print something.
+    Lines before the first section are skipped: a .bashrc may print something.
 
     Raises:
-        ValueError: it is none that the script prints, or not as it prints it.
+        ValueError: a section is unknown, missing, too many, or of another shape.
     """
     words: list[str] = []
     lines: list[str] = []
@@ -119,18 +119,21 @@ def _check_shape(shape: Shape, words: Sequence[str], lines: Sequence[str]) -> No
 
 
 def matching(pattern: re.Pattern[str], value: str, what: str) -> str:
+    """A word that ``pattern`` matches; ``what`` names it in the error."""
     if not pattern.fullmatch(value):
         raise ValueError(f"{shown(value)} is no {what}")
     return value
 
 
 def one_of(words: Sequence[str], value: str, what: str) -> str:
+    """One of ``words``."""
     if value not in words:
         raise ValueError(f"{shown(value)} is no {what}")
     return value
 
 
 def number(value: str, what: str, low: int = 0, high: int = 2**32 - 1) -> int:
+    """A decimal number from ``low`` to ``high``."""
     if not _NUMBER.fullmatch(value) or not low <= int(value) <= high:
         raise ValueError(f"{shown(value)} is no {what}")
     return int(value)
@@ -141,7 +144,7 @@ def port(value: str) -> int:
 
 
 def interface(value: str) -> str:
-    """The name of an interface, without its pair's."""
+    """The name of an interface, without that of its veth peer."""
     found = INTERFACE.match(value)
     if not found:
         raise ValueError(f"{shown(value)} is no interface")
@@ -157,7 +160,7 @@ def address(value: str) -> str:
 
 
 def with_prefix(value: str) -> str:
-    """An address with its prefix, or without: "peer" stands in its place, ip-address(8)."""
+    """An address with or without a prefix length: before "peer" there is none, ip-address(8)."""
     try:
         ip_interface(value)
     except ValueError:
@@ -181,7 +184,7 @@ def endpoint(value: str) -> str:
 
 
 def data(lines: Sequence[str]) -> bytes:
-    """What is in base64, wrapped or not."""
+    """The bytes of base64, wrapped or not."""
     try:
         return base64.b64decode("".join(lines).encode("ascii"), validate=True)
     except ValueError:

@@ -92,10 +92,10 @@ def ssh(words: Sequence[str], lines: Sequence[str]) -> Ssh | None:
 def with_texts(
     files: Mapping[str, File], sizes: Mapping[str, int], texts: bytes, masked: str
 ) -> Iterator[tuple[str, File]]:
-    """Each file with its part of ``texts``, in which they stand one after the other, that of ``masked`` last.
+    """Each file with its part of ``texts``, their concatenation, in which ``masked`` comes last.
 
     Raises:
-        ValueError: one was changed while it was read.
+        ValueError: a file was changed while it was read.
     """
     begin = 0
     for path, size in sizes.items():
@@ -112,7 +112,7 @@ def with_texts(
 
 
 def addresses(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Interface, address with its prefix, and scope of each line of ``ip -o addr show``, ip-address(8)."""
+    """Interface, address with prefix length, and scope of each line of ``ip -o addr show``, ip-address(8)."""
     for line in lines:
         words = line.split()
         if len(words) < 4 or "scope" not in words[4:-1]:
@@ -126,16 +126,16 @@ def addresses(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _closed(lines: Sequence[str]) -> Iterator[str]:
-    """The tables of which ``iptables-save`` says that it cannot show them (iptables/xtables-save.c)."""
+    """The tables that ``iptables-save`` reports it cannot show (iptables/xtables-save.c)."""
     for line in lines:
         if line.startswith("# Table `") and line.endswith("' is incompatible, use 'nft' tool."):
             yield line.removeprefix("# Table `").partition("'")[0]
 
 
 def nginx(output: bytes) -> tuple[str | None, str]:
-    """What ``nginx -T`` complains of and what it dumps, from both of its outputs and its status at the end.
+    """The error and the dump of ``nginx -T``, from its outputs and its exit status, which comes last.
 
-    It says what it has to say, and then dumps if nothing is wrong (src/core/nginx.c, main).
+    It prints messages first, and the dump if nothing is wrong (src/core/nginx.c, main).
     """
     text, _, status = output.decode("utf-8", "surrogateescape").removesuffix("\n").rpartition("\n")
     if answer.number(status, "exit status", high=255):
@@ -145,13 +145,13 @@ def nginx(output: bytes) -> tuple[str | None, str]:
 
 
 def oldest(now: str, stats: Sequence[str]) -> float | None:
-    """When the first of some processes began, in seconds since the epoch; None: there is none.
+    """When the oldest of some processes started, in seconds since the epoch; None: there is none.
 
     Args:
-        now: ``date +%s.%N``, of which some systems know whole seconds alone.
-        stats: lines of proc_pid_stat(5), the first one of a process that has just begun.
+        now: ``date +%s.%N``; some systems have whole seconds alone.
+        stats: lines of proc_pid_stat(5); the first is of a process that has just started.
     """
-    # field 22, in ticks since the boot; the second, a name, may hold blanks; USER_HZ is 100, time(7)
+    # field 22, in ticks since boot; field 2, a name, may have blanks; USER_HZ is 100, time(7)
     own, *others = (_ticks(line) for line in stats) if stats else (0,)
     seconds = float(now) if now.replace(".", "").isdigit() else float(now.partition(".")[0]) + 1
     return seconds - (own - min(others)) / 100 if others else None
@@ -170,7 +170,7 @@ def changed(line: str) -> tuple[str, float]:
 
 
 def dump(lines: Sequence[str]) -> tuple[str, int, dict[str, LivePeer]]:
-    """The interface's public key and port, and its peers."""
+    """The interface's public key and port, and its peers by public key."""
     public_key, port = _fields(lines[0], "\t", 2)
     peers: dict[str, LivePeer] = {}
     for line in lines[1:]:

@@ -22,12 +22,17 @@ from wgcluster.host.observed import (
 Words = Sequence[str]
 
 _OTHER_UNITS = ("nginx.service", "ufw.service", "firewalld.service")
-_SECONDS = re.compile(r"[0-9]{1,12}\.\S*")  # some know no nanoseconds, and print what stands for them
-_RULES = (("4", "primary"), ("4", "other"), ("6", "primary"), ("6", "other"))  # each of them, or "none"
+_SECONDS = re.compile(r"[0-9]{1,12}\.\S*")  # date(1) of some systems prints %N as it is
+_RULES = (
+    ("4", "primary"),
+    ("4", "other"),
+    ("6", "primary"),
+    ("6", "other"),
+)  # in this order; or "none" for the second word
 
 
 def parse(output: Sequence[str], query: Query | None = None) -> Observed:
-    """Read what ``observe.sh`` prints.
+    """Read the output of ``observe.sh``.
 
     Args:
         look: what it was asked for; None: only what every answer has must be there.
@@ -45,7 +50,7 @@ def parse(output: Sequence[str], query: Query | None = None) -> Observed:
 
 
 class _Reader:
-    """What was read so far; one method a section, given the words of its first line and those below it."""
+    """Collects what is read. One method per section gets the words of its first line and the lines below."""
 
     def __init__(self, query: Query | None) -> None:
         self.query = query
@@ -63,7 +68,7 @@ class _Reader:
         self.interface = self.config = ""
 
     def observed(self) -> Observed:
-        """All of it, once it is sure that nothing is missing."""
+        """The result, after a check that nothing is missing."""
         link = self.link
         if link:
             own = (one for one in self.routes if one.devices == {self.interface})
@@ -138,7 +143,7 @@ class _Reader:
         self.routes += entries.routes(lines, words[0])
 
     def read_dump(self, words: Words, lines: Words) -> None:
-        if lines:  # of wireguard-go in another network namespace, too
+        if lines:  # also of wireguard-go in another network namespace
             own_key, own_port, self.peers = entries.dump(lines)
             if self.link:
                 self.link |= {"public_key": own_key, "port": own_port, "peers": self.peers}
@@ -180,7 +185,7 @@ class _Reader:
     def read_nft(self, words: Words, lines: Words) -> None:
         if words == ["absent"]:
             return
-        # beside it there may be warnings
+        # nft may print warnings, too
         shown = next((line for line in lines if line.startswith("{")), None)
         if shown is None:
             self.values["nft_error"] = " ".join(lines) or "it prints nothing"
@@ -212,7 +217,7 @@ class _Reader:
         self.values["nginx_error"], self.values["nginx_dump"] = entries.nginx(answer.data(lines))
 
     def read_nginx_links(self, words: Words, lines: Words) -> None:
-        # what has a blank in its path is no file of ours (schema.py)
+        # no managed path has a blank (schema.py)
         self.values["nginx_links"] = dict(pair for line in lines if len(pair := line.split(" ")) == 2)
 
 
@@ -234,7 +239,7 @@ def _check_dependent_sections(
     backends: Sequence[tuple[str, str]],
     shared: bool,
 ) -> None:
-    """Sections that are there because of others, and only then."""
+    """Check the sections that must be there exactly if others say so."""
     lone = observed.link is None and observed.file(config).kind == "file"
     for name, due in (
         ("texts", any(file.kind == "file" for file in observed.files.values())),
