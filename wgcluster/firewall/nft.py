@@ -1,4 +1,4 @@
-"""What ``nft -j list ruleset`` prints, and what in it stops a packet: nft(8), libnftables-json(5)."""
+"""The output of ``nft -j list ruleset``, and what in it drops packets: nft(8), libnftables-json(5)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from wgcluster.firewall.nft_match import Expression, both, match
 from wgcluster.firewall.tables import Match, Packet
 
-# These neither decide nor select.
+# Statements that neither match nor decide.
 _PLAIN = frozenset({"counter", "log", "notrack", "mangle", "comment", "set"})
 _FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 _VERDICTS = frozenset({"accept", "drop", "reject", "return", "jump", "goto"})
@@ -18,13 +18,15 @@ _VERDICTS = frozenset({"accept", "drop", "reject", "return", "jump", "goto"})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """One rule of a chain."""
+
     handle: int
     expressions: tuple[Expression, ...]
 
 
 @dataclass(slots=True)
 class Chain:
-    """``hook`` is "input", "forward" …, "" where only rules lead into it."""
+    """``hook`` is "input", "forward" …; "": only rules lead into the chain."""
 
     hook: str
     policy: str
@@ -33,6 +35,8 @@ class Chain:
 
 @dataclass(slots=True)
 class Table:
+    """One table with its chains and verdict maps."""
+
     family: str  # "ip", "ip6", "inet"
     name: str
     chains: dict[str, Chain] = field(default_factory=dict)
@@ -41,7 +45,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where packets end: by the rule of a handle, in a chain that ``base`` leads into, or by its policy."""
+    """Where packets are dropped: by a rule (its handle) in a chain reached from ``base``, or by a policy."""
 
     table: Table
     base: str
@@ -54,7 +58,11 @@ class Stop:
 
 
 def parse_ruleset(text: str) -> tuple[Table, ...]:
-    """The tables that see IP packets; ValueError for what is no answer of nft's."""
+    """The tables that see IP packets.
+
+    Raises:
+        ValueError: it is no output of nft.
+    """
     tables: dict[tuple[str, str], Table] = {}
     try:
         for kind, one in (item for entry in json.loads(text)["nftables"] for item in entry.items()):
@@ -78,10 +86,10 @@ def parse_ruleset(text: str) -> tuple[Table, ...]:
 
 
 def stop(table: Table, base: str, family: int, packet: Packet) -> Stop | None:
-    """Where packets of a class may end on their way through a base chain; closed by default.
+    """Where packets of a class may be dropped in a base chain; unknown expressions may match and drop.
 
-    Passed over is what surely is for other packets, or for certain addresses or services among these: a list
-    of attackers, a port that nobody is to reach.
+    Skipped are rules for other packets, and rules for certain addresses or services among these: a list of
+    attackers, a closed port.
     """
     if family not in _FAMILIES[table.family]:
         return None
@@ -93,23 +101,23 @@ def stop(table: Table, base: str, family: int, packet: Packet) -> Stop | None:
 
 @dataclass(slots=True)
 class _Walk:
-    """A class of packets on its way from one base chain."""
+    """Follows a class of packets from one base chain."""
 
     table: Table
     base: str
     family: int
     packet: Packet
-    known: dict[str, Stop | Literal[True] | None] = field(default_factory=dict)  # what ``through`` said
+    known: dict[str, Stop | Literal[True] | None] = field(default_factory=dict)  # results of ``through``
 
     def through(self, name: str) -> Stop | Literal[True] | None:
-        """A Stop; True: all are accepted; None: some or all come back to where the chain was called from."""
+        """A Stop; True: all are accepted; None: some or all return to the caller of the chain."""
         if name not in self.known:
             self.known[name] = None  # the kernel refuses a loop
             self.known[name] = self._through(name)
         return self.known[name]
 
     def _through(self, name: str) -> Stop | Literal[True] | None:
-        some_left = False  # by a return that not all of them take
+        some_left = False  # after a return of some of them
         chain = self.table.chains.get(name)
         for rule in chain.rules if chain is not None else ():
             for outcome in _understood(self.table, rule, self.family, self.packet):
@@ -131,13 +139,13 @@ class _Walk:
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     verdict: str  # "accept", "drop", "reject", "return", "jump", "goto"
-    target: str  # the chain it leads into, or ""
+    target: str  # the chain it leads to, or ""
     sure: bool  # for every packet of the class
     narrow: bool  # for certain addresses or services only
 
 
 def _understood(table: Table, rule: Rule, family: int, packet: Packet) -> list[_Outcome]:
-    """What a rule may do; one that is not as in libnftables-json(5) may drop anything."""
+    """The possible outcomes of a rule; one that is not as in libnftables-json(5) may drop anything."""
     try:
         return list(_outcomes(table, rule, family, packet))
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -145,7 +153,7 @@ def _understood(table: Table, rule: Rule, family: int, packet: Packet) -> list[_
 
 
 def _outcomes(table: Table, rule: Rule, family: int, packet: Packet) -> Iterator[_Outcome]:
-    """What a rule may do with packets of a class; nothing if it surely is for others."""
+    """The possible outcomes of a rule for packets of a class; none if it is for others."""
     matched, narrow = Match.ALL, False
     for expression in rule.expressions:
         (kind, value), *_ = expression.items()
@@ -171,7 +179,7 @@ def _outcome(verdict: Expression, sure: bool, narrow: bool) -> _Outcome:
 
 
 def _pairs(table: Table, data: Any) -> Iterator[tuple[Any, Expression]]:
-    """Keys and verdicts of a verdict map; one whose elements are not shown may drop anything."""
+    """Keys and verdicts of a verdict map; one with unknown elements may drop anything."""
     elements = table.maps.get(data[1:]) if isinstance(data, str) else data["set"]
     if elements is None:
         elements = [("@", {"drop": None})]

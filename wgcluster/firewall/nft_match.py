@@ -1,4 +1,4 @@
-"""Does an expression of nftables match all, some or none of a class of packets: libnftables-json(5)."""
+"""Which packets of a class an expression of nftables matches: libnftables-json(5)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ _ETHER = {"ip": 4, "ipv4": 4, "ip6": 6, "ipv6": 6}
 
 
 def both(one: Match, other: Match) -> Match:
+    """The conjunction of two matches."""
     if Match.NONE in (one, other):
         return Match.NONE
     return Match.ALL if one is other is Match.ALL else Match.SOME
 
 
 def match(expression: Expression, family: int, packet: Packet) -> tuple[Match, bool]:
-    """Does it match all, some or none of a class; and does it pick certain addresses or services of it?"""
+    """Which packets of a class it matches; and whether it selects certain addresses or services of them."""
     left, op, right = expression["left"], expression["op"], expression["right"]
     if not _carries(left, family, packet):
         return Match.NONE, False
@@ -34,14 +35,14 @@ def match(expression: Expression, family: int, packet: Packet) -> tuple[Match, b
 
 
 def _parts(left: Expression) -> list[Expression]:
-    """What a left side is made of: of a concatenation each part, of a masked value the value."""
+    """The parts of a left side: those of a concatenation; a masked value without its mask."""
     if "concat" in left:
         return list(left["concat"])
     return [left["&"][0]] if "&" in left else [left]
 
 
 def _carries(left: Expression, family: int, packet: Packet) -> bool:
-    """May a packet of this class have such a field at all?"""
+    """Can packets of this class have this field?"""
     for part in _parts(left):
         protocol = part["payload"].get("protocol", "th") if "payload" in part else "th"
         if protocol in _ETHER and _ETHER[protocol] != family:
@@ -52,7 +53,7 @@ def _carries(left: Expression, family: int, packet: Packet) -> bool:
 
 
 def _picks(left: Expression, packet: Packet) -> bool:
-    """Some of the addresses or services that there may be; a single destination is not chosen from."""
+    """Does it select addresses or services? Not among a single destination."""
     fields = {part["payload"].get("field") for part in _parts(left) if "payload" in part}
     picking = {"saddr", "sport", "dport", "protocol", "nexthdr"}
     if packet.destination is None or packet.destination.num_addresses > 1:
@@ -85,7 +86,7 @@ def _any(found: Iterator[Match]) -> Match:
 
 
 def _values(right: Any) -> list[Any] | None:
-    """The values of a right side; None for a named set, whose elements are not shown."""
+    """The values of a right side; None: a named set, whose elements are unknown."""
     if isinstance(right, str) and right.startswith("@"):
         return None
     if isinstance(right, dict) and "|" in right:

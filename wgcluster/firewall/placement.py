@@ -1,4 +1,4 @@
-"""Where rules of ours go in the tables that a host has, and what has to change there.
+"""Where our rules go in the tables of a host, and what has to change there.
 
 A rule without our mark is never removed nor reordered.
 """
@@ -26,12 +26,12 @@ from wgcluster.firewall.tables import (
 )
 from wgcluster.prefixes import Network
 
-_NO_ANSWER = frozenset({"NEW", "INVALID", "UNTRACKED"})  # conntrack states of what nobody has asked for
+_NO_ANSWER = frozenset({"NEW", "INVALID", "UNTRACKED"})  # conntrack states of packets that are no answers
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What makes one chain right, as lines of one ``iptables-restore --noflush``; shown by ``diff``."""
+    """The change of one chain: lines for ``iptables-restore --noflush``, and ``diff`` for people."""
 
     table: str
     chain: str
@@ -42,14 +42,14 @@ class Change:
 def changes(
     tables: Tables, rules: Sequence[Rule], interface: str, forward_policy: str | None = None
 ) -> list[Change]:
-    """What makes the chains of one family right; empty if they are.
+    """The changes that the chains of one family need; empty if they are right.
 
-    ``forward_policy`` is what the policy of FORWARD becomes, "ACCEPT" or "DROP"; None: it stays.
+    A chain is right if it has each rule of ours exactly once, in order, and no foreign rule before them
+    surely gives the packets of ours another verdict, or can accept what ours drops. Ours go before the first
+    such rule; in FORWARD at most at position 2, counted from 1.
 
-    A chain is right when each rule of ours is in it exactly once, in order, and no foreign rule in front
-    surely ends the chain with another verdict for the packets that ours is for, nor might accept what ours
-    drops. Ours go in front of the first rule that would; in FORWARD at position 2 if that is further up,
-    counted from 1.
+    Args:
+        forward_policy: new policy of FORWARD, "ACCEPT" or "DROP"; None: it stays.
     """
     found: list[Change] = []
     keys = dict.fromkeys((rule.table, rule.chain) for rule in rules)
@@ -70,9 +70,9 @@ def changes(
 
 
 def for_other_backend(tables: Tables, rules: Sequence[Rule]) -> list[Rule]:
-    """Those of ``rules`` that the other backend needs too: what they let in is stopped by rules there.
+    """The rules that the other backend needs, too, because its own rules stop what they accept.
 
-    Both backends hook into the kernel and a packet has to pass each. ``iptables`` shows only its own.
+    Both backends hook into the kernel, and a packet must pass both. ``iptables`` shows only its own rules.
     """
     chains = tables.get("filter", {})
     foreign = {
@@ -89,6 +89,7 @@ def for_other_backend(tables: Tables, rules: Sequence[Rule]) -> list[Rule]:
 
 
 def is_ours(spec: Spec, interface: str) -> bool:
+    """Does the rule have our mark?"""
     return comment(spec) == mark(interface)
 
 
@@ -111,7 +112,7 @@ def _change(
 
 
 def _blocked(chains: Mapping[str, Chain], name: str, interface: str) -> dict[Spec, Spec]:
-    """Rules of ours that never see a packet, each with the foreign rule that takes it first."""
+    """Our rules that are without effect, each with the foreign rule that precedes it."""
     dead: dict[Spec, Spec] = {}
     chain = chains.get(name, Chain())
     rules = chain.rules
@@ -128,7 +129,7 @@ def _blocked(chains: Mapping[str, Chain], name: str, interface: str) -> dict[Spe
 
 
 def _obstacle(chains: Mapping[str, Chain], name: str, spec: Spec) -> int | None:
-    """The first foreign rule behind which ``spec`` would not do what it is for."""
+    """The index of the first foreign rule after which ``spec`` would be without effect."""
     if target(spec) == "RETURN":
         return None
     packet = packet_of(spec)
@@ -141,11 +142,11 @@ def _obstacle(chains: Mapping[str, Chain], name: str, spec: Spec) -> int | None:
 def _differs(spec: Spec, verdict: Verdict) -> bool:
     if target(spec) == "ACCEPT":
         return verdict != "ACCEPT"
-    return target(spec) != "REJECT" or verdict == "ACCEPT"  # what is dropped need not be rejected
+    return target(spec) != "REJECT" or verdict == "ACCEPT"  # a DROP before a REJECT is fine
 
 
 def placed(table: str, chains: Mapping[str, Chain], name: str, ours: Sequence[Spec], interface: str) -> int:
-    """Where ``ours`` begin among the rules of others in a chain, counted from 1."""
+    """The position of our first rule among the foreign rules of a chain, counted from 1."""
     chain = chains.get(name, Chain())
     others = [spec for spec in chain.rules if not is_ours(spec, interface)]
     foreign = {**chains, name: Chain(chain.policy, others)}
@@ -156,7 +157,7 @@ def placed(table: str, chains: Mapping[str, Chain], name: str, ours: Sequence[Sp
     for spec in ours:
         if (index := _obstacle(foreign, name, spec)) is not None:
             places.append(index + 1)
-        packet = packet_of(spec)  # answers that somebody else's rule accepts need none of ours
+        packet = packet_of(spec)  # answers may be accepted by a foreign rule
         if beside_others and not packet.state and (end := first_end(foreign, name, packet)) is not None:
             places.append(end.index + 1)
     return min(places)
@@ -181,7 +182,7 @@ def _diff(
 
 
 def after(tables: Tables, made: Sequence[Change]) -> Tables:
-    """The tables as they will be once ``made`` is applied."""
+    """The tables after the changes."""
     result: Tables = {
         table: {name: Chain(chain.policy, list(chain.rules)) for name, chain in chains.items()}
         for table, chains in tables.items()
@@ -204,14 +205,14 @@ def after(tables: Tables, made: Sequence[Change]) -> Tables:
 def would_close(
     tables: Tables, made: Sequence[Change], source: Network, port: int, interface: str | None
 ) -> bool:
-    """Would a new connection from ``source`` to TCP ``port`` on ``interface`` no longer surely get in?"""
+    """After the changes, can a new connection from ``source`` to a TCP port on ``interface`` be refused?"""
     new = frozenset({"NEW"})
     packet = Packet(in_interface=interface, source=source, protocol="tcp", dport=port, state=new)
     return verdict(after(tables, made).get("filter", {}), "INPUT", packet) != "ACCEPT"
 
 
 def restore_text(made: Sequence[Change]) -> str:
-    """The input of one ``iptables-restore --noflush -w`` of one family: each table changes at once."""
+    """The input of one ``iptables-restore --noflush -w``, which changes each table atomically."""
     lines: list[str] = []
     for table in dict.fromkeys(change.table for change in made):
         lines.append(f"*{table}")

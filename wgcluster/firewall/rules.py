@@ -18,8 +18,8 @@ from wgcluster.firewall.tables import (
 from wgcluster.plan.plan import HostPlan
 from wgcluster.prefixes import FAMILIES, Family, Network
 
-# Neighbour discovery and multicast listeners, which IPv6 cannot do without, and ping (RFC 4890, 4.4.1).
-# Errors such as "packet too big" belong to a flow and pass as RELATED.
+# Neighbour discovery and multicast listener discovery, which IPv6 requires, and ping (RFC 4890, 4.4.1).
+# Errors such as "packet too big" belong to a flow and are RELATED.
 _ICMPV6_TYPES = (128, 130, 131, 132, 133, 134, 135, 136, 143)
 _LINK_LOCAL = IPv6Network("fe80::/10")
 _DHCPV6_CLIENT = 546  # RFC 8415, 7.2
@@ -30,7 +30,7 @@ _REJECT = {4: "icmp-host-prohibited", 6: "icmp6-adm-prohibited"}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of ours: where it belongs and its words without ``-A CHAIN``."""
+    """One rule of ours: its table and chain, and its words without ``-A CHAIN``."""
 
     family: Family
     table: Literal["raw", "mangle", "filter", "nat"]
@@ -43,19 +43,19 @@ class Rule:
 
 
 def mark(interface: str) -> str:
-    """The comment by which a rule of ours is found again."""
+    """The comment that marks our rules."""
     return f"wgcluster-{interface}"
 
 
 def desired_rules(host: HostPlan) -> tuple[Rule, ...]:
-    """All rules of ``host``, both families, in their order within each chain."""
+    """All rules of a host, of both families, in their order in each chain."""
     if host.firewall == "off":
         return ()
     return tuple(rule for family in FAMILIES for rule in (*_input(host, family), *_tunnel(host, family)))
 
 
 def tunnel_rules(host: HostPlan) -> tuple[Rule, ...]:
-    """Those of ``desired_rules`` that say what enters and leaves the tunnel; not who may dial the host."""
+    """The rules for what enters and leaves the tunnel, without those for the listen port."""
     if host.firewall == "off":
         return ()
     return tuple(rule for family in FAMILIES for rule in _tunnel(host, family))
@@ -83,14 +83,14 @@ def _input(host: HostPlan, family: Family) -> Iterator[Rule]:
 
 
 def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
-    """Nobody gets into the overlay by the wire, whatever the host forwards and whatever its policies are.
+    """Rules that keep strangers on other interfaces out of the overlay, whatever the host forwards.
 
-    Linux answers for each of its addresses on every interface, and where it forwards it takes a packet for
-    the overlay from anyone who sends it one. So what is for an own overlay address, or pretends to come from
-    the overlay, is dropped unless it came by the interface, as wg-quick(8) itself does for a full tunnel, or
-    from a network that this host announces. What is forwarded into the tunnel came out of it, or from such a
-    network, or is an answer. That is held in mangle, which a packet passes before filter: Docker and others
-    put rules that accept in front of ours there whenever they start.
+    Linux answers for each of its addresses on every interface, and a host that forwards accepts packets for
+    the overlay from anyone. So packets to its own overlay address, or with a source in the overlay, are
+    dropped unless they came in by the tunnel, as wg-quick(8) does for a full tunnel, or from a network behind
+    this host. Packets are forwarded into the tunnel only from the tunnel, from such a network, or as answers.
+    That is enforced in mangle, before filter, where Docker and others insert accepting rules before ours
+    whenever they start.
     """
     wg = host.interface
     own = [address for address in host.addresses if address.version == family]
@@ -98,7 +98,7 @@ def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
     if not own:
         return
     raw = [_ours(host, "-i", "lo", to="RETURN")]
-    # from a network behind this host only by the interface that leads there: others only pretend
+    # sources behind this host only by the interface that leads there: others are spoofed
     raw += [_ours(host, "-s", one, "-m", "rpfilter", "--invert", to="DROP") for one in behind]
     raw += [_ours(host, "-s", one, to="RETURN") for one in behind]
     raw += [_ours(host, "-d", str(ip_network(one.ip)), "!", "-i", wg, to="DROP") for one in own]
@@ -123,7 +123,7 @@ def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
 
 
 def _by_tunnel(host: HostPlan, family: Family) -> list[str]:
-    """Networks whose packets reach ``host`` by the interface: POSTROUTING cannot ask where one came in."""
+    """Networks whose packets come in by the tunnel; POSTROUTING cannot match the incoming interface."""
     overlay = [address.network for address in host.addresses if address.version == family]
     others = [
         network
@@ -139,7 +139,7 @@ def _source(network: Network) -> tuple[str, ...]:
 
 
 def _widest(networks: Sequence[Network], family: Family) -> list[Network]:
-    """Those of one family without any that another holds."""
+    """The networks of one family; only the default network, if it is among them."""
     own = [network for network in networks if network.version == family]
     everywhere = [network for network in own if network.prefixlen == 0]
     return everywhere[:1] or own

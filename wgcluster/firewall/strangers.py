@@ -1,4 +1,4 @@
-"""Packets by which a stranger on a wire would get into the overlay, and whether a host drops them."""
+"""Packets of strangers on other interfaces that try to get into the overlay, and whether a host drops them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _NEW = frozenset({"NEW", "INVALID", "UNTRACKED"})
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """One class of packets, the chain that has to drop it, and what it tries."""
+    """A class of packets from strangers, and the chain that must drop it."""
 
     table: Literal["raw", "mangle"]
     chain: Literal["PREROUTING", "FORWARD"]
     packet: Packet
-    says: str  # "what comes by eth0 for 10.0.0.2"
+    description: str  # "what comes by eth0 for 10.0.0.2"
 
 
 def strangers(
     interface: str, addresses: Sequence[IPv4Interface | IPv6Interface], wires: Sequence[str]
 ) -> Iterator[Stranger]:
-    """All that strangers may try at one host.
+    """Every class of packets that strangers can send to one host.
 
     Args:
         interface: of the tunnel.
-        addresses: the host's own in the overlay, of one family; without any there is nothing to get into.
-        wires: its other interfaces, but for the loopback.
+        addresses: of the host in the overlay, of one family; none: there is no way in.
+        wires: its other interfaces, without the loopback.
     """
     for wire in wires:
         for own in addresses:
@@ -46,7 +46,7 @@ def strangers(
 
 
 def drops(tables: Tables, stranger: Stranger, interface: str) -> bool:
-    """Is nothing of it accepted, whatever it is in detail? Networks announced behind the host are none."""
+    """Are all these packets dropped? Our rules for networks behind the host are disregarded."""
     chains: Mapping[str, Chain] = tables.get(stranger.table, {})
     chain = chains.get(stranger.chain, Chain())
     rules = [spec for spec in chain.rules if not _announced(spec, interface)]
@@ -57,6 +57,6 @@ def drops(tables: Tables, stranger: Stranger, interface: str) -> bool:
 
 
 def _announced(spec: tuple[str, ...], interface: str) -> bool:
-    """Ours, for what a network behind the host sends."""
+    """Is it our rule for packets from a network behind the host?"""
     lets_by = target(spec) in ("ACCEPT", "RETURN")
     return lets_by and is_ours(spec, interface) and any(one.name == "-s" for one in options(spec))

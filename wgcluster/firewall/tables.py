@@ -1,4 +1,4 @@
-"""What ``iptables-save`` prints, and what becomes of a packet: iptables(8), iptables-extensions(8)."""
+"""Tables as ``iptables-save`` prints them, and their verdicts: iptables(8), iptables-extensions(8)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Spec = tuple[str, ...]  # a rule without its "-A CHAIN", one word an element
 _POLICIES = ("ACCEPT", "DROP", "QUEUE", "-")
 TERMINAL: Mapping[str, Verdict] = {"ACCEPT": "ACCEPT", "DROP": "DROP", "REJECT": "REJECT"}
 
-# Targets behind which the next rule goes on with the packet: iptables-extensions(8), "TARGET EXTENSIONS".
+# Targets after which the packet continues with the next rule: iptables-extensions(8), "TARGET EXTENSIONS".
 _GOES_ON = frozenset(
     {"AUDIT", "CHECKSUM", "CLASSIFY", "CONNMARK", "CONNSECMARK", "CT", "DSCP", "ECN", "HL", "LOG", "MARK"}
     | {"NFLOG", "NOTRACK", "RATEEST", "SECMARK", "SET", "TCPMSS", "TCPOPTSTRIP", "TEE", "TOS", "TRACE", "TTL"}
 )
 
-# Extensions that select by their options alone; others, "-m socket" for one, select by being there.
+# Extensions that match by their options alone; others, such as "-m socket", match by themselves.
 _PLAIN = frozenset({"comment", "conntrack", "icmp", "icmp6", "multiport", "state", "tcp", "udp"})
 _SAFE_WORD = re.compile(r"[\w!@%+=:,./-]+", re.ASCII)
 _SAFE_LINE = re.compile(rf"{_SAFE_WORD.pattern}(?: {_SAFE_WORD.pattern})*+", re.ASCII)
@@ -43,7 +43,7 @@ Tables = dict[str, dict[str, Chain]]  # table -> chain name -> chain
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A class of packets: None means that any value may occur."""
+    """A class of packets; None: any value."""
 
     in_interface: str | None = None
     out_interface: str | None = None
@@ -51,12 +51,12 @@ class Packet:
     destination: Network | None = None
     protocol: str | None = None  # "tcp", "udp", "icmp", "ipv6-icmp"
     dport: int | None = None
-    state: frozenset[str] | None = None  # conntrack states, any of them may occur
+    state: frozenset[str] | None = None  # conntrack states, any of these
     icmp_type: str | None = None
 
 
 class Match(Enum):
-    """Does a rule match all, none or perhaps some packets of a class?"""
+    """Whether a rule matches all, none, or possibly some packets of a class."""
 
     ALL = "all"
     SOME = "some"
@@ -65,7 +65,7 @@ class Match(Enum):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where a class of packets surely leaves a chain: at rule ``index`` (from 0) or by its policy."""
+    """Where all packets of a class end in a chain: at rule ``index`` (from 0), or by the policy."""
 
     index: int
     verdict: Verdict
@@ -79,19 +79,19 @@ class Option(NamedTuple):
     negated: bool
 
 
-_COMMENT = 256  # bytes, iptables-extensions(8): a rule with one has no more lines than that
+_COMMENT = 256  # bytes, iptables-extensions(8): so many lines a rule can have
 _LONGEST = 2**14  # characters
 
 
 def parse_save(text: str) -> Tables:
-    """Read the output of ``iptables-save`` or ``ip6tables-save``; counters and comments are left out.
+    """Read the output of ``iptables-save`` or ``ip6tables-save``, without counters and comments.
 
     Raises:
-        ValueError: a line is none that it prints, or a table has no end or is there twice.
+        ValueError: it never prints such a line, or a table is incomplete or there twice.
     """
     tables: Tables = {}
     chains: dict[str, Chain] | None = None
-    lines = iter(text.split("\n"))  # not at what str.splitlines takes for an end, too
+    lines = iter(text.split("\n"))  # str.splitlines splits at other characters, too
     for line in lines:
         if line.startswith("*") and chains is None and line[1:].strip() not in tables:
             chains = tables[line[1:].strip()] = {}
@@ -118,7 +118,7 @@ def _chain(line: str) -> tuple[str, str]:
 
 
 def _rule(line: str, more: Iterator[str]) -> list[str]:
-    """The words of a rule; the next lines belong to it while a quote is open: a comment may break them."""
+    """The words of a rule, and of further lines while a quote is open: a comment may have line ends."""
     for _ in range(_COMMENT):
         if len(line) > _LONGEST:
             raise ValueError(f"{line[:60]!a} is too long for a rule")
@@ -131,18 +131,16 @@ def _rule(line: str, more: Iterator[str]) -> list[str]:
         raise ValueError(f"{line[:60]!a} has no end")
     if len(words) < 2:
         raise ValueError(f"{line[:60]!a} is no rule")
-    # iptables knows both names and prints that of /etc/protocols, if there is one
+    # iptables prints the name in /etc/protocols, if it is there
     return [
         "ipv6-icmp" if word == "icmpv6" and words[i - 1] == "-p" else word for i, word in enumerate(words)
     ]
 
 
 def join(spec: Spec) -> str:
-    """A rule as ``iptables-restore`` reads it, which knows no quotes but the double ones."""
+    """A rule as ``iptables-restore`` reads it, with double quotes only."""
     line = " ".join(spec)
-    if (
-        _SAFE_LINE.fullmatch(line) and line.count(" ") == len(spec) - 1
-    ):  # nearly all are: one look for all words
+    if _SAFE_LINE.fullmatch(line) and line.count(" ") == len(spec) - 1:  # most are: one test for all words
         return line
     return " ".join(word if _SAFE_WORD.fullmatch(word) else _quoted(word) for word in spec)
 
@@ -152,13 +150,13 @@ def _quoted(word: str) -> str:
 
 
 def options(spec: Spec) -> Iterator[Option]:
-    """The options of a rule in order."""
+    """The options of a rule, in their order."""
     position = 0
     while position < len(spec):
         negated = spec[position] == "!"
         name = spec[position + negated] if position + negated < len(spec) else ""
         end = position + negated + 1
-        end += name == "--comment"  # its text may look like anything
+        end += name == "--comment"  # its text may look like an option
         while end < len(spec) and not spec[end].startswith("-") and spec[end] != "!":
             end += 1
         yield Option(name, tuple(spec[position + negated + 1 : end]), negated)
@@ -166,17 +164,17 @@ def options(spec: Spec) -> Iterator[Option]:
 
 
 def target(spec: Spec) -> str:
-    """Where a rule sends what it matches: "ACCEPT", a chain; "" if it only counts."""
+    """The target of a rule: "ACCEPT", a chain …; "": it only counts."""
     return next((one.values[0] for one in options(spec) if one.name in ("-j", "-g") and one.values), "")
 
 
 def comment(spec: Spec) -> str:
-    """The rule's comment, "" if it has none."""
+    """The comment of a rule; "": none."""
     return next((one.values[0] for one in options(spec) if one.name == "--comment" and one.values), "")
 
 
 def match(spec: Spec, packet: Packet) -> Match:
-    """Three-valued: an option that is not understood here may match or not."""
+    """Which packets of a class a rule matches; unknown options give Match.SOME."""
     some = False
     for option in options(spec):
         if option.name in ("-j", "-g"):
@@ -191,10 +189,10 @@ def match(spec: Spec, packet: Packet) -> Match:
 
 
 def first_end(chains: Mapping[str, Chain], name: str, packet: Packet, depth: int = 0) -> End | None:
-    """The first rule behind which no packet of this class gets; None if they may reach the chain's end."""
+    """The first rule that no packet of this class gets past; None: some may reach the end of the chain."""
     for index, spec in enumerate(chains[name].rules if name in chains else ()):
         verdict = _end_of_rule(chains, spec, packet, depth)
-        if verdict == "RETURN":  # from a built-in chain that is to its policy
+        if verdict == "RETURN":  # from a built-in chain: to its policy
             return None if depth else End(index, _policy(chains[name]))
         if verdict is not None:
             return End(index, verdict)
@@ -202,9 +200,9 @@ def first_end(chains: Mapping[str, Chain], name: str, packet: Packet, depth: int
 
 
 def verdict(chains: Mapping[str, Chain], name: str, packet: Packet) -> Verdict:
-    """What surely becomes of these packets in a built-in chain: its first end, else its policy.
+    """The verdict on all packets of a class in a built-in chain: its first end, else its policy.
 
-    A rule that matches only some of them is passed over: no promise can be built on it.
+    Rules that match only some of them are skipped.
     """
     end = first_end(chains, name, packet)
     if end is not None:
@@ -213,9 +211,9 @@ def verdict(chains: Mapping[str, Chain], name: str, packet: Packet) -> Verdict:
 
 
 def first_accept(chains: Mapping[str, Chain], name: str, packet: Packet, depth: int = 0) -> int | None:
-    """The first rule by which some packets of this class may be accepted; None: the chain surely has none.
+    """The index of the first rule that may accept some packets of this class; None: there surely is none.
 
-    The opposite of ``first_end``: what is not understood here may match, and may accept.
+    The opposite of ``first_end``: unknown options may match, and unknown targets may accept.
     """
     chain = chains.get(name, Chain())
     for index, spec in enumerate(chain.rules):
@@ -249,9 +247,9 @@ def _end_of_rule(
     if matched is Match.NONE or not where:
         return None
     if where == "RETURN":
-        # Inside a user's chain a possible RETURN lets packets past whatever ends the chain below.
+        # In a user-defined chain a possible RETURN lets packets skip the rules below.
         return "RETURN" if matched is Match.ALL or depth else None
-    goes = any(option.name == "-g" for option in options(spec))  # comes back to the caller, not to here
+    goes = any(option.name == "-g" for option in options(spec))  # returns to the caller of this chain
     if matched is Match.SOME:
         return "RETURN" if goes and depth else None
     if where in TERMINAL:
@@ -341,7 +339,7 @@ def _match_ports(value: str, port: int | None) -> Match:
 
 
 def _match_states(wanted: frozenset[str], states: frozenset[str] | None) -> Match:
-    if states is None or wanted & {"DNAT", "SNAT"}:  # flags of a flow, beside its state
+    if states is None or wanted & {"DNAT", "SNAT"}:  # flags of a flow, apart from its state
         return Match.SOME
     if states <= wanted:
         return Match.ALL
@@ -349,7 +347,7 @@ def _match_states(wanted: frozenset[str], states: frozenset[str] | None) -> Matc
 
 
 def packet_of(spec: Sequence[str]) -> Packet:
-    """The class of packets that a rule of the simple kinds above is for; None for what is not so simple."""
+    """The class of packets that a rule matches, as far as its options are simple."""
     found = {one.name: one.values[0] for one in options(tuple(spec)) if one.values and not one.negated}
     states = found.get("--ctstate")
     port = found.get("--dport", "")
@@ -369,4 +367,4 @@ def _network(value: str | None) -> Network | None:
     try:
         return None if value is None else ip_network(value, strict=False)
     except ValueError:
-        return None  # a mask that is no prefix
+        return None  # a mask that is not a prefix

@@ -39,4 +39,4 @@ def _open(tables: Tables) -> Tables:
 def _at(machine: MachineText, tables: Tables, own: list[IPv4Interface | IPv6Interface]) -> Iterator[Finding]:
     for stranger in strangers(machine.interface, own, _WIRES):
         if not drops(tables, stranger, machine.interface):
-            yield Finding(f"{machine.name} lets in {stranger.says}", at=machine.name, rule="stranger")
+            yield Finding(f"{machine.name} lets in {stranger.description}", at=machine.name, rule="stranger")

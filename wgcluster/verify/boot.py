@@ -1,4 +1,4 @@
-"""What a host will be after its next boot: its files, read as their readers read them, against the plan."""
+"""The state after the next boot: a host's files, read as their programs read them, against the plan."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 @dataclass(frozen=True, slots=True)
 class BootFiles:
-    """The files of one host that the next boot reads, as they are there."""
+    """The files of a host that the next boot reads."""
 
-    config: File  # for wg-quick, its secrets cut out
+    config: File  # for wg-quick, without its secrets
     rules: File  # for wgcluster-firewall
     sysctl: File  # for systemd-sysctl
 
 
 def boot_faults(host: HostPlan, files: BootFiles) -> Iterator[str]:
-    """What the next boot, or the next start of the interface, would make differ from the plan."""
+    """Differences from the plan after the next boot, or the next start of the interface."""
     if files.config.kind != "file":
         yield "the config file is gone"
     else:
@@ -101,7 +101,7 @@ def _rules_faults(host: HostPlan, file: File) -> Iterator[str]:
         own = [address for address in host.addresses if address.version == family]
         for stranger in strangers(host.interface, own, ["a wire"]):
             if not drops(tables, stranger, host.interface):
-                yield f"the file of our firewall rules lets in {stranger.says}"
+                yield f"the file of our firewall rules lets in {stranger.description}"
 
 
 def _tables(text: str, tool: str) -> Tables:
@@ -120,7 +120,7 @@ def _tables(text: str, tool: str) -> Tables:
 
 
 def _values(file: File) -> dict[str, str]:
-    """As sysctl.d(5): ``key = value``, dots or slashes, comments begin with # or ;."""
+    """Parse a file as in sysctl.d(5): ``key = value``, dots or slashes, comments with # or ;."""
     values = {}
     for line in file.text.splitlines():
         if not line.lstrip().startswith(("#", ";")):

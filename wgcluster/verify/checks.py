@@ -1,4 +1,4 @@
-"""A live host held against its plan: what was seen on it, check by check."""
+"""Checks of a live host against its plan, from observations, never from rendered texts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from wgcluster.wireguard.drift import SESSION, routed, routes
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. ``faults`` is empty where all is as planned."""
+    """The result of one check. ``faults`` is empty if everything is as planned."""
 
-    name: str  # heads a column: "unit", "handshake" …
-    count: int  # how many things were looked at; 0: there was nothing to look at
+    name: str  # head of a column: "unit", "handshake" …
+    count: int  # of things that were checked; 0: there was nothing to check
     faults: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()  # what could not be looked at: no fault, and no promise either
+    notes: tuple[str, ...] = ()  # what could not be checked
 
     def __str__(self) -> str:
         if not self.count:
@@ -36,7 +36,7 @@ _NONE = Check("firewall", 0)
 
 
 def ping_targets(plan: Plan, host: HostPlan) -> list[str]:
-    """The overlay addresses that must answer this host: those of all other hosts, in families of its own."""
+    """The overlay addresses of all other hosts, in the families of this host."""
     families = {address.version for address in host.addresses}
     return [
         str(address.ip)
@@ -48,7 +48,14 @@ def ping_targets(plan: Plan, host: HostPlan) -> list[str]:
 
 
 def pings(lines: Sequence[str]) -> dict[str, bool]:
-    """What ``ping.sh`` prints: does each address answer? ValueError for a line that it never prints."""
+    """Read the output of ``ping.sh``.
+
+    Returns:
+        By address: it answers.
+
+    Raises:
+        ValueError: the script never prints such a line.
+    """
     found = {}
     for line in lines:
         target, _, word = line.partition(" ")
@@ -62,8 +69,8 @@ def checks(
     """All checks of one host but nginx.
 
     Args:
-        files: what the next boot reads.
-        answered: by overlay address, whether it answered a ping from this host.
+        files: that the next boot reads.
+        answered: by overlay address: it answered a ping from this host.
     """
     return [
         _unit(host, observed),
@@ -110,7 +117,7 @@ def _unit(host: HostPlan, observed: Observed) -> Check:
 
 
 def _handshakes(host: HostPlan, observed: Observed) -> Check:
-    """One with each host that it is linked to; clients come and go."""
+    """A recent handshake with each linked host; not with clients, which come and go."""
     peers = [peer for peer in host.peers if not peer.is_client]
     live = observed.link.peers if observed.link is not None else {}
     faults = []
@@ -154,7 +161,7 @@ def _forwarding(host: HostPlan, observed: Observed) -> Check:
 
 
 def _forwarded(host: HostPlan, family: int) -> Iterator[Packet]:
-    """What the host must let through: from the tunnel into it again, and to the networks behind it."""
+    """What the host must forward: within the tunnel, and from it to the networks behind the host."""
     yield Packet(in_interface=host.interface, out_interface=host.interface)
     for network in host.subnets:
         if network.version == family:
@@ -162,7 +169,7 @@ def _forwarded(host: HostPlan, family: int) -> Iterator[Packet]:
 
 
 def _rules(host: HostPlan, observed: Observed) -> Check:
-    """Can those who dial this host reach its port?"""
+    """Can the peers that dial this host reach its port?"""
     port = ("-p", "udp", "--dport", str(host.port))
     faults = []
     for source in host.listen_from:
@@ -173,7 +180,7 @@ def _rules(host: HostPlan, observed: Observed) -> Check:
 
 
 def _routes(host: HostPlan, observed: Observed) -> Check:
-    """Does each network behind another host go to the interface, and is none needed here itself?"""
+    """Is each network behind other hosts routed to the interface, and used for nothing else here?"""
     networks = routed(host)
     missing = routes(host, observed.link.routes).missing if observed.link is not None else ()
     faults = [f"{network} is not routed to {host.interface}" for network in missing]
@@ -188,7 +195,7 @@ def _blocking(observed: Observed, family: int, chain: str, packet: Packet) -> It
 
 
 def _strangers(host: HostPlan, observed: Observed) -> Check:
-    """Does a stranger on one of the host's wires get into the overlay through it, or at it?"""
+    """Are strangers on the other interfaces kept out of the overlay?"""
     if host.firewall == "off":
         return Check(
             "stranger", 0, notes=("the firewall is not ours: who gets in by the wire is not looked at",)
@@ -203,12 +210,12 @@ def _strangers(host: HostPlan, observed: Observed) -> Check:
             if stranger.chain == "FORWARD" and observed.forwarding.get(family) != "1":
                 continue
             if not any(drops(one, stranger, host.interface) for one in tables):
-                faults.append(f"lets in {stranger.says}")
+                faults.append(f"lets in {stranger.description}")
     return Check("stranger", len(wires) * len(families), tuple(faults))
 
 
 def table(rows: Mapping[str, Sequence[Check]]) -> str:
-    """One line a host, one column a check, and below it every fault in words."""
+    """A line per host, a column per check, and below every fault in words."""
     heads = list(dict.fromkeys(check.name for checks in rows.values() for check in checks))
     cells = [["host", *heads]]
     for name, found in rows.items():

@@ -1,6 +1,6 @@
-"""What an earlier deploy left on a host, held against the registry and the plan of this one.
+"""What an earlier deploy put on a host, compared with the registry and the plan of this one.
 
-The config file that we wrote tells it: whom the host knew, and through whom it reached which networks.
+Our config file there has the former peers, and the networks that the host reached through each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wgcluster.prefixes import Network
 from wgcluster.text import abbreviated
 from wgcluster.wireguard import config as wgconf
 
-# As wgconf.render writes it; what was added by hand is without our comment, and drift.
+# As wgconf.render writes it. Peers that were added by hand lack our comment.
 _PEER = re.compile(
     r"^# (host|client) ([\w.-]+)\nPublicKey = (\S+)\n(PresharedKey = .*\n)?AllowedIPs = (.*)$",
     re.MULTILINE | re.ASCII,
@@ -30,23 +30,23 @@ _PEER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class EarlierPeer:
-    """A peer as the host's config file has it."""
+    """A peer in the host's config file."""
 
     name: str
     public_key: str
     is_client: bool
-    shared: bool  # is there a preshared key?
+    shared: bool  # it has a preshared key
     allowed_ips: str
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """What a host had before this run."""
+    """A host before this run."""
 
-    part: HostPlan  # what it gets now
-    text: str  # its config file, secrets cut out; "": none is there, or it is not ours
-    key: str  # its public key; "": it cannot be told
-    same: bool  # does it get that text again?
+    part: HostPlan  # its plan now
+    text: str  # its config file, without secrets; "": it has none, or not ours
+    key: str  # its public key; "": unknown
+    same: bool  # its config file does not change
 
     @cached_property
     def peers(self) -> list[EarlierPeer]:
@@ -57,7 +57,7 @@ class Earlier:
 
 
 class Move(NamedTuple):
-    """A way that led through one host and now leads through another."""
+    """A network that was reached through one host and now through another."""
 
     old: str
     new: str
@@ -65,29 +65,33 @@ class Move(NamedTuple):
 
 
 def earlier(part: HostPlan, observed: Observed, shown: wgconf.RenderCache) -> Earlier:
-    """What an earlier deploy gave to a host; ``shown`` as for ``wgconf.render``."""
+    """What an earlier deploy put on a host.
+
+    Args:
+        shown: the cache of ``wgconf.render``.
+    """
     text = observed.file(paths.config(part.interface)).text
     if not text.startswith(wgconf.MARK):
         return Earlier(part, "", "", same=False)
     key = observed.link.public_key if observed.link is not None else ""
-    # To read the peers of all hosts takes far longer where there are many.
+    # Comparing texts is much faster than parsing the peers of many hosts.
     return Earlier(part, text, key or observed.config_key, text == wgconf.render(part, cache=shown))
 
 
 def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry: str) -> Fault | None:
-    """Whose keys a host has that the registry does not know; None where it knows all.
+    """A fault if a host has keys that the registry does not know.
 
-    Then it is not the registry that the host was deployed with, or an older copy of it.
+    The host was then deployed with another registry, or the registry is an older copy.
 
     Args:
-        known: public keys that the registry has or had.
-        made: names of hosts and links whose keys it lacked before this run.
-        registry: what its file is called.
+        known: present and former public keys of the registry.
+        made: names of hosts and links whose keys are new in this run.
+        registry: the name of its file.
     """
     if not one.text:
         return None
     found = ["its own"] if one.key not in known and (one.key or one.part.name in made) else []
-    # A host with a new key has new links, too.
+    # The links of a host with a new key are new, too.
     links = {
         peer.public_key
         for peer in one.part.peers
@@ -105,7 +109,7 @@ def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry:
 
 
 def restore(registry: str) -> str:
-    """What to do where hosts have keys that the registry file does not know."""
+    """The remedy if hosts have keys that the registry does not know."""
     return (
         f"{registry} is not the one that they were deployed with, or an older copy of it: restore it, from"
         " git or a backup. If it is lost for good: --data new_keys=True; what it does not know is replaced or"
@@ -114,7 +118,7 @@ def restore(registry: str) -> str:
 
 
 def moved_clients(clients: Iterable[Client], plan: Plan) -> set[tuple[str, str, str]]:
-    """Road warriors whose gateway is none any more: name, old gateway, new gateway."""
+    """Road warriors whose gateway changes: (name, old gateway, new gateway)."""
     now = {client.name: client.gateway.name for client in plan.clients}
     return {
         (client.name, client.gateway, now[client.name])
@@ -124,7 +128,7 @@ def moved_clients(clients: Iterable[Client], plan: Plan) -> set[tuple[str, str, 
 
 
 def moved_from(one: Earlier, plan: Plan) -> set[tuple[str, str, str]]:
-    """The same of those that a host let in before."""
+    """The same, for road warriors in the config of a host."""
     now = {client.public_key: client.gateway.name for client in plan.clients}
     return {
         (peer.name, one.part.name, now[peer.public_key])
@@ -134,10 +138,10 @@ def moved_from(one: Earlier, plan: Plan) -> set[tuple[str, str, str]]:
 
 
 def moved_ways(one: Earlier, shown: wgconf.RenderCache) -> Iterator[Move]:
-    """The networks that a host now reaches through another host than before."""
+    """The networks that a host reaches through another host than before."""
     was = {peer.name: peer.allowed_ips for peer in one.peers if not peer.is_client}
     will = {peer.name: shown.networks(peer.allowed_ips) for peer in one.part.peers if not peer.is_client}
-    # What one peer has no other has: those that stay as they are carry nothing that moves.
+    # Peers do not share networks, so unchanged ones have none that moves.
     before, after = _carriers(was.items() - will.items()), _carriers(will.items() - was.items())
     for network in sorted({*before, *after}, key=lambda net: (net.version, net)):
         old, new = _carrier(network, before), _carrier(network, after)
@@ -150,7 +154,7 @@ def _carriers(peers: Iterable[tuple[str, str]]) -> dict[Network, str]:
 
 
 def _networks(text: str) -> Iterator[Network]:
-    """Those of an AllowedIPs line, which someone may have edited."""
+    """The networks of an AllowedIPs line; invalid words, edited by hand, are skipped."""
     for word in text.split(","):
         try:
             yield ip_network(word.strip(), strict=False)
@@ -159,7 +163,7 @@ def _networks(text: str) -> Iterator[Network]:
 
 
 def _carrier(network: Network, by: Mapping[Network, str]) -> str | None:
-    """Through whom the whole of a network is reached: the longest prefix decides."""
+    """The peer whose longest prefix covers the whole network; None: no peer."""
     for length in range(network.prefixlen, -1, -1):
         if (name := by.get(network.supernet(new_prefix=length))) is not None:
             return name
@@ -169,11 +173,11 @@ def _carrier(network: Network, by: Mapping[Network, str]) -> str | None:
 def announced(
     plan: Plan, found: Iterable[Earlier], clients: Collection[tuple[str, str, str]]
 ) -> Iterator[str]:
-    """Who loses what by a choice that comes out otherwise than before, in words.
+    """A sentence for each road warrior and each path that moves to another host.
 
     Args:
-        found: what each host of the run had before.
-        clients: those of ``moved_clients``.
+        found: each host of the run as it was.
+        clients: from ``moved_clients``.
     """
     moved = set(clients)
     shown = wgconf.RenderCache()

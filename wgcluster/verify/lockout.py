@@ -1,4 +1,4 @@
-"""What a host's rules lack of ours, and whether setting them would cut off the very run that does."""
+"""Whether our rules would cut off the connection that sets them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from wgcluster.wireguard.drift import routed
 
 
 def lockout(part: HostPlan, observed: Observed) -> Iterator[Fault]:
-    """Why this run would be cut off by the rules that it is about to set."""
+    """Faults if the rules that this run sets would cut it off."""
     ssh = observed.ssh
     if ssh is None or part.firewall == "off":
         return
-    source = ip_network(ssh.source.partition("%")[0])  # no rule knows the zone of a link-local address
+    source = ip_network(ssh.source.partition("%")[0])  # rules have no zones of link-local addresses
     inside = (*(address.network for address in part.addresses), *routed(part), *part.subnets)
     known = any(source.version == one.version and source.overlaps(one) for one in inside)
     if ssh.interface == part.interface and not known:
@@ -31,7 +31,7 @@ def lockout(part: HostPlan, observed: Observed) -> Iterator[Fault]:
 
 
 def _closes(part: HostPlan, observed: Observed, ssh: Ssh, source: Network) -> bool:
-    """Would the baseline close the port that this run comes by?"""
+    """Would the baseline close the SSH port of this run?"""
     if not observed.rules:  # iptables is about to be installed
         bare = tuple(Rules(family, "", True, {}) for family in FAMILIES)
         observed = replace(observed, rules=bare)

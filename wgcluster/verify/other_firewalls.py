@@ -1,4 +1,4 @@
-"""Firewalls beside ours, seen by what they do: ufw, firewalld, rules of native nftables."""
+"""Other firewalls on a host, recognized by their rules: ufw, firewalld, native nftables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEW, _ANSWERS = frozenset({"NEW"}), frozenset({"ESTABLISHED"})
 
 
 def other_firewalls(part: HostPlan, observed: Observed) -> Iterator[Fault]:
-    """What would undo our rules, or drops what they let in."""
+    """Faults for firewalls that would undo our rules or drop what they accept."""
     if _ufw_loaded(observed) or (observed.ufw and observed.unit("ufw.service").active):
         yield host_fault("firewall.ufw-active")
     elif observed.ufw and observed.unit("ufw.service").enabled:
@@ -34,7 +34,7 @@ def other_firewalls(part: HostPlan, observed: Observed) -> Iterator[Fault]:
 
 
 def _ufw_loaded(observed: Observed) -> bool:
-    """After "ufw disable" its chains are still called, and empty."""
+    """Has ufw rules? After "ufw disable" its chains are still there, but empty."""
     return any(
         target(spec).startswith(("ufw-", "ufw6-")) and target(spec) in chains and chains[target(spec)].rules
         for saved in observed.rules
@@ -46,7 +46,7 @@ def _ufw_loaded(observed: Observed) -> bool:
 
 
 def _firewalld_loaded(observed: Observed) -> bool:
-    """By its own table, or with FirewallBackend=iptables by its chains."""
+    """Is its table there, or, with FirewallBackend=iptables, its chains?"""
     return any(table.name == "firewalld" and table.chains for table in observed.nft) or any(
         "INPUT_ZONES" in chains for saved in observed.rules for chains in saved.tables.values()
     )
@@ -62,7 +62,7 @@ def _incompatible(part: HostPlan, observed: Observed) -> Iterator[Fault]:
 
 
 def dropped_by_nft(part: HostPlan, observed: Observed) -> Iterator[Fault]:
-    """What native nftables drops of that which WireGuard needs; what iptables shows is judged there."""
+    """Faults for rules of native nftables that drop what WireGuard needs; not for what iptables shows."""
     if observed.nft_error:
         yield host_fault("firewall.nft-unreadable", error=observed.nft_error)
     for table in observed.nft:
@@ -75,7 +75,7 @@ def dropped_by_nft(part: HostPlan, observed: Observed) -> Iterator[Fault]:
 
 
 def _is_shown(table: Table, base: str, observed: Observed) -> bool:
-    """Is it a chain that iptables shows, and that our rules go into?"""
+    """Does iptables show this chain?"""
     family = {"ip": 4, "ip6": 6}.get(table.family)
     return base.isupper() and any(
         saved.family == family and base in saved.tables.get(table.name, {}) for saved in observed.rules
@@ -83,7 +83,7 @@ def _is_shown(table: Table, base: str, observed: Observed) -> bool:
 
 
 def _needed(part: HostPlan, observed: Observed, hook: str) -> Iterator[tuple[int, Packet]]:
-    """Family and class of the packets that ours let in at a hook."""
+    """Family and class of the packets that our rules accept at a hook."""
     if hook == "input":
         for interface, address in observed.interface_addresses:
             if interface != part.interface and not (address.is_loopback or address.is_link_local):

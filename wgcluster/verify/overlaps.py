@@ -1,4 +1,4 @@
-"""What a host itself needs in a network that is to go to our interface: routes, addresses, its gateway."""
+"""Networks that would be routed into the tunnel although the host uses them otherwise."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ IpAddress = IPv4Address | IPv6Address
 
 
 def overlaps(part: HostPlan, observed: Observed) -> Iterator[Fault]:
-    """A fault for each network of the overlay, or behind another host, that would take packets from others.
+    """A fault for each planned network in which the host has other routes, addresses or gateways.
 
-    The longest prefix decides where a packet goes: of two equal ones one would lose, and what lies in a
-    longer one would not come through the tunnel.
+    The longest prefix routes a packet: of two equal ones one would lose, and packets for a longer one would
+    not take the tunnel.
     """
     own = {part.interface} | {one.name for one in observed.interfaces if one.public_key == part.public_key}
     foreign = [route for route in observed.routes if not route.devices or route.devices - own]
@@ -51,7 +51,7 @@ def _in_use(
 
 
 def _managed_from(network: Network, own: AbstractSet[str], observed: Observed) -> Iterator[str]:
-    """Where the answers to this very run would go into the tunnel, and do not yet."""
+    """Would the route to the SSH client of this run newly lead into the tunnel?"""
     ssh = observed.ssh
     if ssh is None or ssh.interface in own:
         return

@@ -1,4 +1,4 @@
-"""What would make a deploy fail half-way on a host."""
+"""Faults that would make a deploy fail half-way on a host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wgcluster.wireguard.config import MARK
 
 
 def preflight_faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
-    """What stands in the way on one host."""
+    """Every fault of one host, from its observation."""
     for one in _faults(part, observed):
         yield replace(one, host=part.name)
 
@@ -38,7 +38,7 @@ def _faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     if part.firewall != "off":
         yield from other_firewalls(part, observed)
     yield from lockout(part, observed)
-    if not observed.nginx_cut_off:  # else it is judged when the old files are back
+    if not observed.nginx_cut_off:  # otherwise it is checked after the old files are restored
         try:
             check(part, observed)
         except NginxError as error:
