@@ -1,4 +1,4 @@
-"""python -m wgcluster: look at a cluster, keep its keys and road warriors. Nothing here touches a host."""
+"""python -m wgcluster: inspect a cluster, manage its keys and road warriors. No command touches a host."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words of the command; None, as the program ``wgcluster``: those it was called with.
 
     Returns:
-        The exit status: 0, 1 for what is wrong with the cluster, 2 for wrong usage.
+        The exit status: 0, 1 for faults of the cluster, 2 for wrong usage.
     """
     if argv is None:
-        # An inventory may import what stands beside it, as under pyinfra.
+        # An inventory may import modules next to it, as with pyinfra.
         sys.path.append(str(Path.cwd()))
-        # A command ends before anything is worth collecting, and going through the million objects of a mesh
-        # of 1,000 hosts again and again costs a sixth of its time.
+        # A command ends before anything is worth collecting; visiting the million objects of a mesh of 1,000
+        # hosts again and again takes a sixth of its time.
         gc.disable()
     args = _parser().parse_args(argv)
     run: Callable[[Namespace], int] = args.run
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CommandError, KeystoreError, ModelError, NginxError, PlanError) as error:
         print(error, file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader, "head" for one, has seen enough
+    except BrokenPipeError:  # the reader, such as "head", has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -102,7 +102,7 @@ def _command(
     *,
     json: bool = False,
 ) -> ArgumentParser:
-    """One command. ``--inventory`` may stand behind it, too: SUPPRESS keeps what was said in front of it."""
+    """Add a command. ``--inventory`` may also follow it: SUPPRESS keeps the value given before it."""
     sub = commands.add_parser(name, help=text, description=text)
     sub.add_argument("--inventory", type=Path, metavar="FILE", default=SUPPRESS, help=_INVENTORY)
     if json:

@@ -1,4 +1,4 @@
-"""check: does every packet arrive that should? Told before any host is touched."""
+"""check: whether every required packet arrives, before any host is touched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wgcluster.plan.plan import PlanError
 from wgcluster.prove.proof import Proof, Verdict, prove
 
 _MATRIX = 16  # nodes: as many columns as a terminal shows
-# what a cell shows, and what that means; of numbers there are some in every table
+# the text of a cell and its meaning; numbers are in every table
 _CELLS: Mapping[Verdict, tuple[str, str]] = {
     "reached": ("1, 2 …", "arrives over so many links"),
     "lost": ("lost", "does not arrive and must"),
@@ -30,7 +30,7 @@ _WORDS: Mapping[Verdict, tuple[str, str]] = {
 
 
 def check(args: Namespace) -> int:
-    """``check``: status 1 if the inventory has a fault or a packet is lost; a program gets either as JSON."""
+    """``check``: exit status 1 if the inventory has a fault or a packet is lost; with ``--json`` also as JSON."""
     try:
         proof = prove(read(args.inventory).plan())
     except (CommandError, KeystoreError, ModelError, PlanError) as error:

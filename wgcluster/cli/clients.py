@@ -21,19 +21,19 @@ from wgcluster.prefixes import Address
 from wgcluster.text import abbreviated
 from wgcluster.wireguard.client import config, next_addresses, qr
 
-# wg-quick(8): what may stand in front of .conf
+# wg-quick(8): the name of a config file before .conf
 _INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
 
 
 def add(args: Namespace) -> int:
-    """``client add NAME``: an address for good and a key pair; no host is told before the next deploy."""
+    """``client add NAME``: add a road warrior; hosts learn of it at the next deploy."""
     reading = read(args.inventory)
     cluster = reading.cluster()
     addresses = _addresses(cluster, args.address)
     gateway = _gateway(cluster, args.name, args.gateway)
     reading.unlock()
     reading.registry.add_client(args.name, addresses, gateway)
-    # Planned with the new one: an address or a gateway that is none is told before anything is written
+    # Plan with the new client, to find faults before anything is written
     planned = _client(reading.plan(), args.name)
     if planned.gateway.preshared_key is not None:
         reading.registry.ensure_links([planned.gateway.preshared_key])
@@ -49,7 +49,7 @@ def add(args: Namespace) -> int:
 
 
 def _addresses(cluster: Cluster, chosen: Sequence[str]) -> tuple[Address, ...]:
-    """What the operator chose, and the next free ones of the families he left out."""
+    """The chosen addresses, and the next free ones of the other families."""
     try:
         given = [ip_address(text) for text in chosen]
     except ValueError as error:
@@ -64,7 +64,7 @@ def _addresses(cluster: Cluster, chosen: Sequence[str]) -> tuple[Address, ...]:
 
 
 def _gateway(cluster: Cluster, name: str, chosen: str | None) -> str | None:
-    """Decided now and kept: what gateways come later moves nobody."""
+    """The gateway of a new client, which is recorded, so that later gateways do not move it."""
     gateways = gateways_to_dial(cluster)
     if chosen is None:
         return next(iter(gateways), None)
@@ -81,7 +81,7 @@ def _client(planned: Plan, name: str) -> ClientPlan:
 
 
 def list_clients(args: Namespace) -> int:
-    """``client list``: each with its addresses and its gateway."""
+    """``client list``: road warriors with their addresses and gateways."""
     clients = read(args.inventory).plan().clients
     if args.json:
         print_json(
@@ -107,7 +107,7 @@ def list_clients(args: Namespace) -> int:
 
 
 def show(args: Namespace) -> int:
-    """``client show NAME``: the whole config, its secrets too; on the screen, as a QR code, or in a file."""
+    """``client show NAME``: the config with its secrets, as text, as a QR code, or in a file."""
     reading = read(args.inventory)
     planned = _client(reading.plan(), args.name)
     text = _config(reading, planned)
@@ -128,7 +128,7 @@ def _config(reading: Reading, planned: ClientPlan) -> str:
     if gateway.preshared_key is not None and gateway.preshared_key not in reading.registry.links():
         raise CommandError(f"its link to {gateway.name} has no key yet; deploy first: the deploy makes it")
     reading.unlock()
-    # The public key of the gateway goes into the config, so it has to be the one that was sealed with it
+    # Open the gateway's private key to verify its public key, which goes into the config
     reading.registry.private_key(gateway.name)
     shared = reading.registry.preshared_key(gateway.preshared_key) if gateway.preshared_key else None
     return config(planned, reading.registry.client_private_key(planned.name), shared)
@@ -150,7 +150,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def renumber(args: Namespace) -> int:
-    """``client renumber``: after a change of wg_networks; what still fits stays, and so do all keys."""
+    """``client renumber``: new addresses after a change of wg_networks; valid ones and all keys stay."""
     reading = read(args.inventory)
     cluster = read_cluster(reading.rows)
     taken = {address for one in cluster.hosts for address in one.addresses}
@@ -171,7 +171,7 @@ def renumber(args: Namespace) -> int:
     if not changed:
         print("every road warrior has an address in each network of the overlay")
         return 0
-    reading.plan()  # what still does not hold is told before anything is written
+    reading.plan()  # find remaining faults before anything is written
     reading.registry.save()
     for one in reading.registry.clients():
         if one.name in changed:
@@ -181,7 +181,7 @@ def renumber(args: Namespace) -> int:
 
 
 def _that_fit(addresses: Sequence[Address], cluster: Cluster, taken: Collection[Address]) -> list[Address]:
-    """Those a host may have in the overlay (neither first nor, of IPv4, last of it) and no server has."""
+    """The addresses that are valid in the overlay (not its first nor, of IPv4, its last) and not taken."""
     return [
         one
         for one in addresses
@@ -197,7 +197,7 @@ def _that_fit(addresses: Sequence[Address], cluster: Cluster, taken: Collection[
 
 
 def remove(args: Namespace) -> int:
-    """``client remove NAME``: forget its keys; until the next deploy the servers still let it in."""
+    """``client remove NAME``: remove its keys; servers accept it until the next deploy."""
     reading = read(args.inventory)
     reading.registry.remove_client(args.name)
     reading.registry.save()

@@ -1,4 +1,4 @@
-"""keys list, prune, verify: the registry itself."""
+"""keys list, prune, verify: the key registry."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from wgcluster.plan.plan import secret_names
 
 
 def _used(reading: Reading) -> tuple[set[str], set[str]]:
-    """The hosts that have keys to use, and the links."""
+    """The names of the hosts and links of the plan."""
     planned = reading.plan()
     return {host.name for host in planned.hosts}, secret_names(planned)
 
 
 def list_keys(args: Namespace) -> int:
-    """``keys list``: who has keys, and which of them nobody needs."""
+    """``keys list``: whose keys there are, and which are unused."""
     reading = read(args.inventory)
     registry = reading.registry
     hosts, links = registry.unused(*_used(reading))
@@ -50,7 +50,7 @@ def list_keys(args: Namespace) -> int:
 
 
 def prune(args: Namespace) -> int:
-    """``keys prune``: forget the keys of hosts that left the inventory, and of links that are no more."""
+    """``keys prune``: remove unused keys of hosts and links."""
     reading = read(args.inventory)
     used = _used(reading)
     hosts, links = reading.registry.unused(*used)
@@ -65,7 +65,11 @@ def prune(args: Namespace) -> int:
 
 
 def verify(args: Namespace) -> int:
-    """``keys verify``: open every entry; KeystoreError names those that are not what they were."""
+    """``keys verify``: open every entry.
+
+    Raises:
+        KeystoreError: with each entry that does not open or does not fit.
+    """
     reading = read(args.inventory)
     registry = reading.registry
     count = len(registry.public_keys()) + len(registry.client_keys()) + len(registry.links())

@@ -1,4 +1,4 @@
-"""plan, render, draw: what each host gets, to read, to keep and to look at."""
+"""plan, render, draw: what each host gets, as tables, files and a picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wgcluster.wireguard import config as wgconf
 
 
 def plan(args: Namespace) -> int:
-    """``plan [HOST]``: links, ways and rules."""
+    """``plan [HOST]``: links, paths and rules."""
     reading = read(args.inventory)
     planned = reading.plan()
     hosts = planned.hosts if args.host is None else (reading.host(planned, args.host),)
@@ -70,11 +70,11 @@ def _print_list(out: Console, title: str, lines: Iterable[object]) -> None:
     if listed:
         out.print(title, style="bold")
         for line in listed:
-            out.print(f"  {line}", soft_wrap=True)  # a command: to be copied in one piece
+            out.print(f"  {line}", soft_wrap=True)  # commands stay on one line, for copying
 
 
 class _Addresses:
-    """The overlay addresses of a plan in order, to find who has one of a network's."""
+    """The sorted overlay addresses of a plan, to find those in a network."""
 
     def __init__(self, planned: Plan) -> None:
         everyone = [(host.name, host.addresses) for host in planned.hosts]
@@ -88,13 +88,13 @@ class _Addresses:
         return {name for _, _, name in self._sorted[first:last]}
 
     def beyond(self, host: HostPlan, peer: Peer) -> list[str]:
-        """Whom ``host`` reaches by way of ``peer``."""
+        """The names that ``host`` reaches through ``peer``."""
         inside = set[str]().union(*map(self.inside, peer.allowed_ips))
         return sorted(inside - {host.name, peer.name})
 
 
 def render(args: Namespace) -> int:
-    """``render -o DIR``: every config and its rules as files, the secrets left out."""
+    """``render -o DIR``: every config and its rules as files, without secrets."""
     planned = read(args.inventory).plan()
     folder: Path = args.output
     written = set(_write(_texts(planned, folder)))
@@ -106,7 +106,7 @@ def render(args: Namespace) -> int:
 
 
 def _texts(planned: Plan, folder: Path) -> Iterator[tuple[Path, str]]:
-    """Each file as it is wanted, for a large mesh has more text than should be held."""
+    """Path and text of each file, one at a time: a large mesh has too much text for memory."""
     shown = wgconf.RenderCache()
     for host in planned.hosts:
         place = folder / "hosts" / host.name
@@ -146,7 +146,7 @@ def _of_ours(folder: Path) -> Iterable[Path]:
 
 
 def draw(args: Namespace) -> int:
-    """``draw -o FILE``: a picture of the cluster, of the kind that the file's name says."""
+    """``draw -o FILE``: a picture of the cluster, in the format of the file's suffix."""
     path: Path = args.output
     drawing = _PICTURES.get(path.suffix)
     if drawing is None:

@@ -11,17 +11,17 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-_PIPE_WIDTH = 200  # characters; what reads a pipe does not wrap, so neither do we
+_PIPE_WIDTH = 200  # characters, for pipes
 
 
 def console() -> Console:
-    """Standard output. Names and regexes may hold brackets: nothing in them is markup."""
+    """A console for standard output, without markup: names and regexes may have brackets."""
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     return Console(markup=False, emoji=False, highlight=False, width=width)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table with a line under its head; every cell whole, folded where the terminal is narrow."""
+    """A table with a line below its head. Cells are folded, never truncated."""
     built = Table(*heads, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in built.columns:
         column.overflow = "fold"
@@ -31,7 +31,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 
 def print_json(value: object) -> None:
-    """``value`` on standard output; dataclasses as mappings, addresses and networks as text."""
+    """Print ``value`` as JSON; dataclasses as objects, addresses and networks as text."""
     print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
 
 

@@ -1,4 +1,4 @@
-"""Inventory and key registry -> cluster and plan, for every command; no connection, no passphrase."""
+"""Reads inventory and key registry for all commands; no connection, no passphrase."""
 
 from __future__ import annotations
 
@@ -23,22 +23,30 @@ from wgcluster.text import abbreviated
 
 
 class CommandError(ValueError):
-    """A command cannot do what it is asked; the message says why and what would help."""
+    """A command cannot do what was asked; the message has the reason and the remedy."""
 
 
 @dataclass
 class Reading:
-    """One inventory as it is now, with the registry beside it."""
+    """An inventory and its registry."""
 
     rows: Sequence[Row]
     registry: Registry
 
     def cluster(self) -> Cluster:
-        """All hosts and the clients of the registry; ModelError."""
+        """The hosts of the inventory and the clients of the registry.
+
+        Raises:
+            ModelError: with every fault.
+        """
         return read_cluster(self.rows, self.registry.clients())
 
     def plan(self) -> Plan:
-        """What everyone gets; who has no key yet shows as ``(key of NAME)``. ModelError, PlanError."""
+        """The plan, with ``(key of NAME)`` for missing keys.
+
+        Raises:
+            ModelError, PlanError: with every fault.
+        """
         return make_plan(self.cluster(), self.registry.public_keys(), self.registry.client_keys())
 
     def host(self, plan: Plan, name: str) -> HostPlan:
@@ -56,7 +64,11 @@ class Reading:
             raise no_such("host", name, [host.name for host in plan.hosts], meant) from None
 
     def unlock(self) -> None:
-        """Ask for the passphrase, as the deploy does; KeystoreError."""
+        """Get the passphrase as the deploy does, and unlock the registry.
+
+        Raises:
+            KeystoreError: there is none, or it is wrong.
+        """
         path = self.registry.path
         self.registry.unlock(passphrase(path, confirm=not path.exists()))
 
@@ -66,21 +78,21 @@ def read(inventory: Path) -> Reading:
 
     Raises:
         CommandError: the inventory or its group data does not run.
-        ModelError, KeystoreError: they do not hold what they should.
+        ModelError, KeystoreError: with every fault.
     """
     try:
-        with redirect_stdout(sys.stderr):  # what an inventory prints must not spoil the JSON of a command
+        with redirect_stdout(sys.stderr):  # an inventory may print; standard output is for the command
             rows = load_rows(inventory)
     except FileNotFoundError as error:
         raise CommandError(str(error)) from None
-    except (Exception, SystemExit) as error:  # an inventory is a program, so anything may come out of it
-        own = error.__context__ or error  # pyinfra wraps what comes out
+    except (Exception, SystemExit) as error:  # an inventory is a program, which may raise anything
+        own = error.__context__ or error  # pyinfra wraps it
         raise CommandError(f"{_where(own, inventory)}: {type(own).__name__}: {own}") from None
     return Reading(rows, registry_of(rows, inventory.parent))
 
 
 def _where(error: BaseException, inventory: Path) -> str:
-    """The last line of the operator's own files that the error came through."""
+    """The innermost line of the operator's own files in the traceback."""
     folder = inventory.parent.resolve()
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
@@ -90,7 +102,7 @@ def _where(error: BaseException, inventory: Path) -> str:
 
 
 def no_such(kind: str, name: str, names: Sequence[str], meant: str | None = None) -> CommandError:
-    """What to raise where none of ``names`` is ``name``: asks for ``meant``, or else for the nearest."""
+    """The error for an unknown name, with a hint at ``meant`` or at the nearest of ``names``."""
     near = [meant] if meant else difflib.get_close_matches(name, names, 1)
     question = f"did you mean {near[0]}? There" if near else "there"
     return CommandError(f"no {kind} is called {name}; {question} are: {abbreviated(names) or 'none'}")

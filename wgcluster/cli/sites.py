@@ -1,4 +1,4 @@
-"""nginx-audit: what the files at hand give to whom they should not."""
+"""nginx-audit: locations that denied clients could reach."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _DUMP = "# configuration file "  # how "nginx -T" begins each file
 
 
 def nginx_audit(args: Namespace) -> int:
-    """``nginx-audit FILE…``: each location of the guarded servers; status 1 if one leaks.
+    """``nginx-audit FILE…``: each location of the guarded servers; exit status 1 if one leaks.
 
-    A site of the inventory is judged with the lines that the deploy puts in, since that is what will be.
+    Sites of the inventory are audited with the lines that the deploy would insert.
     """
     files, sites = _read_files(args.files), _sites(args)
     as_they_are = Deployed(files, {}, ())
@@ -55,12 +55,12 @@ def nginx_audit(args: Namespace) -> int:
 
 
 def _refusal(fault: Fault) -> Finding:
-    """Why the deploy would not guard a site, among the findings."""
+    """A finding for a site that the deploy would refuse to guard."""
     return Finding(fault.file, fault.line, "", "", "(deploy)", "leaks", fault.message, fault.remedy)
 
 
 def _read_files(paths: Sequence[Path]) -> dict[str, str]:
-    """The texts by path; the output of ``nginx -T`` counts as the files it holds."""
+    """The texts by path; the output of ``nginx -T`` counts as the files in it."""
     files: dict[str, str] = {}
     faults = []
     for path in paths:
@@ -78,7 +78,7 @@ def _read_files(paths: Sequence[Path]) -> dict[str, str]:
 
 
 def _sites(args: Namespace) -> tuple[GuardedSite, ...]:
-    """Those given on the command line, else those of one host of the inventory."""
+    """The sites of the command line, else those of one host of the inventory."""
     if args.server:
         try:
             allow = tuple(ip_network(text) for text in args.allow)

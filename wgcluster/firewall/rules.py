@@ -1,7 +1,7 @@
 """HostPlan -> the rules it needs, in order. Where they go: placement.py.
 
-A rule is written as ``iptables-save`` prints it, so that what is there and what is wanted compare as text.
-Ours carry the comment ``wgcluster-<interface>``; a rule without it is never removed nor reordered.
+A rule is written as ``iptables-save`` prints it, so that observed and desired rules compare as text. Ours
+have the comment ``wgcluster-<interface>``; a rule without it is never removed nor reordered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Packets of strangers on other interfaces that try to get into the overlay, and whether a host drops them."""
+"""Packets of strangers on other interfaces that try to enter the overlay, and whether a host drops them."""
 
 from __future__ import annotations
 
