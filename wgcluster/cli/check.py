@@ -30,7 +30,7 @@ _WORDS: Mapping[Verdict, tuple[str, str]] = {
 
 
 def check(args: Namespace) -> int:
-    """``check``: exit status 1 if the inventory has a fault or a packet is lost; with ``--json`` also as JSON."""
+    """``check``: exit status 1 if the inventory has a fault or a packet is lost."""
     try:
         proof = prove(read(args.inventory).plan())
     except (CommandError, KeystoreError, ModelError, PlanError) as error:
