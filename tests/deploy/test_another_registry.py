@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.test_bad_registry import files
-from tests.support.fake.cluster import LAPTOP, FakeCluster, article
+from tests.support.fake.cluster import LAPTOP, FakeCluster, article, contents
 
 CONFIG = "/etc/wireguard/wg.conf"
 RESTORE = (
@@ -103,7 +102,7 @@ def test_it_is_refused_before_anything_is_written(
 ) -> None:
     change, said = CASES[case]
     change(world)
-    here, there = files(world.folder), {name: host.there() for name, host in world.before().items()}
+    here, there = contents(world.folder), {name: host.there() for name, host in world.before().items()}
     world.forget()
     done = world.run("deploy.py", *options)
     assert done.code == 1
@@ -117,7 +116,7 @@ def test_it_is_refused_before_anything_is_written(
     assert {name: {**host.there(), "changes": []} for name, host in world.hosts.items()} == {
         name: {**host, "changes": []} for name, host in there.items()
     }
-    assert files(world.folder) == here
+    assert contents(world.folder) == here
 
 
 def test_new_keys_goes_on_and_says_what_is_lost(world: FakeCluster) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
 from tasks.key import begin
-from tests.support.fake.cluster import PASSPHRASE, FakeCluster, article
+from tests.support.fake.cluster import PASSPHRASE, FakeCluster, article, contents
 from wgcluster.keys.registry import Registry
 from wgcluster.keys.seal import Seal, kdf_parameters
 
@@ -154,20 +153,11 @@ def deployed(folder: Path) -> FakeCluster:
 def assert_refused(world: FakeCluster, message: str) -> None:
     world.forget()
     world.write()
-    before = files(world.folder)
+    before = contents(world.folder)
     done = world.run("deploy.py", "-y")
     assert done.code == 1
     assert message in done.err
     assert "Traceback" not in done.err
     # a key may be derived beside the look at the hosts; none is changed before it has opened every entry
     assert all(host.changes == [] for host in world.hosts.values())
-    assert files(world.folder) == before
-
-
-def files(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Content and mode of what lies in the operator's folder."""
-    return {
-        entry.name: (Path(entry).read_bytes(), entry.stat().st_mode)
-        for entry in os.scandir(folder)
-        if entry.is_file(follow_symlinks=False)
-    }
+    assert contents(world.folder) == before

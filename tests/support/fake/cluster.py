@@ -213,3 +213,12 @@ def article(folder: Path) -> FakeCluster:
 
 def json_of(answer: Answer) -> Any:
     return json.loads(answer.out)
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and mode of what lies in the operator's folder."""
+    return {
+        entry.name: (Path(entry).read_bytes(), entry.stat().st_mode)
+        for entry in os.scandir(folder)
+        if entry.is_file(follow_symlinks=False)
+    }

@@ -13,8 +13,8 @@ from lab.host import Host
 from lab.reach import pings
 from lab.spec import HostSpec
 from tests.support.lab.cluster import Cluster
+from tests.support.lab.noise import NOISE, assert_heard
 from tests.support.lab.servers import chain, cluster_of, describe, docker, rules
-from tests.system.lab.test_errors import CONNECTED, assert_heard
 
 FAR, NEAR = "10.0.0.2", "10.0.0.3"
 PRIVATE = ("/tmp/", "/var/tmp/", "/dev/shm/", "/home/")
@@ -208,6 +208,6 @@ def test_teardown_takes_all_of_ours_away(story: Story) -> None:
 def test_any_byte_comes_through(story: Story) -> None:
     """paramiko decodes by itself, as strictly as pyinfra."""
     folder = story.cluster.workspace.folder
-    (folder / "noise.py").write_text(CONNECTED)
+    (folder / "noise.py").write_text(NOISE)
     (folder / "noisy.py").write_text(f"hosts = [('far', {story.far.ssh_data()!r})]\n")
     assert_heard(story.cluster.workspace, "noisy.py")
