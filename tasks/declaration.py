@@ -21,6 +21,8 @@ from wgcluster.keys.secret import passphrase
 
 @dataclass(frozen=True)
 class Declaration:
+    """The inventory and its registry."""
+
     cluster: Cluster
     registry: Registry
     key: Key | None  # of the registry; None: no secrets are needed

@@ -74,6 +74,7 @@ def boot_file(run: Run) -> Commands:
 
 @deploy("Firewall")
 def firewall(run: Run) -> None:
+    """Set our firewall rules, now and for the next boot."""
     part = run.part_of(host)
     known = before(part, run.seen(host))
     path = paths.before(part.interface)

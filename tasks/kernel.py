@@ -55,6 +55,7 @@ def forwarding(run: Run) -> Commands:
 
 @deploy("Kernel")
 def kernel(run: Run) -> None:
+    """Load the module and set the sysctls, now and for the next boot."""
     load_module(name="Load the WireGuard module", run=run)
     module_file(name=f"Load it at boot: {paths.MODULE}", run=run)
     forwarding(name=f"Forwarding, now and at boot: {paths.SYSCTL}", run=run)

@@ -24,9 +24,9 @@ from wgcluster.host import paths
 if TYPE_CHECKING:
     from tasks.controller import Run
 
-PATIENCE = 30  # seconds that a run waits for another one
+_PATIENCE = 30  # seconds that a run waits for another one
 # No run takes over a lock that was used less than 10 s ago (lock.sh).
-SURELY_OURS = 5  # seconds
+_SURELY_OURS = 5  # seconds
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 Operation = TypeVar("Operation", bound=Callable[..., Commands])
@@ -100,13 +100,13 @@ def take_lock(run: Run) -> tuple[bool, str]:
     """
     if not any(isinstance(one, Releases) for one in state.callback_handlers):
         state.add_callback_handler(Releases())  # type: ignore[no-untyped-call]
-    if time.monotonic() - _used.get(host.name, float("-inf")) < SURELY_OURS:
+    if time.monotonic() - _used.get(host.name, float("-inf")) < _SURELY_OURS:
         return True, ""
     leftovers = " ".join(paths.leftovers(run.part_of(host).interface))
     came, owner = host.get_fact(Lock, verb="take", leftovers=leftovers)
     if came == "held":
-        run.log_once(host, f"waits up to {PATIENCE} s: {owner} is changing this host")
-        came, owner = host.get_fact(Lock, verb="take", patience=PATIENCE, leftovers=leftovers)
+        run.log_once(host, f"waits up to {_PATIENCE} s: {owner} is changing this host")
+        came, owner = host.get_fact(Lock, verb="take", patience=_PATIENCE, leftovers=leftovers)
     if came == "held":
         return False, f"{owner} is changing this host; run again when it is done"
     if came not in ("taken", "kept", "dead"):

@@ -78,5 +78,6 @@ def _lines(made: Sequence[tuple[str, str | None]], old: Mapping[str, tuple[str, 
 
 @deploy("nginx")
 def nginx(run: Run) -> None:
+    """Guard the sites of the plan."""
     sites = run.part_of(host).nginx
     guard_sites(name="Guard the sites that only the VPN may reach", run=run, sites=sites)

@@ -30,4 +30,5 @@ def install(run: Run) -> Commands:
 
 @deploy("Packages")
 def packages(run: Run) -> None:
+    """Install what the host lacks."""
     install(name="Install wireguard-tools", run=run)

@@ -111,6 +111,7 @@ def drop_packages(run: Run) -> Commands:
 
 @deploy("Teardown")
 def removal(run: Run) -> None:
+    """Remove everything that the deploy put on the host."""
     guard_sites(name="Take our lines out of nginx", run=run, sites=())
     stop_interface(name="Stop the interface and take its config away", run=run)
     back = given_back(run.part_of(host), run.seen(host))

@@ -212,6 +212,7 @@ def _script(part: HostPlan, **given: str) -> str:
 
 @deploy("WireGuard")
 def wireguard(run: Run) -> None:
+    """Write the config, start the interface, and bring its live peers to the plan."""
     part = run.part_of(host)
     config_file(name=f"Write {paths.config(part.interface)}", run=run)
     service(name=f"Enable and start {paths.wireguard_unit(part.interface)}", run=run)

@@ -16,7 +16,7 @@ Verdict = Literal["ACCEPT", "DROP", "REJECT"]
 Spec = tuple[str, ...]  # a rule without its "-A CHAIN", one word an element
 
 _POLICIES = ("ACCEPT", "DROP", "QUEUE", "-")
-TERMINAL: Mapping[str, Verdict] = {"ACCEPT": "ACCEPT", "DROP": "DROP", "REJECT": "REJECT"}
+_TERMINAL: Mapping[str, Verdict] = {"ACCEPT": "ACCEPT", "DROP": "DROP", "REJECT": "REJECT"}
 
 # Targets after which the packet continues with the next rule: iptables-extensions(8), "TARGET EXTENSIONS".
 _GOES_ON = frozenset(
@@ -236,7 +236,7 @@ def first_accept(chains: Mapping[str, Chain], name: str, packet: Packet, depth: 
 
 
 def _policy(chain: Chain) -> Verdict:
-    return TERMINAL.get(chain.policy, "ACCEPT")
+    return _TERMINAL.get(chain.policy, "ACCEPT")
 
 
 def _end_of_rule(
@@ -252,8 +252,8 @@ def _end_of_rule(
     goes = any(option.name == "-g" for option in options(spec))  # returns to the caller of this chain
     if matched is Match.SOME:
         return "RETURN" if goes and depth else None
-    if where in TERMINAL:
-        return TERMINAL[where]
+    if where in _TERMINAL:
+        return _TERMINAL[where]
     if where in chains and depth < 16:
         end = first_end(chains, where, packet, depth + 1)
         if end is not None:

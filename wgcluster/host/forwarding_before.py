@@ -20,7 +20,7 @@ from wgcluster.host.sysctl import FORWARDING, dotted
 from wgcluster.plan.plan import HostPlan
 from wgcluster.prefixes import FAMILIES, Family
 
-Policy = Literal["ACCEPT", "DROP"]
+_Policy = Literal["ACCEPT", "DROP"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Before:
     """One family of a host as it was before the first deploy."""
 
     forwarding: bool
-    policy: Policy  # of FORWARD
+    policy: _Policy  # of FORWARD
 
     @property
     def closed(self) -> bool:
@@ -57,7 +57,7 @@ def text(known: Mapping[Family, Before]) -> str | None:
     return "\n".join([head, *sorted(lines), ""])
 
 
-def forward_policies(part: HostPlan, known: Mapping[Family, Before]) -> dict[Family, Policy]:
+def forward_policies(part: HostPlan, known: Mapping[Family, Before]) -> dict[Family, _Policy]:
     """The desired policy of FORWARD by family; others stay."""
     if part.firewall == "off":
         return {}
@@ -100,7 +100,7 @@ def _is_used(saved: Rules, interface: str) -> bool:
     return first_accept({**chains, "FORWARD": Chain("DROP", others)}, "FORWARD", packet) is not None
 
 
-def _policy(observed: Observed, family: Family) -> Policy:
+def _policy(observed: Observed, family: Family) -> _Policy:
     for saved in _of(observed, family):
         if saved.primary:
             chain = saved.tables.get("filter", {}).get("FORWARD", Chain())

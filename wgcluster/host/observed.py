@@ -30,6 +30,8 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
+    """The state of a systemd unit."""
+
     enabled: bool = False
     active: bool = False
 

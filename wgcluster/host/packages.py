@@ -22,9 +22,9 @@ REMOVE = {
     "apk": "apk del {names}",
 }
 # The same names in all four distributions.
-PROVIDES = {"wg-quick": "wireguard-tools", "iptables": "iptables"}
+_PROVIDES = {"wg-quick": "wireguard-tools", "iptables": "iptables"}
 
 
 def missing(tools: Set[str]) -> list[str]:
     """The names of the packages that a host with these tools lacks."""
-    return [package for tool, package in PROVIDES.items() if tool not in tools]
+    return [package for tool, package in _PROVIDES.items() if tool not in tools]

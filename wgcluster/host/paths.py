@@ -19,22 +19,27 @@ GUARDED = "/etc/nginx/wgcluster/guarded"
 
 
 def wireguard_unit(interface: str) -> str:
+    """The unit that starts the interface."""
     return f"wg-quick@{interface}.service"
 
 
 def firewall_units(interface: str) -> tuple[str, str]:
+    """The units that restore our rules at boot: early, and after other firewalls."""
     return f"wgcluster-firewall-early@{interface}.service", f"wgcluster-firewall@{interface}.service"
 
 
 def config(interface: str) -> str:
+    """The file for wg-quick(8)."""
     return f"/etc/wireguard/{interface}.conf"
 
 
 def rules(interface: str) -> str:
+    """The file of rules for the next boot."""
     return f"/etc/wgcluster/{interface}.rules"
 
 
 def before(interface: str) -> str:
+    """The record of what was forwarded before the first deploy."""
     return f"/etc/wgcluster/{interface}.before"
 
 

@@ -19,7 +19,7 @@ from wgcluster.host.observed import (
     Unit,
 )
 
-Words = Sequence[str]
+_Words = Sequence[str]
 
 _OTHER_UNITS = ("nginx.service", "ufw.service", "firewalld.service")
 _SECONDS = re.compile(r"[0-9]{1,12}\.\S*")  # date(1) of some systems prints %N as it is
@@ -89,23 +89,23 @@ class _Reader:
             _check_complete(observed, self.seen, self.query)
         return observed
 
-    def read_user(self, words: Words, lines: Words) -> None:
+    def read_user(self, words: _Words, lines: _Words) -> None:
         self.values["user"] = answer.number(words[0], "user")
 
-    def read_tools(self, words: Words, lines: Words) -> None:
+    def read_tools(self, words: _Words, lines: _Words) -> None:
         self.values["tools"] = frozenset(answer.matching(answer.TOOL, line, "tool") for line in lines)
 
-    def read_module(self, words: Words, lines: Words) -> None:
+    def read_module(self, words: _Words, lines: _Words) -> None:
         states = ("loaded", "available", "missing")
         self.values["module"] = answer.one_of(states, lines[0] if lines else "", "state of the module")
         self.values["container"] = lines[1:] == ["container"]
         if lines[1:] and lines != ["missing", "container"]:
             raise ValueError(f"module has {answer.shown(lines[1])}")
 
-    def read_directory(self, words: Words, lines: Words) -> None:
+    def read_directory(self, words: _Words, lines: _Words) -> None:
         self.values["directory"] = entries.owned(words) if words else ("", "")
 
-    def read_file(self, words: Words, lines: Words) -> None:
+    def read_file(self, words: _Words, lines: _Words) -> None:
         path = answer.matching(answer.PATH, words[0], "path")
         if path in self.files:
             raise ValueError(f"{answer.shown(path)} is there twice")
@@ -113,19 +113,19 @@ class _Reader:
         if self.files[path].kind == "file":
             self.sizes[path] = answer.number(words[4], "size", high=2**40)
 
-    def read_texts(self, words: Words, lines: Words) -> None:
+    def read_texts(self, words: _Words, lines: _Words) -> None:
         self.config = words[0]
         self.files |= dict(entries.with_texts(self.files, self.sizes, answer.data(lines), self.config))
 
-    def read_unit(self, words: Words, lines: Words) -> None:
+    def read_unit(self, words: _Words, lines: _Words) -> None:
         if words[0] in self.units:
             raise ValueError(f"the unit {answer.shown(words[0])} is there twice")
         self.units[words[0]] = entries.unit(words)
 
-    def read_ufw(self, words: Words, lines: Words) -> None:
+    def read_ufw(self, words: _Words, lines: _Words) -> None:
         self.values["ufw"] = any(line.lower() == "enabled=yes" for line in lines)
 
-    def read_link(self, words: Words, lines: Words) -> None:
+    def read_link(self, words: _Words, lines: _Words) -> None:
         self.interface = answer.interface(words[0])
         if self.query is not None and self.interface != self.query.interface:
             raise ValueError(f"it is about {answer.shown(self.interface)}")
@@ -134,29 +134,29 @@ class _Reader:
             mtu = answer.number(words[1], "MTU", 1)
             self.link |= {"mtu": mtu, "up": bool(int(flags, 16) & 1)}
 
-    def read_config_key(self, words: Words, lines: Words) -> None:
+    def read_config_key(self, words: _Words, lines: _Words) -> None:
         if lines:
             self.values["config_key"] = answer.matching(answer.KEY, lines[0], "key")
 
-    def read_routes(self, words: Words, lines: Words) -> None:
+    def read_routes(self, words: _Words, lines: _Words) -> None:
         self.routed.append(words[0])
         self.routes += entries.routes(lines, words[0])
 
-    def read_dump(self, words: Words, lines: Words) -> None:
+    def read_dump(self, words: _Words, lines: _Words) -> None:
         if lines:  # also of wireguard-go in another network namespace
             own_key, own_port, self.peers = entries.dump(lines)
             if self.link:
                 self.link |= {"public_key": own_key, "port": own_port, "peers": self.peers}
 
-    def read_preshared(self, words: Words, lines: Words) -> None:
+    def read_preshared(self, words: _Words, lines: _Words) -> None:
         digest = answer.matching(answer.DIGEST, "".join(lines), "digest")
         if self.link:
             self.link["preshared_digest"] = digest
 
-    def read_interfaces(self, words: Words, lines: Words) -> None:
+    def read_interfaces(self, words: _Words, lines: _Words) -> None:
         self.values["interfaces"] = tuple(entries.interface(line) for line in lines)
 
-    def read_addresses(self, words: Words, lines: Words) -> None:
+    def read_addresses(self, words: _Words, lines: _Words) -> None:
         found = list(entries.addresses(lines))
         self.values["addresses"] = tuple(
             text.partition("/")[0] for _, text, scope in found if scope == "global"
@@ -165,24 +165,24 @@ class _Reader:
         if self.link:
             self.link["addresses"] = frozenset(text for by, text, _ in found if by == self.interface)
 
-    def read_clock(self, words: Words, lines: Words) -> None:
+    def read_clock(self, words: _Words, lines: _Words) -> None:
         self.values["clock"] = answer.number(words[0], "time", 1, 2**40)
 
-    def read_forwarding(self, words: Words, lines: Words) -> None:
+    def read_forwarding(self, words: _Words, lines: _Words) -> None:
         four, six = (answer.matching(answer.VALUE, word, "value") for word in words)
         self.values["forwarding"] = {4: four, 6: six}
 
-    def read_sysctls(self, words: Words, lines: Words) -> None:
+    def read_sysctls(self, words: _Words, lines: _Words) -> None:
         self.values["sysctls"] = dict(entries.sysctl(line) for line in lines)
 
-    def read_rules(self, words: Words, lines: Words) -> None:
+    def read_rules(self, words: _Words, lines: _Words) -> None:
         self.backends.append((words[0], words[2]))
         if words[2] != "none":
             self.rules.append(entries.rules(words, lines))
         elif lines:
             raise ValueError(f"rules has {answer.shown(lines[0])} where there are none")
 
-    def read_nft(self, words: Words, lines: Words) -> None:
+    def read_nft(self, words: _Words, lines: _Words) -> None:
         if words == ["absent"]:
             return
         # nft may print warnings, too
@@ -192,43 +192,43 @@ class _Reader:
         else:
             self.values["nft"] = parse_ruleset(shown)
 
-    def read_ssh(self, words: Words, lines: Words) -> None:
+    def read_ssh(self, words: _Words, lines: _Words) -> None:
         self.values["ssh"] = entries.ssh(words, lines)
 
-    def read_guarded(self, words: Words, lines: Words) -> None:
+    def read_guarded(self, words: _Words, lines: _Words) -> None:
         self.values["guarded"] = _paths(lines)
 
-    def read_folders(self, words: Words, lines: Words) -> None:
+    def read_folders(self, words: _Words, lines: _Words) -> None:
         self.values["folders"] = _paths(lines)
 
-    def read_lists(self, words: Words, lines: Words) -> None:
+    def read_lists(self, words: _Words, lines: _Words) -> None:
         self.values["lists"] = _paths(lines)
 
-    def read_replacement(self, words: Words, lines: Words) -> None:
+    def read_replacement(self, words: _Words, lines: _Words) -> None:
         self.values["nginx_cut_off"] = bool(lines)
 
-    def read_workers(self, words: Words, lines: Words) -> None:
+    def read_workers(self, words: _Words, lines: _Words) -> None:
         self.values["nginx_started"] = entries.oldest(answer.matching(_SECONDS, words[0], "time"), lines)
 
-    def read_changed(self, words: Words, lines: Words) -> None:
+    def read_changed(self, words: _Words, lines: _Words) -> None:
         self.values["nginx_changed"] = dict(entries.changed(line) for line in lines)
 
-    def read_nginx(self, words: Words, lines: Words) -> None:
+    def read_nginx(self, words: _Words, lines: _Words) -> None:
         self.values["nginx_error"], self.values["nginx_dump"] = entries.nginx(answer.data(lines))
 
-    def read_nginx_links(self, words: Words, lines: Words) -> None:
+    def read_nginx_links(self, words: _Words, lines: _Words) -> None:
         # no managed path has a blank (schema.py)
         self.values["nginx_links"] = dict(pair for line in lines if len(pair := line.split(" ")) == 2)
 
 
-_SECTIONS: dict[str, Callable[[_Reader, Words, Words], None]] = {
+_SECTIONS: dict[str, Callable[[_Reader, _Words, _Words], None]] = {
     name.removeprefix("read_").replace("_", "-"): read
     for name, read in vars(_Reader).items()
     if name.startswith("read_")
 }
 
 
-def _paths(lines: Words) -> tuple[str, ...]:
+def _paths(lines: _Words) -> tuple[str, ...]:
     return tuple(answer.matching(answer.PATH, line, "path") for line in lines)
 
 

@@ -12,7 +12,7 @@ from wgcluster.inventory.faults import Fault, fault, near
 from wgcluster.inventory.schema import SharedKeys
 from wgcluster.prefixes import Address, Network
 
-MIN_IPV6_MTU = 1280  # bytes
+_MIN_IPV6_MTU = 1280  # bytes
 
 
 def inconsistencies(shared: SharedKeys, hosts: Sequence[Host], clients: Sequence[Client]) -> Iterator[Fault]:
@@ -57,8 +57,8 @@ def _check_keys(shared: SharedKeys, host: Host) -> Iterator[Fault]:
         address = None if endpoint is None or isinstance(endpoint.host, str) else endpoint.host
         if address is not None and any(address in n for n in networks if n.version == address.version):
             yield fault("endpoint.inside-overlay", host.name, str(address), key=key)
-    if host.mtu < MIN_IPV6_MTU and any(network.version == 6 for network in networks):
-        yield fault("wg_mtu.too-small-for-ipv6", host.name, host.mtu, least=MIN_IPV6_MTU)
+    if host.mtu < _MIN_IPV6_MTU and any(network.version == 6 for network in networks):
+        yield fault("wg_mtu.too-small-for-ipv6", host.name, host.mtu, least=_MIN_IPV6_MTU)
     for site in host.nginx:
         if site.scope == "location" and not site.locations:
             yield fault("nginx_vpn_only.no-locations", host.name, site.server_name)

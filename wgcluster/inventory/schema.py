@@ -289,4 +289,5 @@ def _example(location: Sequence[int | str]) -> str:
 
 
 def path(location: Iterable[int | str]) -> str:
+    """A location in an error of pydantic as text: ``firewall_allow[1].from[0]``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")

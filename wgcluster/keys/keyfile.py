@@ -48,7 +48,7 @@ def _link(name: str) -> str:
 
 PublicKey = Annotated[str, AfterValidator(_holds(KEY))]
 Sealed = Annotated[str, AfterValidator(_holds(NONCE + KEY + TAG))]
-LinkName = Annotated[str, AfterValidator(_link)]
+_LinkName = Annotated[str, AfterValidator(_link)]
 
 
 class _Entry(BaseModel):
@@ -93,7 +93,7 @@ class KeyFile(_Entry):
     passphrase: PassphraseEntry | None
     hosts: dict[schema.NameField, HostEntry]
     clients: dict[schema.NameField, ClientEntry]
-    links: dict[LinkName, LinkEntry]
+    links: dict[_LinkName, LinkEntry]
     # Public keys that were removed here and may still be on hosts, with their former owners.
     former: dict[PublicKey, schema.NameField] = {}
 

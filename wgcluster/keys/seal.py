@@ -38,7 +38,7 @@ class Cost(NamedTuple):
 # registries; it takes 32 MiB instead of 128, and three fifths of the time, for which every run waits
 COST = Cost(2**15, 3)
 # A forged registry can take no more than these.
-COSTS = tuple(Cost(n, p) for n in (2**15, 2**16, 2**17) for p in (1, 2, 3))
+_COSTS = tuple(Cost(n, p) for n in (2**15, 2**16, 2**17) for p in (1, 2, 3))
 
 # As keyfile.write prints them.
 _KDF_PARAMETERS = re.compile(
@@ -73,7 +73,7 @@ def kdf_parameters(registry: str) -> tuple[str, Cost] | None:
     if found is None:
         return None
     cost = Cost(int(found[1]), int(found[2]))
-    return (found[3], cost) if cost in COSTS else None
+    return (found[3], cost) if cost in _COSTS else None
 
 
 class Seal:

@@ -9,7 +9,7 @@ from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.text import counted
 
 # Up to here every link of a full mesh is drawn; beyond, one sign says that all are linked to all.
-MOST_DRAWN = 12
+_MOST_DRAWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def scene(plan: Plan) -> Scene:
     full: dict[str, str] = {}
     for area, hosts in areas.items():
         closed = sum(host.name not in dialled for host in hosts)
-        if _pairs(MOST_DRAWN) < counts[area] == _pairs(len(hosts)) - _pairs(closed):
+        if _pairs(_MOST_DRAWN) < counts[area] == _pairs(len(hosts)) - _pairs(closed):
             but = ", save pairs that nobody dials" if closed > 1 else ""
             full[area] = f"all {len(hosts)} linked to each other{but}"
     return Scene(

@@ -28,7 +28,7 @@ _LINE = 16.0
 _TITLE = 26.0
 _MOST_DETAILED = 24  # hosts; with more of them addresses are left out
 
-Point = tuple[float, float]
+_Point = tuple[float, float]
 
 _STYLE = """\
 text { font: 13px system-ui, "DejaVu Sans", sans-serif; text-anchor: middle; fill: #123; }
@@ -206,7 +206,7 @@ def _within(area: Box, one: Box, other: Box, many: bool) -> str:
     return _curve("link", edge(one), edge(other), middle)
 
 
-def _curve(kind: str, one: Point, other: Point, middle: Point) -> str:
+def _curve(kind: str, one: _Point, other: _Point, middle: _Point) -> str:
     """A line bent towards the middle, which crosses no box between its ends."""
     x = (one[0] + other[0]) / 4 + middle[0] / 2
     y = (one[1] + other[1]) / 4 + middle[1] / 2

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wgcluster.inventory.cluster import Host
 from wgcluster.plan.links import Matrix, mix, name_hash
 
-Weights = NDArray[np.float64]
+_Weights = NDArray[np.float64]
 
 NOWHERE = -1  # instead of a host: no path
 
@@ -61,7 +61,7 @@ def first_hops(
 
 def _among_relays(
     hosts: Sequence[Host], linked: Matrix, middle: NDArray[np.intp], rank: NDArray[np.int64]
-) -> tuple[Weights, Weights, NDArray[np.int32]]:
+) -> tuple[_Weights, _Weights, NDArray[np.int32]]:
     """[host, relay]: the cost of a step; [relay, relay]: length and first hop of the shortest path."""
     a, b = np.nonzero(linked[np.ix_(middle, middle)])
     graph: rustworkx.PyGraph[None, float] = rustworkx.PyGraph(multigraph=False)
@@ -85,8 +85,8 @@ def _among_relays(
 
 
 def _to_relays(
-    step: Weights, among: Weights, first: NDArray[np.int32], middle: NDArray[np.intp]
-) -> tuple[Weights, NDArray[np.int32]]:
+    step: _Weights, among: _Weights, first: NDArray[np.int32], middle: NDArray[np.intp]
+) -> tuple[_Weights, NDArray[np.int32]]:
     """[host, relay]: the length of the shortest path and its first hop."""
     reach = np.full_like(step, np.inf)
     via = np.full(step.shape, NOWHERE, np.int32)
@@ -105,7 +105,7 @@ def _steps(
     middle: NDArray[np.intp],
     rank: NDArray[np.int64],
     longest: int,
-) -> Weights:
+) -> _Weights:
     """[host, relay]: the cost of a step; 0 to itself, infinite without a link.
 
     Costs order paths by the number of steps, then the sum of the relays' ranks, then a hash of the pairs:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from wgcluster.prove.fabric import Fabric
 from wgcluster.prove.read import NONE, Flags
 
-Column = NDArray[Any]  # whole numbers, one a packet
+_Column = NDArray[Any]  # whole numbers, one a packet
 
 # Linux sends with a TTL of 64 (RFC 1700). Each machine that forwards a packet, from or to a network behind it
 # too, takes one off and drops the packet if none is left (RFC 1812, 5.3.1).
@@ -44,13 +44,13 @@ class Why(IntEnum):
 class Broken:
     """Packets that do not arrive, in columns of equal length. Source and destination are address classes."""
 
-    source: Column
-    destination: Column
-    why: Column
-    at: Column  # the machine that had it last
-    to: Column  # the machine it was for next, below 0: none
-    seen_as: Column  # the class of its source address there
-    hop: Column  # 1 for the first
+    source: _Column
+    destination: _Column
+    why: _Column
+    at: _Column  # the machine that had it last
+    to: _Column  # the machine it was for next, below 0: none
+    seen_as: _Column  # the class of its source address there
+    hop: _Column  # 1 for the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class _Steps:
         self.back = route.T.ravel()
         self.masked = np.where(forwarding.masquerade[:, family], fabric.address[:, family], np.int32(NONE))
 
-    def why(self, at: Column, target: Column, seen: Column) -> tuple[Column, Column]:
+    def why(self, at: _Column, target: _Column, seen: _Column) -> tuple[_Column, _Column]:
         """The first reason why the step of each packet fails, and the machine it was for."""
         fabric, forwarding = self.fabric, self.fabric.forwarding
         to = fabric.route[at, target]
@@ -133,21 +133,21 @@ class _Batch:
     target in the tables of ``_Steps``.
     """
 
-    def __init__(self, steps: _Steps, source: Column, destination: Column) -> None:
+    def __init__(self, steps: _Steps, source: _Column, destination: _Column) -> None:
         self.steps, self.fabric = steps, steps.fabric
         self.count = len(self.fabric.machines)
         self.source, self.destination = source, destination  # of all packets
         self.taken = np.zeros(len(source), np.uint8)  # hops of those that have arrived
-        self.lost: list[Column] = [np.zeros((7, 0), np.int32)]
+        self.lost: list[_Column] = [np.zeros((7, 0), np.int32)]
         self.masquerades = bool((steps.masked != NONE).any())
         owner = self.fabric.owner
-        self.going: Column = np.flatnonzero(owner[source] != owner[destination])
-        self.at: Column = owner[source[self.going]]
-        self.goal: Column = owner[destination[self.going]]
-        self.seen: Column = source[self.going] * self.count
-        self.target: Column = destination[self.going] * self.count
+        self.going: _Column = np.flatnonzero(owner[source] != owner[destination])
+        self.at: _Column = owner[source[self.going]]
+        self.goal: _Column = owner[destination[self.going]]
+        self.seen: _Column = source[self.going] * self.count
+        self.target: _Column = destination[self.going] * self.count
 
-    def follow(self) -> tuple[NDArray[np.uint8], Column]:
+    def follow(self) -> tuple[NDArray[np.uint8], _Column]:
         """How many hops each packet took, and the rows of ``Broken`` for those that were lost."""
         if self.fabric.behind.any():
             self._leave()
@@ -188,16 +188,16 @@ class _Batch:
         if self.masquerades:
             self._masquerade(np.arange(len(self.at)))
 
-    def _drop(self, which: Column, why: Column | Why, to: Column, hop: int) -> None:
+    def _drop(self, which: _Column, why: _Column | Why, to: _Column, hop: int) -> None:
         packet, seen_as = self.going[which], self.seen[which] // self.count
         rows = (self.source[packet], self.destination[packet], why, self.at[which], to, seen_as, hop)
         self.lost.append(np.stack([np.broadcast_to(np.asarray(row, np.int32), which.shape) for row in rows]))
 
-    def _keep(self, which: Column) -> None:
+    def _keep(self, which: _Column) -> None:
         columns = (self.going, self.at, self.goal, self.seen, self.target)
         self.going, self.at, self.goal, self.seen, self.target = (column[which] for column in columns)
 
-    def _masquerade(self, which: Column) -> None:
+    def _masquerade(self, which: _Column) -> None:
         at, seen = self.at[which], self.seen[which]
         own = self.steps.masked[at]
         hidden = (own != NONE) & self.fabric.forwarding.masked[at, seen // self.count]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 
 from wgcluster.host.kernel_routes import Route
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.plan.plan import HostPlan
-from wgcluster.prefixes import Network
+from wgcluster.prefixes import Address, Network
 from wgcluster.text import abbreviated
 from wgcluster.wireguard.drift import routed
-
-IpAddress = IPv4Address | IPv6Address
 
 
 def overlaps(part: HostPlan, observed: Observed) -> Iterator[Fault]:
@@ -36,9 +34,7 @@ def overlaps(part: HostPlan, observed: Observed) -> Iterator[Fault]:
             yield host_fault(code, network=network, interface=part.interface, needs=abbreviated(found))
 
 
-def _in_use(
-    network: Network, foreign: Sequence[Route], held: Sequence[tuple[str, IpAddress]]
-) -> Iterator[str]:
+def _in_use(network: Network, foreign: Sequence[Route], held: Sequence[tuple[str, Address]]) -> Iterator[str]:
     inside = [route for route in foreign if _within(route.network, network) and not route.is_below(network)]
     for route in inside:
         yield f"its route {route}"

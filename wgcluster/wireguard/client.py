@@ -16,7 +16,7 @@ from wgcluster.prefixes import Address, Network
 from wgcluster.text import HIDDEN
 from wgcluster.wireguard.config import RenderCache, interface_lines
 
-FIRST = 100  # servers have the addresses below, as in the article
+_FIRST = 100  # servers have the addresses below, as in the article
 
 
 def next_addresses(networks: Sequence[Network], taken: Collection[Address]) -> tuple[Address, ...]:
@@ -28,11 +28,11 @@ def next_addresses(networks: Sequence[Network], taken: Collection[Address]) -> t
         ValueError: a network has none left.
     """
     # Each taken address takes one offset, so one of these is free unless the network ends before
-    offsets = range(FIRST, FIRST + len(taken) + 1)
+    offsets = range(_FIRST, _FIRST + len(taken) + 1)
     free = {n: [o for o in offsets if _usable(n, o) and n[o] not in taken] for n in networks}
     if full := [str(network) for network in networks if not free[network]]:
         raise ValueError(
-            f"{' and '.join(full)}: no address is free from .{FIRST} on; choose one: --address A"
+            f"{' and '.join(full)}: no address is free from .{_FIRST} on; choose one: --address A"
         )
     common = set.intersection(*(set(found) for found in free.values())) if free else set()
     return tuple(network[min(common or free[network])] for network in networks)

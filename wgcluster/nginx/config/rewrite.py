@@ -106,7 +106,7 @@ class Known(NamedTuple):
 
 
 ANY = Paths()
-SAME_PATH = ("^(.*)$", "$1")
+_SAME_PATH = ("^(.*)$", "$1")
 NOTHING = Known()
 
 
@@ -134,7 +134,7 @@ class End(NamedTuple):
         """Does the target depend on a variable, and can it differ from the requested path?"""
         if self.by is None or not is_varied(self.target):
             return False
-        return self.by.args[:2] != SAME_PATH and self.target not in ("$uri", "$document_uri")
+        return self.by.args[:2] != _SAME_PATH and self.target not in ("$uri", "$document_uri")
 
     @property
     def code(self) -> str:
@@ -233,7 +233,7 @@ class _Script:
             self._end("redirected", child, state)
             return
         lead, variable, _ = child.args[1].partition("?")[0].partition("$")
-        if child.args[:2] == SAME_PATH:
+        if child.args[:2] == _SAME_PATH:
             paths = state.paths._replace(one_line=True)
         else:
             paths = Paths(lead, whole=not variable)

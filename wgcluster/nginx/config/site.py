@@ -8,7 +8,7 @@ import re
 from wgcluster.inventory.schema import GuardedSite
 
 # A folder that no stock nginx.conf includes by a glob (conf.d/*.conf, sites-enabled/*, modules-enabled/*).
-LIST_FOLDER = "/etc/nginx/wgcluster"
+_LIST_FOLDER = "/etc/nginx/wgcluster"
 
 
 def list_path(site: GuardedSite) -> str:
@@ -18,7 +18,7 @@ def list_path(site: GuardedSite) -> str:
     """
     readable = re.sub(r"[^a-z0-9.-]+", "_", site.server_name.lower()).strip("._") or "default"
     digest = hashlib.sha256(f"{site.file}\0{site.server_name}".encode("utf-8", "surrogateescape")).hexdigest()
-    return f"{LIST_FOLDER}/{readable[:60]}-{digest[:8]}.conf"
+    return f"{_LIST_FOLDER}/{readable[:60]}-{digest[:8]}.conf"
 
 
 def allow_list(site: GuardedSite) -> str:

@@ -13,7 +13,7 @@ from wgcluster.inventory.messages import MESSAGES
 
 # Surrogates stand for bytes that are no UTF-8, which no terminal prints; control characters command it.
 _UNPRINTABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f]")
-MAX_SHOWN = 160  # characters of a source line that a message repeats
+_MAX_SHOWN = 160  # characters of a source line that a message repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def fault_at(
     line_start = start - column + 1
     line_end = text.find("\n", start)
     line_end = len(text) if line_end < 0 else line_end
-    shown_from = max(line_start, start - MAX_SHOWN // 2)
-    shown = text[shown_from : min(line_end, shown_from + MAX_SHOWN)].rstrip("\r")
+    shown_from = max(line_start, start - _MAX_SHOWN // 2)
+    shown = text[shown_from : min(line_end, shown_from + _MAX_SHOWN)].rstrip("\r")
     width = max(1, min(end, shown_from + len(shown)) - start)
     # Keep tabs, which align the marker.
     lead = "".join("\t" if c == "\t" else " " for c in text[shown_from:start])

@@ -19,8 +19,8 @@ from typing import Literal, NamedTuple
 
 from wgcluster.nginx.syntax.errors import NginxSyntaxError, fault_at
 
-BUFFER = 4096  # NGX_CONF_BUFFER
-BLANKS = " \t\r\n"
+_BUFFER = 4096  # NGX_CONF_BUFFER
+_BLANKS = " \t\r\n"
 
 # Possessive throughout, so that a failed match is not tried in other ways.
 _TOKEN = re.compile(
@@ -78,9 +78,9 @@ def lex(text: str, file: str = "") -> Iterator[Token]:
             continue
         if kind == "word":
             raw = text[start:offset]
-            if offset - start >= BUFFER // 4 - 2:
+            if offset - start >= _BUFFER // 4 - 2:
                 follows = text[offset : offset + 1]
-                _check_length(text, start, offset, 1 if follows in BLANKS else 0, file)
+                _check_length(text, start, offset, 1 if follows in _BLANKS else 0, file)
             value = unescape(raw)
             if starts_directive:
                 first_word, starts_directive = value, False
@@ -95,7 +95,7 @@ def lex(text: str, file: str = "") -> Iterator[Token]:
                 offset = body_end
             first_word = ""
         elif kind == "comment":
-            if offset - start >= BUFFER // 4 - 2:
+            if offset - start >= _BUFFER // 4 - 2:
                 _check_length(text, start, offset, 0, file)
             yield Token("comment", text[start:offset], start, offset)
         else:
@@ -105,8 +105,8 @@ def lex(text: str, file: str = "") -> Iterator[Token]:
             follows = text[offset : offset + 1]
             if follows and follows not in " \t\r\n;{)":
                 raise _error(text, offset, offset + 1, f'unexpected "{follows}" after a quoted word', file)
-            if offset - start >= BUFFER // 4 - 2:
-                _check_length(text, start + 1, offset - 1, 2 if follows in BLANKS else 1, file)
+            if offset - start >= _BUFFER // 4 - 2:
+                _check_length(text, start + 1, offset - 1, 2 if follows in _BLANKS else 1, file)
             value = unescape(text[start + 1 : offset - 1])
             if starts_directive:
                 first_word, starts_directive = value, False
@@ -116,15 +116,15 @@ def lex(text: str, file: str = "") -> Iterator[Token]:
 def _check_length(text: str, start: int, end: int, beyond: int, file: str) -> None:
     """Refuse what nginx's buffer cannot hold: it reads ``beyond`` bytes after ``end`` first."""
     length = len(text[start:end].encode("utf-8", "surrogateescape")) + beyond
-    if length >= BUFFER and end < len(text):
+    if length >= _BUFFER and end < len(text):
         raise _error(
-            text, start, end, f"too long: nginx takes at most {BUFFER} bytes in one word or comment", file
+            text, start, end, f"too long: nginx takes at most {_BUFFER} bytes in one word or comment", file
         )
 
 
 def _unterminated(text: str, start: int, file: str) -> NginxSyntaxError:
     length = len(text[start + 1 :].encode("utf-8", "surrogateescape"))
-    what = "too long parameter" if length > BUFFER else "unexpected end of file"
+    what = "too long parameter" if length > _BUFFER else "unexpected end of file"
     return _error(text, start, start + 1, f"{what}: this quote is never closed", file)
 
 

@@ -9,9 +9,9 @@ from wgcluster.nginx.syntax.errors import NginxSyntaxError, fault_at, worded
 from wgcluster.nginx.syntax.lexer import Token, lex
 
 # Blocks that hold lines of data: any first word, no blocks.
-DATA_BLOCKS = frozenset({"map", "geo", "types", "split_clients", "charset_map", "match"})
+_DATA_BLOCKS = frozenset({"map", "geo", "types", "split_clients", "charset_map", "match"})
 ALWAYS_BLOCKS = frozenset(
-    {"location", "if", "limit_except", "http", "events", "upstream", *DATA_BLOCKS} - {"match"}
+    {"location", "if", "limit_except", "http", "events", "upstream", *_DATA_BLOCKS} - {"match"}
 )
 # Directives that nginx refuses as a block ("is not terminated by ;"), as far as we write or judge them.
 NEVER_BLOCKS = frozenset(
@@ -121,7 +121,7 @@ def _check_mark(text: str, directive: Directive, kind: str, file: str) -> None:
 
 def _check_form(text: str, directive: Directive, word: Token, kind: str, inside: str, file: str) -> None:
     """Refuse a block without "{", one in place of ";", and wrong numbers of arguments (ngx_conf_handler)."""
-    if inside in DATA_BLOCKS:
+    if inside in _DATA_BLOCKS:
         if kind == "{":
             raise _refused(text, word, f'unexpected "{{" in "{inside}"', file)
     elif kind == ";" and directive.name in ALWAYS_BLOCKS:
