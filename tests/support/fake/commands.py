@@ -62,7 +62,7 @@ def _run(host: FakeHost, words: list[str], stdin: str) -> None:
             host.module = "loaded"
         case ["sysctl", "-q", "-w", setting]:
             _set_sysctl(host, *setting.split("="))
-        case ["iptables-restore" | "ip6tables-restore" as tool, "-w", "--noflush"]:
+        case [tool, "-w", "--noflush"] if re.fullmatch(r"ip6?tables(-nft|-legacy)?-restore", tool):
             _restore(host, tool.removesuffix("-restore"), stdin)
         case ["wg-quick", "down", interface]:
             _down(host, interface)
