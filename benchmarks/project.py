@@ -13,13 +13,13 @@ from typing import Any
 
 from benchmarks import peers
 from benchmarks.measure import run
-from wgcluster.cli.reading import Reading, read
+from wgcluster.cli.reading import LoadedInventory, read
 from wgcluster.keys.secret import passphrase
 
 PLAYBOOK = Path(__file__).parent / "ansible"
 
 
-def hosts(reading: Reading) -> dict[str, dict[str, Any]]:
+def hosts(reading: LoadedInventory) -> dict[str, dict[str, Any]]:
     """What an Ansible user declares of each server."""
     declared = {host.name: host for host in reading.cluster().hosts}
     containers = {row.cluster_name: row.data["docker_identifier"] for row in reading.rows}

@@ -26,17 +26,17 @@ from wgcluster.plan.plan import HostPlan, Plan, PlanError, secret_names
 from wgcluster.plan.planner import make_plan
 from wgcluster.prove.proof import prove
 from wgcluster.text import counted, printable
-from wgcluster.verify.earlier import Earlier, moved_clients, unknown_keys
+from wgcluster.verify.last_deploy import LastDeploy, moved_clients, unknown_keys
 from wgcluster.wireguard.sessions import ChangedLinks, dialled
 
 
 @dataclass
-class SoFar:
+class Progress:
     """What has happened in a run."""
 
-    touched: ChangedLinks = field(default_factory=ChangedLinks)
+    changed_links: ChangedLinks = field(default_factory=ChangedLinks)
     sync_wanted: set[str] = field(default_factory=set)  # hosts whose config file got other endpoints
-    said: set[tuple[str, str]] = field(default_factory=set)  # host and text
+    logged: set[tuple[str, str]] = field(default_factory=set)  # host and text
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Run:
     key: Key | None = None  # of the registry; None: no secrets are needed
     made: set[str] = field(default_factory=set)  # hosts and links whose keys the registry lacked
     moved: set[tuple[str, str, str]] = field(default_factory=set)  # clients, as moved_clients has them
-    so_far: SoFar = field(default_factory=SoFar)
+    progress: Progress = field(default_factory=Progress)
 
     def part_of(self, host: Host) -> HostPlan:
         """The plan of this host."""
@@ -82,7 +82,7 @@ class Run:
         self.made.update(self.registry.ensure_links(secret_names(self.plan)))
         self.registry.verify_all()
 
-    def unknown_keys(self, one: Earlier) -> Fault | None:
+    def unknown_keys(self, one: LastDeploy) -> Fault | None:
         """A fault if the host has keys that the registry does not know."""
         return unknown_keys(one, self.known_keys, self.made, self.registry.path.name)
 
@@ -126,8 +126,8 @@ class Run:
 
     def log_once(self, host: Host, text: str) -> None:
         """Log a text about a host once, although pyinfra runs operations twice: to predict and to execute."""
-        if (host.name, text) not in self.so_far.said:
-            self.so_far.said.add((host.name, text))
+        if (host.name, text) not in self.progress.logged:
+            self.progress.logged.add((host.name, text))
             for line in printable(text).split("\n"):
                 host.log(line)
 

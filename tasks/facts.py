@@ -42,7 +42,7 @@ class Sent:
         return f"{self.text.count(chr(10)) + 1} lines"
 
 
-class Reading(FactBase[T | Unreadable], Generic[T]):
+class CheckedFact(FactBase[T | Unreadable], Generic[T]):
     """A fact that refuses output it cannot read completely."""
 
     @abstractmethod
@@ -72,7 +72,7 @@ def _odd(what: str) -> Unreadable:
     )
 
 
-def ask(host: Host, fact: type[Reading[T]], **arguments: Any) -> T:
+def ask(host: Host, fact: type[CheckedFact[T]], **arguments: Any) -> T:
     """Get a fact of a host.
 
     Raises:
@@ -89,7 +89,7 @@ def ask(host: Host, fact: type[Reading[T]], **arguments: Any) -> T:
     return answer
 
 
-class HostState(Reading[Observed]):
+class HostState(CheckedFact[Observed]):
     """Everything that a deploy needs to know of a host, by one command."""
 
     def command(self, query: Query) -> str:

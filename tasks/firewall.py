@@ -17,7 +17,7 @@ from tasks.scripts import script
 from wgcluster.firewall.placement import restore_text
 from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.host import paths
-from wgcluster.host.backends import needed
+from wgcluster.host.backends import changes_by_tool
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.forwarding_before import before, forward_policies, text
 from wgcluster.prefixes import Family
@@ -32,7 +32,7 @@ def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) 
     half of the rules, and some behind a REJECT.
     """
     commands = []
-    for saved, made in needed(rules, run.part_of(host).interface, run.observe(host), policies):
+    for saved, made in changes_by_tool(rules, run.part_of(host).interface, run.observe(host), policies):
         for line in (line for change in made for line in change.diff):
             run.log_once(host, f"{saved.tool}: {line}")
         commands.append(StringCommand(f"{saved.tool}-restore -w --noflush", _stdin=restore_text(made)))

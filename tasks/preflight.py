@@ -10,7 +10,7 @@ from tasks.once import once
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.inventory.from_pyinfra import new_keys
 from wgcluster.text import counted, printable
-from wgcluster.verify.earlier import announced, earlier, restore
+from wgcluster.verify.last_deploy import announced, last_deploy, restore
 from wgcluster.verify.preflight import preflight_faults
 from wgcluster.wireguard.config import RenderCache
 
@@ -38,7 +38,7 @@ def _refusal(run: Run) -> str:
     except PyinfraError as error:  # no host is left
         return "\n".join(["", *lines, str(error)])
     shown = RenderCache()
-    found = {host: earlier(run.part_of(host), observed, shown) for host, observed in seen.items()}
+    found = {host: last_deploy(run.part_of(host), observed, shown) for host, observed in seen.items()}
     faults = [
         fault for host, observed in seen.items() for fault in preflight_faults(run.part_of(host), observed)
     ]

@@ -11,7 +11,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.controller import Run
-from tasks.facts import Reading, Sent, ask
+from tasks.facts import CheckedFact, Sent, ask
 from tasks.lock import Commands
 from tasks.observations import Questions
 from tasks.once import once
@@ -28,11 +28,11 @@ from wgcluster.plan.plan import HostPlan
 from wgcluster.text import abbreviated, counted, printable
 from wgcluster.verify.boot import BootFiles
 from wgcluster.verify.checks import Check, checks, ping_targets, pings, table
-from wgcluster.verify.earlier import earlier, restore
+from wgcluster.verify.last_deploy import last_deploy, restore
 from wgcluster.wireguard.config import RenderCache
 
 
-class Pings(Reading[dict[str, bool]]):
+class Pings(CheckedFact[dict[str, bool]]):
     """Which addresses answer to pings from the host."""
 
     def command(self, targets: Sequence[str]) -> str:
@@ -42,7 +42,7 @@ class Pings(Reading[dict[str, bool]]):
         return pings(output)
 
 
-class Answers(Reading[list[Answer]]):
+class Answers(CheckedFact[list[Answer]]):
     """The answers that the host gets to the requests of a curl configuration."""
 
     def command(self, config: Sent) -> str:
@@ -76,7 +76,7 @@ def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
     lines = [
         str(unknown)
         for part, observed in hosts
-        if (unknown := run.unknown_keys(earlier(part, observed, RenderCache())))
+        if (unknown := run.unknown_keys(last_deploy(part, observed, RenderCache())))
     ]
     for line in [*lines, restore(run.registry.path.name)] if lines else ():
         logger.warning(f"--> {printable(line)}")

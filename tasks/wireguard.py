@@ -10,7 +10,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
-from tasks.facts import Reading, Sent, ask
+from tasks.facts import CheckedFact, Sent, ask
 from tasks.lock import Commands, if_still_locked, locked, take_lock
 from tasks.operations import failure, host_operation, reasons, run_commands, show_diff, upload
 from tasks.scripts import script
@@ -51,12 +51,12 @@ def config_file(run: Run) -> Commands:
             why[0] = "the private key differs" + (", or a preshared key" if "PresharedKey" in text else "")
         run.log_once(host, f"{path}: {'; '.join(why)}")
         show_diff(run, path, before, after)
-        if hooks := drift.hooks(file.text):
+        if foreign_keys := drift.foreign_keys(file.text):
             # Hooks that ran at the start are undone by the ones in the same file.
-            run.log_once(host, f"restart: {path} holds {', '.join(hooks)}, which are not ours")
+            run.log_once(host, f"restart: {path} holds {', '.join(foreign_keys)}, which are not ours")
             commands.append(StringCommand(f"systemctl stop {paths.wireguard_unit(part.interface)}"))
         if drift.endpoint_changes(file.text, text):
-            run.so_far.sync_wanted.add(host.name)
+            run.progress.sync_wanted.add(host.name)
         commands.append(upload(path, text, "600", folder_mode="700"))
     yield from run_commands(run, commands)
 
@@ -89,8 +89,8 @@ def service(run: Run) -> Commands:
         commands.append(StringCommand(start))
     yield from run_commands(run, commands)
     if start:  # executed by now: a prediction ends at the first command
-        run.so_far.touched.started.add(part.name)
-        run.so_far.sync_wanted.discard(host.name)
+        run.progress.changed_links.started.add(part.name)
+        run.progress.sync_wanted.discard(host.name)
 
 
 def _restart(unit: str) -> str:
@@ -116,8 +116,8 @@ def peers(run: Run) -> Commands:
     run.log_once(host, "sync, without a restart: " + "; ".join(changes))
     command, names = _sync(run)
     yield command
-    run.so_far.touched.peers[part.name] = names
-    run.so_far.sync_wanted.discard(host.name)
+    run.progress.changed_links.peers[part.name] = names
+    run.progress.sync_wanted.discard(host.name)
     run.invalidate(host)
     if left := _changes(run):
         yield failure(f"{part.interface} still differs from the plan: {'; '.join(left)}")
@@ -128,16 +128,18 @@ def _changes(run: Run) -> list[str]:
     observed = run.observe(host)
     if observed.link is None or not drift.in_place(part, observed):
         return []  # it is going to be started, with all that is in the file
-    found = list(drift.peer_changes(part, observed.link, observed.clock, _preshared_keys(run), run.names()))
+    found = list(
+        drift.live_differences(part, observed.link, observed.clock, _preshared_keys(run), run.names())
+    )
     routes = drift.routes(part, observed.link.routes)
     found += [f"+ route {network}" for network in routes.missing]
     found += [f"- route {destination}" for destination in routes.surplus]
-    if host.name in run.so_far.sync_wanted:
+    if host.name in run.progress.sync_wanted:
         found.append("~ endpoints changed in the file")
     return found
 
 
-class NewSessions(Reading[str]):
+class NewSessions(CheckedFact[str]):
     """Runs a script that starts new sessions, and returns its complaints.
 
     Sessions are no configuration, so to start them is no change; and a failure stops no run: WireGuard starts
@@ -159,9 +161,11 @@ class NewSessions(Reading[str]):
 def renew_sessions(run: Run) -> Commands:
     """Start new sessions over the links that this run has made or cut, from one side each."""
     part = run.part_of(host)
-    if names := set(handshake_initiators(part.name, run.dials, run.so_far.touched, run.active(host.state))):
+    if names := set(
+        handshake_initiators(part.name, run.dials, run.progress.changed_links, run.active(host.state))
+    ):
         run.invalidate(host)  # others may have reached it meanwhile
-        if silent := without_session(part, names, run.observe(host).link, run.so_far.touched):
+        if silent := without_session(part, names, run.observe(host).link, run.progress.changed_links):
             _begin(run, silent)
     yield from ()
 
@@ -184,11 +188,11 @@ def _sync(run: Run) -> tuple[StringCommand, frozenset[str]]:
     link = run.observe(host).link
     assert link is not None  # it would be started
     some = None
-    if host.name not in run.so_far.sync_wanted:
+    if host.name not in run.progress.sync_wanted:
         some = drift.peers_to_set(part, link, run.observe(host).clock, _preshared_keys(run))
     only, gone = some or ([], [])
     set_now = frozenset(p.name for p in part.peers if some is None or p.public_key in only)
-    unshared, unkept = drift.left_behind(part, link)
+    unshared, unkept = drift.peers_with_surplus(part, link)
     routes = drift.routes(part, link.routes)
     script = _script(
         part,

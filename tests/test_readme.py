@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wgcluster.__main__ import _parser
-from wgcluster.inventory.schema import KEYS, SharedKeys
+from wgcluster.inventory.schema import SETTING_NAMES, ClusterSettings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -45,11 +45,11 @@ def commands(parser: ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[st
 
 
 def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
-    assert sorted(SETTINGS) == sorted(KEYS)
-    assert len(rows("All settings")) == len(KEYS)
+    assert sorted(SETTINGS) == sorted(SETTING_NAMES)
+    assert len(rows("All settings")) == len(SETTING_NAMES)
 
 
-@pytest.mark.parametrize("name", sorted(SharedKeys.model_fields))
+@pytest.mark.parametrize("name", sorted(ClusterSettings.model_fields))
 def test_what_is_one_for_the_whole_cluster_is_said_to_stand_in_all(name: str) -> None:
     assert SETTINGS[name][0] == "all"
 

@@ -15,7 +15,7 @@ from pyinfra.connectors.util import OutputLine
 from tasks.output import read_buffer
 from wgcluster.firewall.rules import desired_rules
 from wgcluster.host import module, sysctl
-from wgcluster.host.backends import needed
+from wgcluster.host.backends import changes_by_tool
 from wgcluster.host.observed import Observed, Query
 from wgcluster.host.reading import parse
 from wgcluster.nginx.edit.on_host import desired_files, old_files
@@ -24,7 +24,7 @@ from wgcluster.plan.plan import Plan
 from wgcluster.text import printable
 from wgcluster.verify.boot import BootFiles
 from wgcluster.verify.checks import checks, table
-from wgcluster.verify.earlier import announced, earlier, unknown_keys
+from wgcluster.verify.last_deploy import announced, last_deploy, unknown_keys
 from wgcluster.verify.preflight import preflight_faults
 from wgcluster.wireguard import drift
 from wgcluster.wireguard.config import RenderCache
@@ -183,20 +183,20 @@ def judge_all(observed: Observed, plan: Plan, name: str) -> str:
     shown = [*map(str, preflight_faults(part, observed)), module.boot_text(observed) or ""]
     shown += [
         str(sysctl.differences(part, observed)),
-        *drift.hooks(observed.file("/etc/wireguard/wg.conf").text),
+        *drift.foreign_keys(observed.file("/etc/wireguard/wg.conf").text),
     ]
     shown += [
         line
-        for _, made in needed(desired_rules(part), part.interface, observed)
+        for _, made in changes_by_tool(desired_rules(part), part.interface, observed)
         for c in made
         for line in c.diff
     ]
-    before = earlier(part, observed, RenderCache())
+    before = last_deploy(part, observed, RenderCache())
     shown += [str(unknown_keys(before, set(), set(), "keys.yml")), *announced(plan, [before], set())]
     if observed.link is not None:
         secrets = {peer.preshared_key: "" for peer in part.peers if peer.preshared_key}
         shown += drift.restart_reasons(part, observed.link)
-        shown += drift.peer_changes(part, observed.link, observed.clock, secrets, {})
+        shown += drift.live_differences(part, observed.link, observed.clock, secrets, {})
         shown += drift.routes(part, observed.link.routes).surplus
         drift.peers_to_set(part, observed.link, observed.clock, secrets)
     read = (

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from wgcluster.cli.printing import console, print_json, table
-from wgcluster.cli.reading import CommandError, Reading, no_such, read
+from wgcluster.cli.reading import CommandError, LoadedInventory, no_such, read
 from wgcluster.inventory.cluster import Cluster
 from wgcluster.inventory.faults import fault
 from wgcluster.inventory.reading import read_cluster
@@ -121,7 +121,7 @@ def show(args: Namespace) -> int:
     return 0
 
 
-def _config(reading: Reading, planned: ClientPlan) -> str:
+def _config(reading: LoadedInventory, planned: ClientPlan) -> str:
     gateway = planned.gateway
     if gateway.name not in reading.registry.public_keys():
         raise CommandError(f"{gateway.name}, its gateway, has no key yet; deploy first: the deploy makes it")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 
 from wgcluster.cli.printing import console, print_json, table
-from wgcluster.cli.reading import Reading, read
+from wgcluster.cli.reading import LoadedInventory, read
 from wgcluster.plan.plan import secret_names
 
 
-def _used(reading: Reading) -> tuple[set[str], set[str]]:
+def _used(reading: LoadedInventory) -> tuple[set[str], set[str]]:
     """The names of the hosts and links of the plan."""
     planned = reading.plan()
     return {host.name for host in planned.hosts}, secret_names(planned)

@@ -27,7 +27,7 @@ class CommandError(ValueError):
 
 
 @dataclass
-class Reading:
+class LoadedInventory:
     """An inventory and its registry."""
 
     rows: Sequence[Row]
@@ -73,7 +73,7 @@ class Reading:
         self.registry.unlock(passphrase(path, confirm=not path.exists()))
 
 
-def read(inventory: Path) -> Reading:
+def read(inventory: Path) -> LoadedInventory:
     """Read an inventory as pyinfra does, and the registry that it names.
 
     Raises:
@@ -88,7 +88,7 @@ def read(inventory: Path) -> Reading:
     except (Exception, SystemExit) as error:  # an inventory is a program, which may raise anything
         own = error.__context__ or error  # pyinfra wraps it
         raise CommandError(f"{_where(own, inventory)}: {type(own).__name__}: {own}") from None
-    return Reading(rows, registry_of(rows, inventory.parent))
+    return LoadedInventory(rows, registry_of(rows, inventory.parent))
 
 
 def _where(error: BaseException, inventory: Path) -> str:

@@ -10,14 +10,14 @@ from wgcluster.host.observed import Observed, Rules
 from wgcluster.prefixes import Family
 
 
-def by_tool(rules: Sequence[Rule], observed: Observed) -> Iterator[tuple[Rules, list[Rule]]]:
+def rules_by_tool(rules: Sequence[Rule], observed: Observed) -> Iterator[tuple[Rules, list[Rule]]]:
     """Each backend and family of the host, with the rules that belong into it."""
     for saved in observed.rules:
         ours = [rule for rule in rules if rule.family == saved.family]
         yield saved, ours if saved.primary else for_other_backend(saved.tables, ours)
 
 
-def needed(
+def changes_by_tool(
     rules: Sequence[Rule], interface: str, observed: Observed, policies: Mapping[Family, str] | None = None
 ) -> Iterator[tuple[Rules, list[Change]]]:
     """The changes in each backend and family of the host after which it has ``rules``.
@@ -25,7 +25,7 @@ def needed(
     Args:
         policies: of FORWARD by family; others stay.
     """
-    for saved, ours in by_tool(rules, observed):
+    for saved, ours in rules_by_tool(rules, observed):
         policy = (policies or {}).get(saved.family) if saved.primary else None
         if made := changes(saved.tables, ours, interface, policy):
             yield saved, made

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from wgcluster.firewall.placement import is_ours, placed
 from wgcluster.firewall.rules import Rule
 from wgcluster.firewall.tables import Chain, Spec, Tables, join
-from wgcluster.host.backends import by_tool
+from wgcluster.host.backends import rules_by_tool
 from wgcluster.host.observed import Observed
 from wgcluster.prefixes import Family
 
@@ -30,7 +30,7 @@ def boot_text(
     """
     head = f"# wgcluster: what wgcluster-firewall@{interface} puts back after a boot; written by the deploy"
     lines = [head]
-    for saved, ours in by_tool(rules, observed):
+    for saved, ours in rules_by_tool(rules, observed):
         if saved.primary and saved.family in policies:
             lines.append(f"{saved.tool} filter FORWARD policy {policies[saved.family]}")
         lines += (f"{saved.tool} {line}" for line in _chains(ours, saved.tables, interface))

@@ -9,13 +9,15 @@ from itertools import combinations
 from wgcluster.inventory.cluster import Client, Host
 from wgcluster.inventory.expectations import invalid_expectations
 from wgcluster.inventory.faults import Fault, fault, near
-from wgcluster.inventory.schema import SharedKeys
+from wgcluster.inventory.schema import ClusterSettings
 from wgcluster.prefixes import Address, Network
 
 _MIN_IPV6_MTU = 1280  # bytes
 
 
-def inconsistencies(shared: SharedKeys, hosts: Sequence[Host], clients: Sequence[Client]) -> Iterator[Fault]:
+def inconsistencies(
+    shared: ClusterSettings, hosts: Sequence[Host], clients: Sequence[Client]
+) -> Iterator[Fault]:
     """Every fault between two settings, two hosts, or a host and a road warrior.
 
     Args:
@@ -51,7 +53,7 @@ def _check_links(host: Host, names: set[str]) -> Iterator[Fault]:
             yield fault("wg_links.unknown-host", host.name, link, hint=near(link, names))
 
 
-def _check_keys(shared: SharedKeys, host: Host) -> Iterator[Fault]:
+def _check_keys(shared: ClusterSettings, host: Host) -> Iterator[Fault]:
     networks = shared.wg_networks
     for key, endpoint in (("wg_endpoint", host.endpoint), ("wg_site_endpoint", host.site_endpoint)):
         address = None if endpoint is None or isinstance(endpoint.host, str) else endpoint.host
@@ -64,7 +66,7 @@ def _check_keys(shared: SharedKeys, host: Host) -> Iterator[Fault]:
             yield fault("nginx_vpn_only.no-locations", host.name, site.server_name)
 
 
-def _check_modes(shared: SharedKeys, host: Host) -> Iterator[Fault]:
+def _check_modes(shared: ClusterSettings, host: Host) -> Iterator[Fault]:
     if host.masquerade and not host.gateway:
         yield fault("wg_masquerade.no-gateway", host.name, True)
     if host.masquerade and host.firewall == "off":

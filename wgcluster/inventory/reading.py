@@ -92,10 +92,10 @@ def _follows(fault: Fault, wrong: Collection[tuple[str, str]]) -> bool:
     return any(key in keys and (not fault.host or host in (fault.host, "")) for host, key in wrong)
 
 
-def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys:
+def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.ClusterSettings:
     """The settings of the whole cluster, which must be the same for every host (group_data/all.py)."""
     data: dict[str, Any] = {}
-    for key in schema.SharedKeys.model_fields:
+    for key in schema.ClusterSettings.model_fields:
         seen = [(row, row.data[key]) for row in rows if key in row.data]
         if not seen:
             continue
@@ -104,7 +104,7 @@ def _read_shared(rows: Sequence[Row], faults: list[Fault]) -> schema.SharedKeys:
             if value != data[key]:
                 theirs = {"other": seen[0][0].cluster_name, "theirs": data[key]}
                 faults.append(fault("setting.differs", row.cluster_name, value, key=key, **theirs))
-    return _validate(schema.SharedKeys, "", {"wg_networks": (), **data}, faults)
+    return _validate(schema.ClusterSettings, "", {"wg_networks": (), **data}, faults)
 
 
 def _stray(row: Row, known: Sequence[Row]) -> Fault:
@@ -121,12 +121,12 @@ def _stray(row: Row, known: Sequence[Row]) -> Fault:
 def _read_host(row: Row, faults: list[Fault]) -> Host:
     name = row.cluster_name
     for key in row.data:
-        if key.startswith(OURS) and key not in schema.KEYS:
-            near = difflib.get_close_matches(key, schema.KEYS, 1)
+        if key.startswith(OURS) and key not in schema.SETTING_NAMES:
+            near = difflib.get_close_matches(key, schema.SETTING_NAMES, 1)
             hint = f"; did you mean {near[0]}?" if near else "; the README lists all settings"
             faults.append(fault("setting.unknown", name, key=key, hint=hint))
-    data = {key: row.data[key] for key in schema.HostKeys.model_fields if key in row.data}
-    keys = _validate(schema.HostKeys, name, {"wg_name": row.default_name, **data}, faults)
+    data = {key: row.data[key] for key in schema.HostSettings.model_fields if key in row.data}
+    keys = _validate(schema.HostSettings, name, {"wg_name": row.default_name, **data}, faults)
 
     def endpoint(value: tuple[Address | str, int | None] | None) -> Endpoint | None:
         return None if value is None else Endpoint(value[0], value[1] or keys.wg_port)

@@ -200,7 +200,7 @@ class GuardedSite:
     addresses: Annotated[tuple[Address, ...], BeforeValidator(_unknown)] = ()
 
 
-class SharedKeys(_Strict):
+class ClusterSettings(_Strict):
     """Settings of the whole cluster."""
 
     wg_interface: Annotated[str, BeforeValidator(_interface)] = "wg"
@@ -212,7 +212,7 @@ class SharedKeys(_Strict):
     wg_keystore: Annotated[str, BeforeValidator(_keystore)] = KEYSTORE
 
 
-class HostKeys(_Strict):
+class HostSettings(_Strict):
     """Settings of a host."""
 
     wg_name: NameField
@@ -234,7 +234,7 @@ class HostKeys(_Strict):
     nginx_vpn_only: tuple[GuardedSite, ...] = ()
 
 
-KEYS = frozenset(SharedKeys.model_fields) | frozenset(HostKeys.model_fields)
+SETTING_NAMES = frozenset(ClusterSettings.model_fields) | frozenset(HostSettings.model_fields)
 
 
 # pydantic's errors (docs.pydantic.dev, errors/validation_errors). Each has the fields of our message, too.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from wgcluster.firewall.tables import Chain, Match, Packet, match, packet_of, target, verdict
 from wgcluster.prefixes import FAMILIES, Family, Network
-from wgcluster.prove.read import NONE, Flags, Indices, Ints, Reading
+from wgcluster.prove.read import NONE, Flags, Indices, Ints, ParsedTexts
 from wgcluster.prove.texts import MachineText
 
 Route = NDArray[np.int32]
@@ -52,7 +52,7 @@ class ForwardingPolicy:
     inward: Flags  # [class]: from the tunnel into the network behind its owner
     outward: Flags  # [class]: from that network into the tunnel
     masquerade: Flags  # [machine, family]: some of what it forwards gets its own address
-    masked: Flags  # [machine, class]: what it forwards from there does
+    masqueraded_classes: Flags  # [machine, class]: what it forwards from there gets its own address
 
 
 class Fabric:
@@ -61,7 +61,7 @@ class Fabric:
     A *node* is a machine, or a network behind one. ``faults`` holds what is wrong whatever the packets do.
     """
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: ParsedTexts) -> None:
         self.reading = reading
         self.machines = reading.machines
         self.faults: list[str] = []
@@ -267,7 +267,7 @@ class Fabric:
         count = len(self.machines)
         kernel = np.zeros((count, 2), np.bool_)
         relay, masquerade = kernel.copy(), kernel.copy()
-        masked = np.zeros((count, len(self.classes)), np.bool_)
+        masqueraded_classes = np.zeros((count, len(self.classes)), np.bool_)
         for i, machine in enumerate(self.machines):
             tunnel = machine.interface
             for f, family in enumerate(FAMILIES):
@@ -276,7 +276,7 @@ class Fabric:
                 relay[i, f] = kernel[i, f] and _passes(machine, family, through, through)
                 for network in _masquerades(machine, family):
                     masquerade[i, f] = True
-                    masked[i, self._within(network)] = True
+                    masqueraded_classes[i, self._within(network)] = True
         inward = np.zeros(len(self.classes), np.bool_)
         outward = inward.copy()
         for a in np.flatnonzero(self.behind):
@@ -289,7 +289,7 @@ class Fabric:
             out = Packet(in_interface=_WIRE, out_interface=tunnel, source=subnet)
             inward[a] = on and _passes(machine, address_class.family, into, out)
             outward[a] = on and _passes(machine, address_class.family, out, into)
-        return ForwardingPolicy(kernel, relay, inward, outward, masquerade, masked)
+        return ForwardingPolicy(kernel, relay, inward, outward, masquerade, masqueraded_classes)
 
     def _within(self, network: Network) -> slice:
         """The classes inside a network."""

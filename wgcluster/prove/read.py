@@ -27,12 +27,12 @@ NONE = -1
 class Peers:
     """Every different ``[Peer]`` section, in columns, with the AllowedIPs of all of them in one array."""
 
-    key: Ints  # index in ``Reading.keys``
-    endpoint: Ints  # index in ``Reading.endpoints`` or NONE
+    key: Ints  # index in ``ParsedTexts.keys``
+    endpoint: Ints  # index in ``ParsedTexts.endpoints`` or NONE
     keepalive: Flags
     secret: Ints  # number of the preshared key or NONE
     begin: Ints  # where its AllowedIPs begin in ``prefix``; one entry more than the others
-    prefix: Indices  # index in ``Reading.prefixes``
+    prefix: Indices  # index in ``ParsedTexts.prefixes``
 
     def prefixes_of(self, sections: Indices) -> tuple[Indices, Ints]:
         """The AllowedIPs of some sections, and for each the position of its section in ``sections``."""
@@ -46,7 +46,7 @@ class Peers:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedTexts:
     """The parsed texts, with indices for keys, endpoints and prefixes."""
 
     machines: tuple[MachineText, ...]
@@ -63,7 +63,7 @@ class Reading:
         return self.section[self.start[machine] : self.start[machine + 1]]
 
 
-def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
+def read(texts: Iterable[MachineText], faults: list[str]) -> ParsedTexts:
     """Parse all texts. One that cannot be parsed adds to ``faults`` and counts as empty."""
     machines: list[MachineText] = []
     addresses: list[tuple[IPv4Interface | IPv6Interface, ...]] = []
@@ -79,7 +79,7 @@ def read(texts: Iterable[MachineText], faults: list[str]) -> Reading:
             own, found = (), sections[0]
         addresses.append(own)
         sections.append(found)
-    return Reading(
+    return ParsedTexts(
         machines=tuple(machines),
         addresses=tuple(addresses),
         section=np.concatenate(sections),

@@ -9,13 +9,13 @@ from ipaddress import IPv4Interface, IPv6Interface
 from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Tables
 from wgcluster.prove.causes import Finding
-from wgcluster.prove.read import Reading
+from wgcluster.prove.read import ParsedTexts
 from wgcluster.prove.texts import MachineText
 
 _WIRES = ("a wire",)  # an interface that no rule of ours names
 
 
-def let_in(reading: Reading) -> Iterator[Finding]:
+def let_in(reading: ParsedTexts) -> Iterator[Finding]:
     """A finding for each way into a machine that its rules leave open, even if all its policies accept.
 
     A machine without tables has no rules of ours: its operator is responsible.

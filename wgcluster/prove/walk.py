@@ -31,13 +31,13 @@ _AT_ONCE = 1 << 18  # packets followed at a time: bounds the memory
 class Why(IntEnum):
     """Why a packet does not arrive."""
 
-    NO_ROUTE = 1
-    LINK = 2
-    SOURCE = 3
-    RELAY = 4
-    INWARD = 5
-    OUTWARD = 6
-    HOPS = 7
+    NO_ROUTE = 1  # no AllowedIPs of the sender hold the destination
+    LINK = 2  # no handshake between two peers
+    SOURCE = 3  # the receiver's AllowedIPs of this peer do not hold the source
+    RELAY = 4  # FORWARD: from the tunnel into the tunnel
+    INWARD = 5  # FORWARD: from the tunnel into the network behind the host
+    OUTWARD = 6  # FORWARD: from that network into the tunnel
+    HOPS = 7  # it goes round in circles
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,9 @@ class _Steps:
         # [class, machine]: the next hop, NONE if the step fails; and from which peer it accepts the class
         self.towards = np.where(sound, route, np.int32(NONE)).T.ravel()
         self.back = route.T.ravel()
-        self.masked = np.where(forwarding.masquerade[:, family], fabric.address[:, family], np.int32(NONE))
+        self.own_address = np.where(
+            forwarding.masquerade[:, family], fabric.address[:, family], np.int32(NONE)
+        )
 
     def why(self, at: _Column, target: _Column, seen: _Column) -> tuple[_Column, _Column]:
         """The first reason why the step of each packet fails, and the machine it was for."""
@@ -139,7 +141,7 @@ class _Batch:
         self.source, self.destination = source, destination  # of all packets
         self.taken = np.zeros(len(source), np.uint8)  # hops of those that have arrived
         self.lost: list[_Column] = [np.zeros((7, 0), np.int32)]
-        self.masquerades = bool((steps.masked != NONE).any())
+        self.masquerades = bool((steps.own_address != NONE).any())
         owner = self.fabric.owner
         self.going: _Column = np.flatnonzero(owner[source] != owner[destination])
         self.at: _Column = owner[source[self.going]]
@@ -199,6 +201,6 @@ class _Batch:
 
     def _masquerade(self, which: _Column) -> None:
         at, seen = self.at[which], self.seen[which]
-        own = self.steps.masked[at]
-        hidden = (own != NONE) & self.fabric.forwarding.masked[at, seen // self.count]
+        own = self.steps.own_address[at]
+        hidden = (own != NONE) & self.fabric.forwarding.masqueraded_classes[at, seen // self.count]
         self.seen[which[hidden]] = own[hidden] * self.count

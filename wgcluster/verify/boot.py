@@ -11,7 +11,7 @@ from wgcluster.firewall.tables import Chain, Packet, Tables, packet_of, verdict
 from wgcluster.host.observed import File
 from wgcluster.plan.plan import HostPlan
 from wgcluster.wireguard.config import ParsedConfig, WgConfError, own_hooks, parse
-from wgcluster.wireguard.drift import hooks
+from wgcluster.wireguard.drift import foreign_keys
 
 _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
@@ -32,7 +32,9 @@ def boot_faults(host: HostPlan, files: BootFiles) -> Iterator[str]:
     else:
         if (files.config.mode, files.config.owner) != ("600", "root:root"):
             yield f"the config file has mode {files.config.mode} of {files.config.owner}: its key can be read"
-        yield from (f"the config file has {key}, which is not ours" for key in hooks(files.config.text))
+        yield from (
+            f"the config file has {key}, which is not ours" for key in foreign_keys(files.config.text)
+        )
         try:
             yield from _config_faults(host, parse(files.config.text))
         except WgConfError as error:

@@ -12,7 +12,7 @@ from wgcluster.host.forwarding_before import before, forward_policies
 from wgcluster.host.observed import Observed
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.verify.boot import BootFiles, boot_faults
-from wgcluster.verify.other_firewalls import other_firewalls
+from wgcluster.verify.foreign_firewalls import foreign_firewalls
 from wgcluster.verify.overlaps import overlaps
 from wgcluster.wireguard.drift import SESSION, routed, routes
 
@@ -79,16 +79,16 @@ def checks(
         _forwarding(host, observed),
         _rules(host, observed),
         _routes(host, observed),
-        _other_firewalls(host, observed),
+        _foreign_firewalls(host, observed),
         _strangers(host, observed),
         Check("boot", 1, tuple(boot_faults(host, files))),
     ]
 
 
-def _other_firewalls(host: HostPlan, observed: Observed) -> Check:
+def _foreign_firewalls(host: HostPlan, observed: Observed) -> Check:
     if host.firewall == "off":
         return _NONE
-    return Check("firewall", 1, tuple(map(str, other_firewalls(host, observed))))
+    return Check("firewall", 1, tuple(map(str, foreign_firewalls(host, observed))))
 
 
 def _unit(host: HostPlan, observed: Observed) -> Check:

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 from wgcluster.firewall.placement import would_close
 from wgcluster.firewall.rules import desired_rules
-from wgcluster.host.backends import needed
+from wgcluster.host.backends import changes_by_tool
 from wgcluster.host.observed import Observed, Rules, Ssh
 from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.plan.plan import HostPlan
@@ -35,7 +35,7 @@ def _closes(part: HostPlan, observed: Observed, ssh: Ssh, source: Network) -> bo
     if not observed.rules:  # iptables is about to be installed
         bare = tuple(Rules(family, "", True, {}) for family in FAMILIES)
         observed = replace(observed, rules=bare)
-    for saved, made in needed(desired_rules(part), part.interface, observed):
+    for saved, made in changes_by_tool(desired_rules(part), part.interface, observed):
         made = [change for change in made if change.chain == "INPUT"]
         if (
             made

@@ -12,8 +12,8 @@ from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.nginx.edit.on_host import check
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import HostPlan
+from wgcluster.verify.foreign_firewalls import foreign_firewalls
 from wgcluster.verify.lockout import lockout
-from wgcluster.verify.other_firewalls import other_firewalls
 from wgcluster.verify.overlaps import overlaps
 from wgcluster.wireguard.config import MARK
 
@@ -36,7 +36,7 @@ def _faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     yield from _foreign_interface(part, observed)
     yield from overlaps(part, observed)
     if part.firewall != "off":
-        yield from other_firewalls(part, observed)
+        yield from foreign_firewalls(part, observed)
     yield from lockout(part, observed)
     if not observed.nginx_cut_off:  # otherwise it is checked after the old files are restored
         try:

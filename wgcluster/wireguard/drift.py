@@ -37,7 +37,7 @@ def restart_reasons(host: HostPlan, link: Link) -> Iterator[str]:
         yield f"its MTU is {link.mtu}, planned is {host.mtu}"
 
 
-def hooks(text: str) -> list[str]:
+def foreign_keys(text: str) -> list[str]:
     """Keys of a config file, other than ours, that run commands or change more than peers."""
     try:
         other = parse(text).other
@@ -47,7 +47,7 @@ def hooks(text: str) -> list[str]:
     return sorted(key for key, values in other.items() if ours.get(key) != values)
 
 
-def peer_changes(
+def live_differences(
     host: HostPlan, link: Link, clock: int, preshared_keys: Mapping[str, str], names: Mapping[str, str]
 ) -> Iterator[str]:
     """Each difference between the live peers and the plan, in words.
@@ -106,7 +106,7 @@ def peers_to_set(
     return differ, gone
 
 
-def left_behind(host: HostPlan, link: Link) -> tuple[list[str], list[str]]:
+def peers_with_surplus(host: HostPlan, link: Link) -> tuple[list[str], list[str]]:
     """Public keys of peers whose preshared key, and of peers whose keepalive must be removed.
 
     ``wg syncconf`` before 2025-05 leaves both if the section of the peer no longer has them.

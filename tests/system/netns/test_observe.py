@@ -21,7 +21,7 @@ from wgcluster.host.observed import Observed
 from wgcluster.host.reading import parse
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.prefixes import FAMILIES
-from wgcluster.wireguard.drift import Routes, in_place, peer_changes, preshared_digest, routes
+from wgcluster.wireguard.drift import Routes, in_place, live_differences, preshared_digest, routes
 
 SCRIPT = (Path(__file__).parents[3] / "files" / "observe.sh").read_text()
 NAME = f"wgc{os.getpid()}"
@@ -96,7 +96,7 @@ def test_a_live_interface_as_planned(tunnel: tuple[Namespace, HostPlan, dict[str
     assert in_place(host, seen)
     assert routes(host, seen.link.routes) == Routes((), ())
     assert seen.link.preshared_digest == preshared_digest(host.peers, secrets)
-    assert list(peer_changes(host, seen.link, seen.clock, secrets, {})) == []
+    assert list(live_differences(host, seen.link, seen.clock, secrets, {})) == []
     assert "config-key" not in output  # the live interface tells it
     assert not any(secret in output for secret in secrets.values())
 
@@ -107,13 +107,13 @@ def test_a_live_interface_otherwise(tunnel: tuple[Namespace, HostPlan, dict[str,
     assert seen.link is not None
     other = replace(host.peers[0], allowed_ips=host.peers[0].allowed_ips[:1], keepalive=None)
     planned = replace(host, peers=(other,), port=51821)
-    assert list(peer_changes(planned, seen.link, seen.clock, secrets, {})) == [
+    assert list(live_differences(planned, seen.link, seen.clock, secrets, {})) == [
         "it listens on port 51820, planned is 51821",
         f"- peer {host.peers[1].public_key}",
         "~ peer cloud: AllowedIPs are 10.0.0.3/32, 172.16.0.0/12, fd00::3/128, planned are 10.0.0.3/32",
         "~ peer cloud: keepalive is 25, planned is off",
     ]
-    assert list(peer_changes(host, seen.link, seen.clock, {"cloud|root": "another"}, {})) == [
+    assert list(live_differences(host, seen.link, seen.clock, {"cloud|root": "another"}, {})) == [
         "~ preshared keys differ"
     ]
     assert routes(planned, seen.link.routes).surplus == ("172.16.0.0/12",)

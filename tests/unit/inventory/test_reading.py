@@ -173,7 +173,7 @@ anything = st.recursive(
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.sampled_from(sorted(schema.KEYS)), anything, max_size=4))
+@given(st.dictionaries(st.sampled_from(sorted(schema.SETTING_NAMES)), anything, max_size=4))
 def test_any_value_is_read_or_refused_by_its_key(data: Data) -> None:
     try:
         read_cluster(rows(data))
@@ -181,5 +181,5 @@ def test_any_value_is_read_or_refused_by_its_key(data: Data) -> None:
         told = {fault.key.partition("[")[0].partition(".")[0] for fault in error.faults}
     else:
         return
-    assert told <= schema.KEYS
+    assert told <= schema.SETTING_NAMES
     assert told

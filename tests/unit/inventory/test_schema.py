@@ -41,15 +41,15 @@ CONTRACT = {
 
 
 def test_the_keys_are_those_of_the_contract() -> None:
-    assert schema.KEYS == CONTRACT
+    assert schema.SETTING_NAMES == CONTRACT
 
 
 def test_no_key_is_both_shared_and_a_hosts() -> None:
-    assert not schema.SharedKeys.model_fields.keys() & schema.HostKeys.model_fields.keys()
+    assert not schema.ClusterSettings.model_fields.keys() & schema.HostSettings.model_fields.keys()
 
 
 def test_what_is_not_said_has_the_defaults_of_the_contract() -> None:
-    shared = schema.SharedKeys.model_validate({"wg_networks": "10.0.0.0/24"})
+    shared = schema.ClusterSettings.model_validate({"wg_networks": "10.0.0.0/24"})
     assert shared.model_dump() == {
         "wg_interface": "wg",
         "wg_networks": (ip_network("10.0.0.0/24"),),
@@ -59,7 +59,7 @@ def test_what_is_not_said_has_the_defaults_of_the_contract() -> None:
         "wg_expect": (),
         "wg_keystore": "keys.yml",
     }
-    host = schema.HostKeys.model_validate({"wg_name": "a", "wg_address": "10.0.0.2"})
+    host = schema.HostSettings.model_validate({"wg_name": "a", "wg_address": "10.0.0.2"})
     assert (host.wg_port, host.wg_mtu, host.firewall) == (51820, 1420, "peers")
     assert (host.wg_keepalive, host.wg_endpoint, host.wg_site, host.wg_site_endpoint) == (None,) * 4
     assert (host.wg_gateway, host.wg_masquerade) == (False, False)
@@ -68,7 +68,7 @@ def test_what_is_not_said_has_the_defaults_of_the_contract() -> None:
 
 
 def test_one_value_may_stand_for_a_list_of_one() -> None:
-    host = schema.HostKeys.model_validate({"wg_name": "a", "wg_address": "10.0.0.2", "wg_links": "b"})
+    host = schema.HostSettings.model_validate({"wg_name": "a", "wg_address": "10.0.0.2", "wg_links": "b"})
     assert (host.wg_address, host.wg_links) == ((ip_address("10.0.0.2"),), ("b",))
 
 

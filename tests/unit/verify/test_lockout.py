@@ -11,7 +11,7 @@ import pytest
 from tests.support.chains import BASELINE, EVERYWHERE, GATEWAY, PEERS, REJECT, filter_table, of
 from wgcluster.firewall.rules import desired_rules
 from wgcluster.firewall.tables import Tables
-from wgcluster.host.backends import needed
+from wgcluster.host.backends import changes_by_tool
 from wgcluster.host.observed import Observed, Rules, Ssh
 from wgcluster.inventory.schema import OpenPort
 from wgcluster.prefixes import FAMILIES
@@ -97,11 +97,11 @@ def test_once_in_place_it_changes_nothing() -> None:
 def test_each_backend_gets_what_it_needs() -> None:
     other = Rules(4, "iptables-legacy", False, filter_table(heads=CLOSED))
     host = replace(PEERS, port=51820, listen_from=EVERYWHERE)
-    made = list(needed(desired_rules(host), "wg", seen(None, None, other)))
+    made = list(changes_by_tool(desired_rules(host), "wg", seen(None, None, other)))
     assert [(saved.tool, saved.family) for saved, _ in made] == [
         ("iptables", 4),
         ("iptables", 6),
         ("iptables-legacy", 4),
     ]
     idle = Rules(4, "iptables-legacy", False, filter_table())
-    assert len(list(needed(desired_rules(host), "wg", seen(None, None, idle)))) == 2
+    assert len(list(changes_by_tool(desired_rules(host), "wg", seen(None, None, idle)))) == 2

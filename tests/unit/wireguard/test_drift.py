@@ -15,11 +15,11 @@ from wgcluster.wireguard.drift import (
     SESSION,
     Routes,
     endpoint_changes,
-    hooks,
+    foreign_keys,
     in_place,
-    left_behind,
-    peer_changes,
+    live_differences,
     peers_to_set,
+    peers_with_surplus,
     preshared_digest,
     restart_reasons,
     routes,
@@ -75,7 +75,7 @@ LINK = Link(
 
 
 def found(link: Link, host: HostPlan = HOST) -> list[str]:
-    return list(peer_changes(host, link, CLOCK, SECRETS, {LAPTOP: "laptop"}))
+    return list(live_differences(host, link, CLOCK, SECRETS, {LAPTOP: "laptop"}))
 
 
 def cloud(**changed: object) -> Link:
@@ -172,10 +172,10 @@ def test_only_the_peers_that_differ_are_set() -> None:
 
 
 def test_what_wg_leaves_behind_is_named() -> None:
-    assert left_behind(HOST, LINK) == ([], [])
+    assert peers_with_surplus(HOST, LINK) == ([], [])
     bare = replace(HOST, peers=(replace(HOST.peers[0], preshared_key=None, keepalive=None), *HOST.peers[1:]))
-    assert left_behind(bare, LINK) == ([CLOUD], [CLOUD])
-    assert left_behind(bare, replace(LINK, peers={})) == ([], [])
+    assert peers_with_surplus(bare, LINK) == ([CLOUD], [CLOUD])
+    assert peers_with_surplus(bare, replace(LINK, peers={})) == ([], [])
 
 
 def test_a_peer_that_is_to_go_has_its_name_if_it_is_known() -> None:
@@ -255,10 +255,10 @@ def test_endpoint_changes() -> None:
 
 
 def test_hooks() -> None:
-    assert hooks(render(HOST)) == []
+    assert foreign_keys(render(HOST)) == []
     text = "[Interface]\nPostUp = iptables -I FORWARD 2 -i %i -j ACCEPT\nSaveConfig = true\nMTU = 1420\n"
-    assert hooks(text) == ["PostUp", "SaveConfig"]
-    assert hooks("what?\n") == []
+    assert foreign_keys(text) == ["PostUp", "SaveConfig"]
+    assert foreign_keys("what?\n") == []
 
 
 def digest(lines: str) -> str:

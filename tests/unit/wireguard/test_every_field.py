@@ -15,7 +15,7 @@ from wgcluster.inventory.schema import GuardedSite, OpenPort
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.verify.boot import BootFiles, boot_faults
 from wgcluster.wireguard.config import render
-from wgcluster.wireguard.drift import hooks, peer_changes, preshared_digest, restart_reasons
+from wgcluster.wireguard.drift import foreign_keys, live_differences, preshared_digest, restart_reasons
 
 KEY, CLOUD, SHARED = (letter * 42 + "A=" for letter in "KCS")
 SECRETS = {"cloud|root": SHARED}
@@ -105,7 +105,7 @@ def live(host: HostPlan) -> Link:
 
 def differs(host: HostPlan) -> list[str]:
     link = live(host)
-    return [*restart_reasons(HOST, link), *peer_changes(HOST, link, CLOCK, SECRETS, {})]
+    return [*restart_reasons(HOST, link), *live_differences(HOST, link, CLOCK, SECRETS, {})]
 
 
 def test_nothing_is_said_where_all_is_as_planned() -> None:
@@ -115,7 +115,7 @@ def test_nothing_is_said_where_all_is_as_planned() -> None:
 @pytest.mark.parametrize("name", CHANGED)
 def test_what_the_config_says_is_ours(name: str) -> None:
     """A key that is not known stops the tunnel when the file changes."""
-    assert hooks(text(CHANGED[name])) == []
+    assert foreign_keys(text(CHANGED[name])) == []
 
 
 @pytest.mark.parametrize("name", [one for one, host in CHANGED.items() if text(host) != text(HOST)])

@@ -10,7 +10,7 @@ from tests.support.small_clusters import article, cluster, host, planned, two_si
 from wgcluster.host import paths
 from wgcluster.host.observed import File, Link, Observed
 from wgcluster.plan.plan import HostPlan, Plan
-from wgcluster.verify.earlier import announced, earlier, unknown_keys
+from wgcluster.verify.last_deploy import announced, last_deploy, unknown_keys
 from wgcluster.wireguard import config as wgconf
 
 PLAN = planned(article(preshared_keys=True))
@@ -27,7 +27,7 @@ def deployed(part: HostPlan, live: str | None = None, told: str = "", text: str 
 
 
 def unknown(observed: Observed, known: set[str] = KEYS, *made: str, part: HostPlan = ROOT) -> str:
-    fault = unknown_keys(earlier(part, observed, wgconf.RenderCache()), known, set(made), "keys.yml")
+    fault = unknown_keys(last_deploy(part, observed, wgconf.RenderCache()), known, set(made), "keys.yml")
     return str(fault or "").removesuffix("  [keystore.unknown-keys]")
 
 
@@ -75,7 +75,7 @@ def test_a_link_that_lost_its_preshared_key() -> None:
 def changes(before: Plan, after: Plan, *clients: tuple[str, str, str]) -> list[str]:
     names = {part.name for part in before.hosts}
     found = [
-        earlier(part, deployed(before.host(part.name)), wgconf.RenderCache())
+        last_deploy(part, deployed(before.host(part.name)), wgconf.RenderCache())
         for part in after.hosts
         if part.name in names
     ]
@@ -124,5 +124,5 @@ def test_each_laptop_is_told_once() -> None:
 
 def test_what_someone_wrote_into_the_file_is_read_or_passed_over() -> None:
     text = wgconf.render(ROOT).replace("AllowedIPs = 10.0.0.3/32", "AllowedIPs = 10.0.0.4/24, nonsense,")
-    found = earlier(ROOT, deployed(ROOT, "key-root", text=text), wgconf.RenderCache())
+    found = last_deploy(ROOT, deployed(ROOT, "key-root", text=text), wgconf.RenderCache())
     assert list(announced(PLAN, [found], set())) == []

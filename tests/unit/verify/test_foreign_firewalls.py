@@ -1,4 +1,4 @@
-"""Firewalls beside ours, by what is in force; tests/system/lab/test_other_firewalls.py has them for real."""
+"""Firewalls beside ours, by what is in force; real ones: tests/system/lab/test_foreign_firewalls.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wgcluster.firewall.nft import parse_ruleset
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host.observed import Observed, Rules, Unit
 from wgcluster.plan.plan import HostPlan
-from wgcluster.verify.other_firewalls import other_firewalls
+from wgcluster.verify.foreign_firewalls import foreign_firewalls
 
 PLAN = replace(GATEWAY, forwards=(4,), subnets=(), listen_from=EVERYWHERE)
 HELD = (("eth0", ip_interface("198.18.0.9/20")), ("wg", ip_interface("fd00::2/64")))
@@ -41,7 +41,7 @@ def ruleset(
 
 
 def found(text: str, plan: HostPlan = PLAN, **more: Any) -> list[str]:
-    faults = other_firewalls(plan, Observed(nft=parse_ruleset(text), interface_addresses=HELD, **more))
+    faults = foreign_firewalls(plan, Observed(nft=parse_ruleset(text), interface_addresses=HELD, **more))
     return [fault.message for fault in faults]
 
 
@@ -130,7 +130,7 @@ def test_what_iptables_shows_is_judged_there() -> None:
 
 def test_rules_that_nft_does_not_show_may_drop_anything() -> None:
     observed = Observed(nft_error="Error: JSON support not compiled-in")
-    (fault,) = other_firewalls(PLAN, observed)
+    (fault,) = foreign_firewalls(PLAN, observed)
     assert fault.code == "firewall.nft-unreadable"
     assert "(Error: JSON support not compiled-in)" in fault.message
 
@@ -167,7 +167,7 @@ UFW = "*filter\n:INPUT DROP [0:0]\n:{0} - [0:0]\n-A INPUT -j {0}\n-A {0} -p tcp 
     ],
 )
 def test_managers_by_what_is_in_force(observed: Observed, code: str) -> None:
-    codes = [fault.code for fault in other_firewalls(PLAN, observed)]
+    codes = [fault.code for fault in foreign_firewalls(PLAN, observed)]
     assert codes == ([f"firewall.{code}"] if code else [])
 
 

@@ -15,7 +15,7 @@ from tests.support.chains import EVERYWHERE, GATEWAY
 from tests.support.lab.cluster import Cluster
 from tests.support.lab.servers import cluster_of, describe, docker
 from wgcluster.host.reading import parse
-from wgcluster.verify.other_firewalls import dropped_by_nft
+from wgcluster.verify.foreign_firewalls import dropped_by_nft
 
 SCRIPT = (Path(__file__).parents[3] / "files" / "observe.sh").read_text()
 PORT = 51820

@@ -40,7 +40,7 @@ class EarlierPeer:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class LastDeploy:
     """A host before this run."""
 
     part: HostPlan  # its plan now
@@ -64,7 +64,7 @@ class Move(NamedTuple):
     network: Network
 
 
-def earlier(part: HostPlan, observed: Observed, shown: wgconf.RenderCache) -> Earlier:
+def last_deploy(part: HostPlan, observed: Observed, shown: wgconf.RenderCache) -> LastDeploy:
     """What an earlier deploy put on a host.
 
     Args:
@@ -72,13 +72,13 @@ def earlier(part: HostPlan, observed: Observed, shown: wgconf.RenderCache) -> Ea
     """
     text = observed.file(paths.config(part.interface)).text
     if not text.startswith(wgconf.MARK):
-        return Earlier(part, "", "", same=False)
+        return LastDeploy(part, "", "", same=False)
     key = observed.link.public_key if observed.link is not None else ""
     # Comparing texts is much faster than parsing the peers of many hosts.
-    return Earlier(part, text, key or observed.config_key, text == wgconf.render(part, cache=shown))
+    return LastDeploy(part, text, key or observed.config_key, text == wgconf.render(part, cache=shown))
 
 
-def unknown_keys(one: Earlier, known: Collection[str], made: set[str], registry: str) -> Fault | None:
+def unknown_keys(one: LastDeploy, known: Collection[str], made: set[str], registry: str) -> Fault | None:
     """A fault if a host has keys that the registry does not know.
 
     The host was then deployed with another registry, or the registry is an older copy.
@@ -127,7 +127,7 @@ def moved_clients(clients: Iterable[Client], plan: Plan) -> set[tuple[str, str, 
     }
 
 
-def moved_from(one: Earlier, plan: Plan) -> set[tuple[str, str, str]]:
+def moved_from(one: LastDeploy, plan: Plan) -> set[tuple[str, str, str]]:
     """The same, for road warriors in the config of a host."""
     now = {client.public_key: client.gateway.name for client in plan.clients}
     return {
@@ -137,7 +137,7 @@ def moved_from(one: Earlier, plan: Plan) -> set[tuple[str, str, str]]:
     }
 
 
-def moved_ways(one: Earlier, shown: wgconf.RenderCache) -> Iterator[Move]:
+def moved_ways(one: LastDeploy, shown: wgconf.RenderCache) -> Iterator[Move]:
     """The networks that a host reaches through another host than before."""
     was = {peer.name: peer.allowed_ips for peer in one.peers if not peer.is_client}
     will = {peer.name: shown.networks(peer.allowed_ips) for peer in one.part.peers if not peer.is_client}
@@ -171,7 +171,7 @@ def _carrier(network: Network, by: Mapping[Network, str]) -> str | None:
 
 
 def announced(
-    plan: Plan, found: Iterable[Earlier], clients: Collection[tuple[str, str, str]]
+    plan: Plan, found: Iterable[LastDeploy], clients: Collection[tuple[str, str, str]]
 ) -> Iterator[str]:
     """A sentence for each road warrior and each path that moves to another host.
 

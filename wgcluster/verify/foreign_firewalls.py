@@ -16,7 +16,7 @@ _BUILT_IN = ("INPUT", "FORWARD")
 _NEW, _ANSWERS = frozenset({"NEW"}), frozenset({"ESTABLISHED"})
 
 
-def other_firewalls(part: HostPlan, observed: Observed) -> Iterator[Fault]:
+def foreign_firewalls(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     """Faults for firewalls that would undo our rules or drop what they accept."""
     if _ufw_loaded(observed) or (observed.ufw and observed.unit("ufw.service").active):
         yield host_fault("firewall.ufw-active")
