@@ -42,8 +42,11 @@ TRICKS: Mapping[str, tuple[str, str, str]] = {
         "    if state.current_deploy_filename:\n",
         "    return\n    if state.current_deploy_filename:\n",
     ),
-    "no collection while planning": ("tasks/speed.py", "    gc.disable()\n", ""),
-    "the key begun first": ("tasks/start.py", "    begin(state)\n", ""),
+    "hosts observed while the rest is imported": (
+        "tasks/start.py",
+        "    from tasks.declaration import declaration\n",
+        "    import tasks.controller, tasks.preflight\n    from tasks.declaration import declaration\n",
+    ),
 }
 
 

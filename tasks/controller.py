@@ -10,12 +10,11 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from tasks.declaration import declaration, unlock
+from tasks.declaration import Key, declaration, unlock
 from tasks.facts import HostFailed
-from tasks.key import Key
 from tasks.observations import Observations, observations_of
 from tasks.once import once
-from tasks.speed import collector_paused, known_to_inspect
+from tasks.speed import known_to_inspect
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.faults import Fault, KeystoreError
 from wgcluster.inventory.from_pyinfra import cluster_name
@@ -158,10 +157,9 @@ def _make_run(state: State, secrets: bool) -> Run:
     if key is not None and made:
         unlock(registry, key)
         registry.ensure_hosts(made)
-    with collector_paused():
-        plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
-        if secrets:
-            _prove(plan)
+    plan = make_plan(cluster, registry.public_keys(), registry.client_keys())
+    if secrets:
+        _prove(plan)
     moved = moved_clients(cluster.clients, plan)
     if secrets:
         registry.keep_gateways({client.name: client.gateway.name for client in plan.clients})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
+from gevent.threadpool import ThreadPoolExecutor
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 
-from tasks.key import Key, begin, derived
 from tasks.once import once
 from wgcluster.inventory.cluster import Cluster
 from wgcluster.inventory.faults import KeystoreError, ModelError
@@ -16,7 +18,11 @@ from wgcluster.inventory.from_pyinfra import rows_of
 from wgcluster.inventory.reading import read_cluster
 from wgcluster.keys.loading import registry_of
 from wgcluster.keys.registry import Registry
+from wgcluster.keys.seal import Seal
 from wgcluster.keys.secret import passphrase
+
+# Perhaps still being derived. An error is a result: gevent prints the traceback of what a worker raises.
+Key = Future[Seal | KeystoreError]
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,19 @@ def _read(state: State, secrets: bool) -> Declaration:
     if not secrets:
         return Declaration(cluster, registry, None)
     secret = passphrase(registry.path, confirm=not registry.path.exists())
-    early = begin(state)
-    if early and (early.kdf_parameters, early.passphrase) == (registry.kdf_parameters, secret):
-        return Declaration(cluster, registry, early.key)
-    return Declaration(cluster, registry, derived(lambda: registry.derive(secret)))
+    return Declaration(cluster, registry, _derived(lambda: registry.derive(secret)))
+
+
+def _derived(derive: Callable[[], Seal]) -> Key:
+    """The result of ``derive``, which takes 0.1 s in a native thread, while the hosts are observed."""
+
+    def work() -> Seal | KeystoreError:
+        try:
+            return derive()
+        except KeystoreError as error:
+            return error
+
+    return ThreadPoolExecutor(1).submit(work)
 
 
 def unlock(registry: Registry, key: Key) -> None:

@@ -10,8 +10,6 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -26,7 +24,7 @@ def prepare_python() -> None:
     sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
     # At exit Python would collect all garbage once more, 0.1 s.
     atexit.register(gc.freeze)
-    # While modules are loaded it would collect again and again.
+    # Collecting again and again finds nothing: 5 % of a run over 300 hosts, nothing of one over three.
     gc.set_threshold(100_000, 50, 50)
     # OpenBLAS starts a thread for each core, which spins at first. We multiply little; the key and the hosts
     # need the cores.
@@ -48,13 +46,3 @@ def known_to_inspect(state: State) -> None:
     for name, found in list(sys.modules.items()):
         if isinstance(file := getattr(found, "__file__", None), str):
             inspect.modulesbyfile.setdefault(file, name)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Pause the garbage collector, which would visit all peers of a plan again and again and find nothing."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -13,16 +13,12 @@ if TYPE_CHECKING:
 def start(state: State) -> Run:
     """Make the Run that all concerns use, and check that nothing would make it fail half-way.
 
-    What takes long starts first, in the background: the key of the registry (0.1 s in a thread), then the
-    observation of every host. That is why modules are imported here.
+    The hosts are observed in the background, while the rest is imported: that is why imports stand here
+    (``python -m benchmarks.speed`` says what it saves).
 
     Raises:
         PyinfraError: with every fault of the operator's data, or of the hosts; nothing was changed.
     """
-    from tasks.key import begin
-
-    begin(state)
-
     from tasks.declaration import declaration
     from tasks.observations import observations_of
 

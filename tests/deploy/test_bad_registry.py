@@ -7,13 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pyinfra.api.inventory import Inventory
-from pyinfra.api.state import State
 
-from tasks.key import begin
-from tests.support.fake.cluster import PASSPHRASE, FakeCluster, article, contents
-from wgcluster.keys.registry import Registry
-from wgcluster.keys.seal import Seal, kdf_parameters
+from tests.support.fake.cluster import FakeCluster, article, contents
 
 PASSPHRASES: list[tuple[dict[str, str | None], str]] = [
     ({"WGCLUSTER_PASSPHRASE": "wrong"}, "taken from WGCLUSTER_PASSPHRASE  [keystore.wrong-passphrase]"),
@@ -53,33 +48,6 @@ def test_a_passphrase_file_that_others_can_read(tmp_path: Path) -> None:
     beside.write_text("correct horse\n")
     beside.chmod(0o644)
     assert_refused(world, f"{beside}: others can read it; run: chmod 600 {beside}  [passphrase.exposed]")
-
-
-def test_the_key_begins_before_anything_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = deployed(tmp_path)
-    monkeypatch.setenv("WGCLUSTER_PASSPHRASE", PASSPHRASE)
-    registry = Registry.load(world.keystore)
-    inventory = Inventory((["root"], {"wg_keystore": str(world.keystore)}))  # type: ignore[no-untyped-call]
-    early = begin(State(inventory))
-    assert early
-    assert early.kdf_parameters == registry.kdf_parameters
-    derived = early.key.result(timeout=60)
-    assert isinstance(derived, Seal)
-    registry.unlock_with(derived)
-    registry.verify_all()
-
-
-def test_a_registry_that_cannot_be_read_at_a_glance_is_no_worse(tmp_path: Path) -> None:
-    world = deployed(tmp_path)
-    data = yaml.safe_load(world.keystore.read_text())
-    data["passphrase"] = dict(sorted(data["passphrase"].items()))
-    text = yaml.safe_dump(data, sort_keys=False, explicit_end=True)
-    assert kdf_parameters(text) is None
-    world.keystore.write_text(text)
-    world.forget()
-    world.write()
-    assert world.run("deploy.py", "-y").code == 0
-    assert world.changes() == []
 
 
 def swapped(text: str) -> str:

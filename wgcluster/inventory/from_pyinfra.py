@@ -13,7 +13,6 @@ from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory  # type: ignore[import-untyped]
 
 from wgcluster.inventory.row import OURS, Row
-from wgcluster.inventory.schema import KEYSTORE
 
 _names: WeakKeyDictionary[Host, str] = WeakKeyDictionary()
 
@@ -39,11 +38,6 @@ def load_rows(inventory: Path) -> list[Row]:
     with ctx_state.use(State()):  # pyinfra records there which file it runs
         loaded: Inventory = make_inventory(str(inventory), cwd=str(inventory.parent.resolve()))
     return rows_of(loaded)
-
-
-def probable_keystore(hosts: Iterable[Host]) -> str:
-    """The registry that the first host names, unchecked."""
-    return next((str(host.data.get("wg_keystore") or KEYSTORE) for host in hosts), KEYSTORE)
 
 
 def cluster_name(host: Host) -> str:

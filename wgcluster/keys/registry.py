@@ -17,7 +17,7 @@ from wgcluster.inventory.cluster import Client
 from wgcluster.inventory.faults import Fault, KeystoreError, fault
 from wgcluster.keys import keyfile
 from wgcluster.keys.keyfile import ClientEntry, HostEntry, KeyFile, LinkEntry, PassphraseEntry
-from wgcluster.keys.seal import COST, KEY, SALT, Cost, Seal, encode, new_private_key, public_key_of
+from wgcluster.keys.seal import COST, KEY, SALT, Seal, encode, new_private_key, public_key_of
 from wgcluster.keys.secret import Secret, passphrase_source
 from wgcluster.prefixes import Address
 from wgcluster.text import abbreviated
@@ -54,11 +54,6 @@ class Registry:
             return cls(path, keyfile.read(data.decode(), str(path)), data)
         except UnicodeDecodeError:
             raise KeystoreError.of("keystore.not-utf8", path) from None
-
-    @property
-    def kdf_parameters(self) -> tuple[str, Cost] | None:
-        """Salt (base64) and cost of the key that opens it; None: it has none yet."""
-        return (self._kdf.salt, self._kdf.cost) if self._kdf else None
 
     def derive(self, passphrase: Secret) -> Seal:
         """Derive the key for ``unlock_with``.

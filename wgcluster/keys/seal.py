@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import secrets
 import unicodedata
 from typing import NamedTuple
@@ -37,14 +36,6 @@ class Cost(NamedTuple):
 # OWASP Password Storage Cheat Sheet, which gives it as equal in defence to the N = 2^17, p = 1 of earlier
 # registries; it takes 32 MiB instead of 128, and three fifths of the time, for which every run waits
 COST = Cost(2**15, 3)
-# A forged registry can take no more than these.
-_COSTS = tuple(Cost(n, p) for n in (2**15, 2**16, 2**17) for p in (1, 2, 3))
-
-# As keyfile.write prints them.
-_KDF_PARAMETERS = re.compile(
-    r"^passphrase:\n  kdf: scrypt\n  n: (\d+)\n  r: 8\n  p: (\d)\n  salt: ([A-Za-z0-9+/]{22}==)$",
-    re.MULTILINE,
-)
 
 
 def encode(data: bytes) -> str:
@@ -65,15 +56,6 @@ def decode(text: str) -> bytes:
     if encode(data) != text:  # spare bits set: two texts would be one key
         raise ValueError("is not base64 as it is written")
     return data
-
-
-def kdf_parameters(registry: str) -> tuple[str, Cost] | None:
-    """Salt (base64) and cost in the text of a registry, unchecked; None: not found."""
-    found = _KDF_PARAMETERS.search(registry)
-    if found is None:
-        return None
-    cost = Cost(int(found[1]), int(found[2]))
-    return (found[3], cost) if cost in _COSTS else None
 
 
 class Seal:

@@ -88,16 +88,6 @@ def passphrase_source(keystore: Path) -> str:
     return str(beside) if beside.exists() else _TERMINAL
 
 
-def passphrase_without_prompt(keystore: Path) -> Secret | None:
-    """The passphrase, if it needs no prompt and has no fault."""
-    if passphrase_source(keystore) == _TERMINAL:
-        return None
-    try:
-        return passphrase(keystore)
-    except KeystoreError:
-        return None
-
-
 def _from_file(path: Path, where: str) -> Secret:
     try:
         return _not_empty(path.read_text("utf-8").rstrip("\r\n"), where)
