@@ -83,5 +83,6 @@ def firewall(run: Run) -> None:
     live_rules(
         name="Set the rules", run=run, rules=desired_rules(part), policies=forward_policies(part, known)
     )
-    boot_file(name=f"Write {paths.rules(part.interface)}", run=run)
     boot_units(name=f"Enable {paths.firewall_units(part.interface)[1]}", run=run)
+    # last: an older script would pass over what it does not know in a newer file
+    boot_file(name=f"Write {paths.rules(part.interface)}", run=run)

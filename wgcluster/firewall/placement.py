@@ -26,6 +26,8 @@ from wgcluster.firewall.tables import (
 )
 from wgcluster.prefixes import Network
 
+# Set in this order, one by one: the guard is in mangle before that of an older version leaves filter.
+_TABLES = ("raw", "mangle", "filter", "nat", "security")
 _NO_ANSWER = frozenset({"NEW", "INVALID", "UNTRACKED"})  # conntrack states of packets that are no answers
 
 
@@ -214,7 +216,7 @@ def would_close(
 def restore_text(made: Sequence[Change]) -> str:
     """The input of one ``iptables-restore --noflush -w``, which changes each table atomically."""
     lines: list[str] = []
-    for table in dict.fromkeys(change.table for change in made):
+    for table in sorted({change.table for change in made}, key=_TABLES.index):
         lines.append(f"*{table}")
         lines += [line for change in made if change.table == table for line in change.lines]
         lines.append("COMMIT")

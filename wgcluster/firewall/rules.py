@@ -107,12 +107,14 @@ def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
     yield from (Rule(family, "raw", "PREROUTING", spec) for spec in raw)
     guard, forward = [], []
     if family in host.forwards:
-        guard += [_ours(host, "-s", network, "-o", wg, to="RETURN") for network in behind]
+        # one network is let by in the rule itself: RETURN keeps packets from what others put behind it
+        guard += [_ours(host, "-s", network, "-o", wg, to="RETURN") for network in behind[1:]]
         forward.append(_ours(host, "-i", wg, "-o", wg))
         forward += [_ours(host, "-d", network, "-i", wg) for network in behind]
         forward += [_ours(host, "-s", network, "-o", wg) for network in behind]
+    but = ["!", "-s", behind[0]] if behind and family in host.forwards else []
     guard.append(
-        _ours(host, "!", "-i", wg, "-o", wg, "-m", "conntrack", "!", "--ctstate", _ANSWERS, to="DROP")
+        _ours(host, *but, "!", "-i", wg, "-o", wg, "-m", "conntrack", "!", "--ctstate", _ANSWERS, to="DROP")
     )
     yield from (Rule(family, "mangle", "FORWARD", spec) for spec in guard)
     forward.append(_ours(host, "-o", wg, *_STATE, _ANSWERS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_network
+from itertools import pairwise
 from typing import Literal
 
 from wgcluster.firewall.placement import is_ours
@@ -49,11 +50,20 @@ def drops(tables: Tables, stranger: Stranger, interface: str) -> bool:
     """Are all these packets dropped? Our rules for networks behind the host are disregarded."""
     chains: Mapping[str, Chain] = tables.get(stranger.table, {})
     chain = chains.get(stranger.chain, Chain())
-    rules = [spec for spec in chain.rules if not _announced(spec, interface)]
+    ours = (spec if not is_ours(spec, interface) else _for_all_sources(spec) for spec in chain.rules)
+    rules = [spec for spec in ours if not _announced(spec, interface)]
     chains = {**chains, stranger.chain: Chain(chain.policy, rules)}
     if first_accept(chains, stranger.chain, stranger.packet) is not None:
         return False
     return verdict(chains, stranger.chain, stranger.packet) != "ACCEPT"
+
+
+def _for_all_sources(spec: tuple[str, ...]) -> tuple[str, ...]:
+    """The rule without the network that it excepts: ``! -s NETWORK``."""
+    for i, words in enumerate(pairwise(spec)):
+        if words == ("!", "-s"):
+            return spec[:i] + spec[i + 3 :]
+    return spec
 
 
 def _announced(spec: tuple[str, ...], interface: str) -> bool:

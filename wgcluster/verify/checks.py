@@ -102,7 +102,7 @@ def _unit(host: HostPlan, observed: Observed) -> Check:
             faults.append(f"{name} is not enabled: it will be gone after a boot")
     if host.firewall != "off":
         faults += [
-            f"{name} is not enabled: our rules will be gone after a boot"
+            f"{name} is not enabled: our rules are late or gone after a boot"
             for name in paths.firewall_units(host.interface)
             if not observed.unit(name).enabled
         ]
@@ -154,9 +154,7 @@ def _forwarding(host: HostPlan, observed: Observed) -> Check:
         for saved in observed.rules if observed.forwarding.get(family) == "1" else ():
             chain = saved.tables.get("filter", {}).get("FORWARD", Chain())
             if saved.primary and saved.family == family and chain.policy != policy:
-                faults.append(
-                    f"{saved.tool}: the policy of FORWARD is {chain.policy}: it forwards for anyone"
-                )
+                faults.append(f"{saved.tool}: the policy of FORWARD is {chain.policy}, planned is {policy}")
     return Check("forward", len(host.forwards), tuple(faults))
 
 

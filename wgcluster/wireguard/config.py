@@ -15,8 +15,8 @@ MARK = "# wgcluster: written by the deploy, which puts back whatever is changed 
 # A relay sends packets out of the interface they came in on, for which the kernel would send redirects
 # (kernel.org, networking/ip-sysctl, send_redirects). Each start resets the value of the interface.
 NO_REDIRECTS = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"
-# The rules are set before the interface comes up. If they cannot be set the host keeps its tunnel: their unit
-# fails too, which verify reports.
+# The rules are set before the interface comes up. If they cannot be set the host keeps its tunnel, and verify
+# tells which are missing.
 RULES_FIRST = f"PreUp = {paths.FIREWALL_SCRIPT} %i || :"
 
 _OFTEN_SHARED = 16  # AllowedIPs: peers with as many or fewer recur in other configs

@@ -197,7 +197,7 @@ def test_verify_agrees(story: Story) -> None:
             "root",
             "iptables -P FORWARD ACCEPT",
             "iptables -P FORWARD DROP",
-            "the policy of FORWARD is ACCEPT: it forwards for anyone",
+            "the policy of FORWARD is ACCEPT, planned is DROP",
         ),
         # what a boot or a reload would bring out
         (

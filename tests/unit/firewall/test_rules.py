@@ -100,8 +100,7 @@ def test_a_gateway_forwards_its_networks_and_masquerades() -> None:
         f"raw PREROUTING -s 172.16.0.0/12 -m rpfilter --invert {OURS} -j DROP",
         f"raw PREROUTING -s 172.16.0.0/12 {OURS} -j RETURN",
         *NOBODY[1:3],
-        f"mangle FORWARD -s 172.16.0.0/12 -o wg {OURS} -j RETURN",
-        NOBODY[3],
+        f"mangle FORWARD ! -s 172.16.0.0/12 {CLOSED}",
         f"filter FORWARD {RELAY}",
         f"filter FORWARD -d 172.16.0.0/12 -i wg {OURS} -j ACCEPT",
         f"filter FORWARD -s 172.16.0.0/12 -o wg {OURS} -j ACCEPT",
@@ -112,6 +111,15 @@ def test_a_gateway_forwards_its_networks_and_masquerades() -> None:
     for old, new in (("10.0.0.0/24", "fd00::/64"), ("172.16.0.0/12", "fd01::/64")):
         six_of_it = [line.replace(old, new) for line in six_of_it]
     assert lines(GATEWAY, 6) == six_of_it
+
+
+def test_of_several_networks_each_gets_into_the_tunnel() -> None:
+    """One stands in the rule itself: what RETURN lets by, rules of others behind it do not see."""
+    host = replace(GATEWAY, subnets=(ip_network("172.16.0.0/12"), ip_network("192.168.5.0/24")))
+    assert [line for line in lines(host, 4) if line.startswith("mangle")] == [
+        f"mangle FORWARD -s 192.168.5.0/24 -o wg {OURS} -j RETURN",
+        f"mangle FORWARD ! -s 172.16.0.0/12 {CLOSED}",
+    ]
 
 
 def test_masquerade_takes_what_comes_by_the_tunnel_and_no_network_of_its_own() -> None:
@@ -260,7 +268,9 @@ def test_beside_docker(family: Family) -> None:
             foreign = [spec for spec in result[table][name].rules if not is_ours(spec, "wg")]
             assert (result[table][name].policy, foreign) == (one.policy, one.rules)
     assert verdict(result["filter"], "FORWARD", Packet("wg", "wg")) == "ACCEPT"
-    assert verdict(result["mangle"], "FORWARD", Packet("docker0", "wg", state=frozenset({"NEW"}))) == "DROP"
+    source = ip_network("192.168.0.0/24" if family == 4 else "2001:db8::/64")
+    new = Packet("docker0", "wg", source=source, state=frozenset({"NEW"}))
+    assert verdict(result["mangle"], "FORWARD", new) == "DROP"
 
 
 def test_what_docker_user_drops_is_no_longer_dropped_for_the_tunnel() -> None:

@@ -153,11 +153,11 @@ def units(**changed: Unit) -> Observed:
         ),
         (
             units(firewall=Unit()),
-            ["wgcluster-firewall@wg.service is not enabled: our rules will be gone after a boot"],
+            ["wgcluster-firewall@wg.service is not enabled: our rules are late or gone after a boot"],
         ),
         (
             units(early=Unit()),
-            ["wgcluster-firewall-early@wg.service is not enabled: our rules will be gone after a boot"],
+            ["wgcluster-firewall-early@wg.service is not enabled: our rules are late or gone after a boot"],
         ),
         (replace(RIGHT, link=replace(LINK, public_key=CLOUD)), ["wg has another key than planned"]),
         (replace(RIGHT, link=replace(LINK, port=1)), ["wg listens on 1, planned is 51820"]),
@@ -235,7 +235,7 @@ def test_a_host_that_was_closed_stays_closed(remembered: str, policy: str, told:
         "/etc/wgcluster/wg.before": File("file", "644", "root:root", data=remembered.encode()),
     }
     seen = replace(RIGHT, files=files, rules=(Rules(4, "iptables", True, tables), OPEN[1]))
-    message = "iptables: the policy of FORWARD is ACCEPT: it forwards for anyone"
+    message = "iptables: the policy of FORWARD is ACCEPT, planned is DROP"
     assert faults(seen).get("forward", []) == ([message] if told else [])
 
 
