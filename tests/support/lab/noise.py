@@ -8,13 +8,13 @@ NOISE = """
 from pyinfra.api.command import StringCommand
 from pyinfra import host
 
-from tasks.facts import Reading, ask
+from tasks.facts import CheckedFact, ask
 from tasks.operations import host_operation
 
 SCRIPT = r'''printf 'one \\377 \\033[2J two\\n'; printf 'err \\377\\n' >&2; yes | head -c 300000; echo end'''
 
 
-class Noise(Reading[list[str]]):
+class Noise(CheckedFact[list[str]]):
     def command(self) -> str:
         return SCRIPT
 

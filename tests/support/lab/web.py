@@ -115,7 +115,7 @@ class Web:
         port = {"http": 80, "https": 443}[scheme]
         # one word a request: what nginx is asked is the path as it stands here
         url = shlex.quote(f"{scheme}://{SITE}{path}")
-        command = f"curl -sk -m 5 -o /dev/null -w '%{{http_code}}' --resolve {SITE}:{port}:{address} {url}"
+        command = f"curl -sk -m 20 -o /dev/null -w '%{{http_code}}' --resolve {SITE}:{port}:{address} {url}"
         return host.run(command).stdout
 
 
