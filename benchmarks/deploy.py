@@ -84,11 +84,14 @@ def counting(folder: Path) -> tuple[dict[str, str], Path]:
 
 def live(lab: Lab) -> dict[str, list[str]]:
     """What counts on each server: peers and whom they stand for, forwarding, rules, what nginx answers."""
+    # the article's rules: the playbook has no guard of the overlay, and forwards what we narrow down
+    left_out = "grep -v 'PREROUTING\\|! -i wg\\|FORWARD -o wg'"
+    article = f"{left_out} | sed 's/-i wg -o wg/-i wg/; s/-s [0-9./]* -o wg/-o wg/'"
     looks = (
         "wg show wg allowed-ips; systemctl is-enabled wg-quick@wg; stat -c %a /etc/wireguard/wg.conf",
         "cat /proc/sys/net/ipv4/ip_forward",
         "{ iptables-save; ip6tables-save; } | grep -- ^-A | grep -v DOCKER"
-        " | sed 's/ -m comment --comment [^ ]*//; s/ -m udp//'",
+        f" | sed 's/ -m comment --comment [^ ]*//; s/ -m udp//' | {article}",
         "curl -s -o /dev/null -o /dev/null -w '%{http_code} %{url}\\n' -H 'Host: git.example.org'"
         " 127.0.0.1 127.0.0.1/.well-known/acme-challenge/probe.txt || true",
     )
