@@ -50,8 +50,8 @@ def drops(tables: Tables, stranger: Stranger, interface: str) -> bool:
     """Are all these packets dropped? Our rules for networks behind the host are disregarded."""
     chains: Mapping[str, Chain] = tables.get(stranger.table, {})
     chain = chains.get(stranger.chain, Chain())
-    ours = (spec if not is_ours(spec, interface) else _for_all_sources(spec) for spec in chain.rules)
-    rules = [spec for spec in ours if not _announced(spec, interface)]
+    specs = (_for_all_sources(spec) if is_ours(spec, interface) else spec for spec in chain.rules)
+    rules = [spec for spec in specs if not _announced(spec, interface)]
     chains = {**chains, stranger.chain: Chain(chain.policy, rules)}
     if first_accept(chains, stranger.chain, stranger.packet) is not None:
         return False

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Chain, Packet, Tables, packet_of, verdict
 from wgcluster.host.observed import File
+from wgcluster.host.sysctl import FORWARDING, dotted
 from wgcluster.plan.plan import HostPlan
 from wgcluster.wireguard.config import ParsedConfig, WgConfError, own_hooks, parse
 from wgcluster.wireguard.drift import foreign_keys
-
-_SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def boot_faults(host: HostPlan, files: BootFiles) -> Iterator[str]:
         yield from _rules_faults(host, files.rules)
     values = _values(files.sysctl)
     for family in host.forwards:
-        if values.get(_SYSCTL[family]) != "1":
+        if values.get(dotted(FORWARDING[family])) != "1":
             yield f"no file of ours switches IPv{family} forwarding on"
 
 
