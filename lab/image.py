@@ -2,7 +2,8 @@
 
 Built by mmdebstrap from the sources of the machine's own apt, so that no image registry is needed; a
 machine that is neither Debian nor Ubuntu takes ``debian:bookworm``, if that image is at hand.
-wireguard-tools is not installed on servers, that is the deploy's task; its package lies in apt's cache.
+wireguard-tools is not installed on servers, that is the deploy's task; its package lies in apt's cache, as
+does iptables-persistent's.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ PACKAGES = [
     "wireguard-go",  # wg-quick takes it where the kernel has no wireguard
     "inotify-tools",  # the tests watch /tmp with it
     *("nftables", "ufw", "firewalld"),  # none of them runs, unless a test starts it
+    *("fish", "tcsh"),  # login shells that are not POSIX
 ]
 # Run inside the new system. What a host of the lab runs, its HostSpec says; timers would hold apt's lock.
 _FINISH = """\
@@ -48,6 +50,8 @@ echo 'operator ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/operator
 chmod 0440 /etc/sudoers.d/operator
 apt-get clean
 apt-get install --download-only --yes wireguard-tools
+# ufw and iptables-persistent exclude each other
+apt-get install --download-only --yes iptables-persistent
 apt-cache gencaches
 """
 _KEEP_SMALL = [f"path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
