@@ -112,10 +112,10 @@ def show(args: Namespace) -> int:
     planned = _client(reading.plan(), args.name)
     text = _config(reading, planned)
     if args.output is not None:
-        _write(args.output, text)
-        print(f"{args.output}: written, readable by you alone; it holds the private key of {args.name}")
+        written = _write(args.output, text, reading.registry.path)
+        print(f"{args.output}: {written}, readable by you alone; it holds the private key of {args.name}")
     elif args.qr:
-        print(qr(text), end="")
+        print(_qr(args.name, text), end="")
     else:
         print(text, end="")
     return 0
@@ -134,7 +134,17 @@ def _config(reading: LoadedInventory, planned: ClientPlan) -> str:
     return config(planned, reading.registry.client_private_key(planned.name), shared)
 
 
-def _write(path: Path, text: str) -> None:
+def _qr(name: str, text: str) -> str:
+    try:
+        return qr(text)
+    except ValueError as error:
+        raise CommandError(
+            f"the config of {name} {error}; write it to a file instead, and import that: -o wg.conf"
+        ) from None
+
+
+def _write(path: Path, text: str, registry: Path) -> str:
+    """Write a config; what was done, in words."""
     if path.suffix == ".conf" and not _INTERFACE.fullmatch(path.stem):
         raise CommandError(
             f"{path}: wg-quick calls the interface as the file, and takes 1 to 15 characters of"
@@ -143,10 +153,14 @@ def _write(path: Path, text: str) -> None:
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise CommandError(f"{path}: is no ordinary file; without -o the config is printed")
+    if target == Path(os.path.realpath(registry)):
+        raise CommandError(f"{path}: is the registry of all keys; write the config to another file")
+    there = target.exists()
     try:
         write_private(target, text.encode())
     except OSError as error:
         raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
+    return "written over what was there" if there else "written"
 
 
 def renumber(args: Namespace) -> int:

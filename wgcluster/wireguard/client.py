@@ -16,6 +16,7 @@ from wgcluster.prefixes import Address, Network
 from wgcluster.text import HIDDEN
 from wgcluster.wireguard.config import RenderCache, interface_lines
 
+_QR_BYTES = 2953  # of version 40, level L (ISO/IEC 18004, table 7)
 _FIRST = 100  # servers have the addresses below, as in the article
 
 
@@ -65,7 +66,13 @@ def _text(key: Secret | str) -> str:
 
 
 def qr(text: str) -> str:
-    """``text`` as a QR code for a terminal, two rows of modules per line."""
+    """``text`` as a QR code for a terminal, two rows of modules per line.
+
+    Raises:
+        ValueError: it is longer than a QR code holds.
+    """
+    if (size := len(text.encode())) > _QR_BYTES:
+        raise ValueError(f"has {size:,} bytes, and a QR code holds {_QR_BYTES:,}")
     out = io.StringIO()
     segno.make_qr(text, error="l").terminal(out, compact=True)
     return out.getvalue()

@@ -204,6 +204,7 @@ def test_its_config_goes_into_a_file_that_its_owner_alone_reads(cluster: Cluster
     assert result.status == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text() == cluster.run("client", "show", "laptop").out
+    assert "written over what was there" in result.out
     assert not any(secret in result.out for secret in cluster.secrets())
 
 
@@ -213,6 +214,7 @@ def test_its_config_goes_into_a_file_that_its_owner_alone_reads(cluster: Cluster
         ("my laptop.conf", "wg-quick calls the interface as the file"),
         ("sixteen-letters-.conf", "wg-quick calls the interface as the file"),
         ("none/laptop.conf", "cannot be written: No such file or directory"),
+        ("keys.yml", "is the registry of all keys"),
         ("group_data", "is no ordinary file; without -o the config is printed"),
     ],
 )
@@ -241,6 +243,25 @@ def test_its_config_as_a_qr_code(cluster: Cluster) -> None:
     text = cluster.run("client", "show", "phone").out
     assert cluster.run("client", "show", "phone", "--qr").out == qr(text)
     assert segno.make_qr(text, error="l").version != "M4"  # a phone's camera reads no micro code
+
+
+def test_a_config_that_no_qr_code_holds_goes_into_a_file(cluster: Cluster) -> None:
+    root = {**HOSTS["root"], "wg_subnets": [f"172.16.{n}.0/24" for n in range(0, 256, 2)]}
+    root["wg_subnets"] += [f"172.17.{n}.0/24" for n in range(0, 200, 2)]
+    cluster.write({**HOSTS, "root": root})
+    cluster.deployed()
+    cluster.run("client", "add", "phone")
+    size = len(cluster.run("client", "show", "phone").out.encode())
+    refused = cluster.run("client", "show", "phone", "--qr")
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err == (
+        f"the config of phone has {size:,} bytes, and a QR code holds 2,953;"
+        " write it to a file instead, and import that: -o wg.conf\n"
+    )
+    path = cluster.folder / "wg.conf"
+    written = cluster.run("client", "show", "phone", "-o", str(path))
+    assert written.out.startswith(f"{path}: written, readable by you alone")
+    assert path.stat().st_size == size
 
 
 def test_a_gateways_forged_public_key_is_not_handed_out(cluster: Cluster) -> None:

@@ -160,5 +160,14 @@ def test_the_qr_code_holds_the_config() -> None:
     assert max(len(line) for line in qr(text).splitlines()) <= 80  # a terminal's width
 
 
+@pytest.mark.parametrize("character", ["x", "é"])
+def test_a_qr_code_holds_what_its_standard_says_and_no_more(character: str) -> None:
+    fits = character * (2953 // len(character.encode()))
+    segno.make_qr("x" * 2953, error="l")
+    qr(fits)
+    with pytest.raises(ValueError, match=r"^has 2,95[45] bytes, and a QR code holds 2,953$"):
+        qr(fits + character)
+
+
 def test_another_config_is_another_code() -> None:
     assert qr(config(LAPTOP, KEY)) != qr(config(LAPTOP, SHARED))
