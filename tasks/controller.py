@@ -83,11 +83,12 @@ class Run:
 
     def unknown_keys(self, one: LastDeploy) -> Fault | None:
         """A fault if the host has keys that the registry does not know."""
-        return unknown_keys(one, self.known_keys, self.made, self.registry.path.name)
+        return unknown_keys(one, self.names, self.made, self.registry.path.name)
 
     @cached_property
-    def known_keys(self) -> set[str]:
-        return self.registry.known_keys()
+    def names(self) -> dict[str, str]:
+        """The names of all hosts and road warriors that the registry knows or knew, by public key."""
+        return self.registry.names()
 
     def tell_made(self) -> None:
         """Log which keys are new."""
@@ -102,11 +103,6 @@ class Run:
 
     def private_key(self, host: HostPlan) -> Secret:
         return self.registry.private_key(host.name)
-
-    def names(self) -> dict[str, str]:
-        """The names of all hosts and road warriors by public key."""
-        hosts = {host.public_key: host.name for host in self.plan.hosts}
-        return hosts | {client.public_key: client.name for client in self.plan.clients}
 
     def observe(self, host: Host) -> Observed:
         """Observe a host. In operations only: in a deploy function, HostFailed would end the whole run."""

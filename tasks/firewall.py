@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api.command import StringCommand
@@ -12,8 +11,7 @@ from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
 from tasks.lock import Commands, locked
-from tasks.operations import ensure_file, host_operation, run_commands, text_file
-from tasks.scripts import script
+from tasks.operations import ensure_copy, ensure_file, host_operation, run_commands, text_file
 from wgcluster.firewall.placement import restore_text
 from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.host import paths
@@ -48,8 +46,8 @@ def boot_units(run: Run) -> Commands:
     observation of the run.
     """
     part = run.part_of(host)
-    commands = ensure_file(run, paths.FIREWALL_SCRIPT, script("wgcluster-firewall"), "755")
-    units = (ensure_file(run, path, script(Path(path).name)) for path in paths.FIREWALL_UNITS)
+    commands = ensure_copy(run, paths.FIREWALL_SCRIPT, "755")
+    units = (ensure_copy(run, path) for path in paths.FIREWALL_UNITS)
     if written := [command for one in units for command in one]:
         commands += [*written, StringCommand("systemctl daemon-reload")]
     for name in paths.firewall_units(part.interface):

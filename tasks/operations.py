@@ -8,7 +8,7 @@ import hashlib
 import shlex
 from collections.abc import Callable, Iterable
 from functools import wraps
-from posixpath import dirname
+from posixpath import basename, dirname
 from typing import ParamSpec
 
 from pyinfra import host, logger, state
@@ -23,11 +23,13 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from tasks.controller import Run
 from tasks.facts import HostFailed
 from tasks.lock import Commands, locked
+from tasks.scripts import purpose, script
 from wgcluster.host.observed import File
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.text import last_words, printable
 
 P = ParamSpec("P")
+_SHORT_DIFF = 30  # lines
 
 
 def host_operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
@@ -148,6 +150,27 @@ def ensure_file(run: Run, path: str, text: str | None, mode: str = "644") -> lis
         return []
     run.log_once(host, f"{path}: {'; '.join(why)}")
     show_diff(run, path, file.text, text)
+    return [upload(path, text, mode)]
+
+
+def ensure_copy(run: Run, path: str, mode: str = "644") -> list[StringCommand]:
+    """As ``ensure_file``, for a file of files/ that is copied as it is.
+
+    No operator has to judge it, so a new one is told by one line, with or without ``--diff``. A diff of one
+    that someone has changed is shown, unless it is long, as after an update of this program.
+    """
+    text, file = script(basename(path)), run.observe(host).file(path)
+    why = reasons(file, file.data == text.encode(), mode)
+    if not why:
+        return []
+    old, new = file.text.splitlines(), text.splitlines()
+    if file.kind != "file":
+        why.append(purpose(text))
+    elif len(list(difflib.unified_diff(old, new, n=2))) <= _SHORT_DIFF:
+        show_diff(run, path, file.text, text)
+    elif state.config.DIFF:
+        why.append(f"{len(old)} lines become the {len(new)} of files/{basename(path)}")
+    run.log_once(host, f"{path}: {'; '.join(why)}")
     return [upload(path, text, mode)]
 
 

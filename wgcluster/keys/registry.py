@@ -97,9 +97,10 @@ class Registry:
         """Base64 public keys by client name."""
         return {name: entry.public_key for name, entry in sorted(self._clients.items())}
 
-    def known_keys(self) -> set[str]:
-        """Base64 public keys of all present and former hosts and clients."""
-        return {*self.public_keys().values(), *self.client_keys().values(), *self._former}
+    def names(self) -> dict[str, str]:
+        """The names of all present and former hosts and clients by base64 public key."""
+        present = {**self._hosts, **self._clients}
+        return self._former | {entry.public_key: name for name, entry in present.items()}
 
     def clients(self) -> tuple[Client, ...]:
         """The road warriors, sorted by name."""

@@ -100,7 +100,8 @@ def test_a_key_that_was_forgotten_is_known_and_nothing_else_of_it_kept(path: Pat
     registry.save()
     again = opened(path)
     assert yaml.safe_load(path.read_text())["former"] == keys
-    assert again.known_keys() == {*keys, again.public_keys()["root"], again.client_keys()["laptop"]}
+    now = {again.public_keys()["root"]: "root", again.client_keys()["laptop"]: "laptop"}
+    assert again.names() == {**keys, **now}
     again.ensure_hosts(["cloud"])
     assert again.public_keys()["cloud"] not in keys
 
