@@ -128,9 +128,7 @@ def _changes(run: Run) -> list[str]:
     observed = run.observe(host)
     if observed.link is None or not drift.in_place(part, observed):
         return []  # it is going to be started, with all that is in the file
-    found = list(
-        drift.live_differences(part, observed.link, observed.clock, _preshared_keys(run), run.names)
-    )
+    found = list(drift.live_differences(part, observed.link, observed.clock, _preshared_keys(run), run.names))
     routes = drift.routes(part, observed.link.routes)
     found += [f"+ route {network}" for network in routes.missing]
     found += [f"- route {destination}" for destination in routes.surplus]

@@ -111,6 +111,21 @@ def test_what_nginx_has_not_read_is_a_difference(world: FakeCluster) -> None:
         assert json_of(world.deploy("--json"))["results"]["totals"]["success"] == 0
 
 
+def test_other_comments_in_the_config_are_a_new_file_and_nothing_else(world: FakeCluster) -> None:
+    """As after an update of this program from a version that did not write ``friendly_name``."""
+    world.deploy()
+    path = "/etc/wireguard/wg.conf"
+    texts = {name: host.text(path) for name, host in world.hosts.items()}
+    for host in world.hosts.values():
+        host.files[path].data = re.sub(r"# friendly_name = .*\n", "", host.text(path)).encode()
+        assert host.text(path) not in texts.values()
+    world.forget()
+    world.deploy()
+    assert {name: host.text(path) for name, host in world.hosts.items()} == texts
+    assert [len(host.changes) for host in world.hosts.values()] == [1, 1, 1]
+    assert all(f"mv -f {path}.wgcluster-$$ {path}" in command for command in world.changes())
+
+
 def test_a_dry_run_after_it_predicts_nothing(world: FakeCluster) -> None:
     world.deploy()
     result = json_of(world.run("deploy.py", "--dry", "--json"))

@@ -21,9 +21,9 @@ from wgcluster.prefixes import Network
 from wgcluster.text import abbreviated
 from wgcluster.wireguard import config as wgconf
 
-# As wgconf.render writes it. Peers that were added by hand lack our comment.
+# As wgconf.render writes it, with the comments of any version. Peers that were added by hand lack our first.
 _PEER = re.compile(
-    r"^# (host|client) ([\w.-]+)\nPublicKey = (\S+)\n(PresharedKey = .*\n)?AllowedIPs = (.*)$",
+    r"^# (host|client) ([\w.-]+)\n(?:# .*\n)*PublicKey = (\S+)\n(PresharedKey = .*\n)?AllowedIPs = (.*)$",
     re.MULTILINE | re.ASCII,
 )
 

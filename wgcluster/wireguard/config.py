@@ -19,6 +19,9 @@ NO_REDIRECTS = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"
 # tells which are missing.
 RULES_FIRST = f"PreUp = {paths.FIREWALL_SCRIPT} %i || :"
 
+# By which MindFlavor/prometheus_wireguard_exporter names a peer, since 3.4.0 (its README, "Friendly names").
+FRIENDLY_NAME = "# friendly_name = "
+
 _OFTEN_SHARED = 16  # AllowedIPs: peers with as many or fewer recur in other configs
 _SECTION = "\n[Peer]\n"
 
@@ -151,6 +154,7 @@ def _peer_lines(peer: Peer, secrets: Mapping[str, str], networks: str) -> list[s
     lines = [
         "[Peer]",
         f"# {'client' if peer.is_client else 'host'} {peer.name}",
+        f"{FRIENDLY_NAME}{peer.name}",
         f"PublicKey = {peer.public_key}",
     ]
     if peer.preshared_key is not None:

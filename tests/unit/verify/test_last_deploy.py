@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -70,6 +71,18 @@ def test_a_link_that_lost_its_preshared_key() -> None:
     without = planned(article()).host("root")
     assert unknown(deployed(without, "key-root"), KEYS, "laptop|root") == ""  # it is new on both ends
     assert unknown(deployed(ROOT, "key-root"), KEYS, "backup|root", "backup") == ""
+
+
+def test_the_configs_of_earlier_and_later_versions_have_the_same_peers() -> None:
+    text = wgconf.render(ROOT)
+    earlier = re.sub(r"# friendly_name = .*\n", "", text)
+    later = text.replace("\nPublicKey", "\n# something = new\nPublicKey")
+    read = [
+        last_deploy(ROOT, deployed(ROOT, text=one), wgconf.RenderCache()) for one in (text, earlier, later)
+    ]
+    assert [peer.name for peer in read[0].peers] == [peer.name for peer in ROOT.peers]
+    assert read[0].peers == read[1].peers == read[2].peers
+    assert [one.same for one in read] == [True, False, False]
 
 
 def changes(before: Plan, after: Plan, *clients: tuple[str, str, str]) -> list[str]:

@@ -88,6 +88,7 @@ def test_the_whole_config() -> None:
         "\n"
         "[Peer]\n"
         "# host root\n"
+        "# friendly_name = root\n"
         f"PublicKey = {PUBLIC}\n"
         "AllowedIPs = 10.0.0.0/24, 172.16.0.0/12, fd00::/64\n"
         "Endpoint = 198.51.100.2:51820\n"

@@ -47,6 +47,7 @@ PreUp = /usr/local/sbin/wgcluster-firewall %i || :
 
 [Peer]
 # host cloud
+# friendly_name = cloud
 PublicKey = {CLOUD}
 PresharedKey = {SHARED}
 AllowedIPs = 10.0.0.3/32, 172.16.0.0/12, fd00::3/128
@@ -55,6 +56,7 @@ PersistentKeepalive = 25
 
 [Peer]
 # client laptop
+# friendly_name = laptop
 PublicKey = {LAPTOP}
 AllowedIPs = 10.0.0.100/32
 """
