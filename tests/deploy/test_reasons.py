@@ -153,7 +153,8 @@ def test_a_first_dry_run_tells_of_all_that_an_operation_does(world: FakeCluster)
     for line in (
         "net.ipv4.ip_forward is 0 and will be 1",
         f"ip6tables: + -t filter -A INPUT {PORT}",
-        "/etc/systemd/system/wgcluster-firewall@.service: is not there yet",
+        "/etc/systemd/system/wgcluster-firewall@.service: is not there yet; Firewall rules of the WireGuard"
+        " cluster on %i",
         "wgcluster-firewall@wg.service is not enabled",
         "start: wg-quick@wg.service is not active",
     ):

@@ -99,8 +99,8 @@ class Registry:
 
     def names(self) -> dict[str, str]:
         """The names of all present and former hosts and clients by base64 public key."""
-        present = {**self._hosts, **self._clients}
-        return self._former | {entry.public_key: name for name, entry in present.items()}
+        present = {**self.public_keys(), **self.client_keys()}
+        return self._former | {key: name for name, key in present.items()}
 
     def clients(self) -> tuple[Client, ...]:
         """The road warriors, sorted by name."""
