@@ -35,13 +35,16 @@ DEGREE = 6  # links a host
 INVENTORY = """\
 import json, pathlib
 
+from tasks.scripts import MARK, REMOTE
+
 answers = json.loads(pathlib.Path(__file__).with_name("answers.json").read_text())
 
 
 def host(number):
     data = {"wg_address": f"10.0.{number // 250}.{number % 250 + 1}"}
     data["wg_endpoint"] = f"198.18.{number // 250}.{number % 250 + 1}"
-    data["fake_responses"] = {"section tools": answers.get(f"h{number:04}", [])}
+    answer = [MARK, *answers.get(f"h{number:04}", []), f"{MARK} 0"]
+    data["fake_responses"] = {REMOTE: answer}
     return f"@fake/h{number:04}", data
 
 

@@ -7,3 +7,7 @@ prepare_python()
 from tasks.output import read_safely
 
 read_safely()
+
+from tasks.askpass import ask_safely
+
+ask_safely()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pyinfra import logger
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
-from tasks.scripts import script
+from tasks.scripts import REMOTE, answer, question, script
 from wgcluster.host.observed import Observed, Query
 from wgcluster.host.reading import parse
-from wgcluster.text import printable
+from wgcluster.text import last_words, printable
 
 _ORDINARY = re.compile(r"@ user [1-9][0-9]*")
 
@@ -32,18 +33,15 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A long argument of a fact, of which pyinfra logs the number of lines."""
+class CheckedFact(ABC, Generic[T]):
+    """A question to a host, as a shell script. What cannot be read completely is refused."""
 
-    text: str
+    title: ClassVar[str] = "a question"  # in error messages
 
-    def __str__(self) -> str:
-        return f"{self.text.count(chr(10)) + 1} lines"
+    command: Callable[..., str]  # the script; each kind of question has arguments of its own
 
-
-class CheckedFact(FactBase[T | Unreadable], Generic[T]):
-    """A fact that refuses output it cannot read completely."""
+    def __str__(self) -> str:  # pyinfra logs it
+        return self.title
 
     @abstractmethod
     def read(self, output: list[str]) -> T | Unreadable:
@@ -53,17 +51,39 @@ class CheckedFact(FactBase[T | Unreadable], Generic[T]):
             ValueError: the command never prints this.
         """
 
-    @staticmethod
-    def default() -> T | Unreadable:  # also where the command prints nothing
+    def default(self) -> T | Unreadable:
+        """The answer of a script that prints nothing."""
         return _odd("it is empty")
 
     def process(self, output: list[str]) -> T | Unreadable:
+        """Read what came from the host, with what its shells said before and after."""
         try:
-            return self.read(output)
+            printed, status, said = answer(output)
+            if status:
+                return Unreadable(f"{self.title} failed: {'; '.join(last_words(said)) or 'nothing was said'}")
+            return self.read(printed) if printed else self.default()
         except ValueError as error:
             return _odd(str(error))
         except Exception as error:  # whatever it is, only this host fails
             return _odd(f"{type(error).__name__}: {error}")
+
+
+class Answer(FactBase[Any]):
+    """What pyinfra takes for the fact: the answer to any question of ours."""
+
+    def command(self, to: CheckedFact[Any]) -> str:
+        self._question = to
+        return REMOTE
+
+    @staticmethod
+    def default() -> Unreadable:
+        return _odd("it is empty")
+
+    def process(self, output: list[str]) -> Any:
+        return self._question.process(output)
+
+
+Answer.name = "answer"  # in pyinfra's own errors, with ``CheckedFact.title``
 
 
 def _odd(what: str) -> Unreadable:
@@ -78,19 +98,23 @@ def ask(host: Host, fact: type[CheckedFact[T]], **arguments: Any) -> T:
     Raises:
         HostFailed: the host has failed, now or before.
     """
-    answer = host.get_fact(fact, **arguments)
+    asked = fact()
+    script = question(asked.command(**arguments))
+    found: T | Unreadable = host.get_fact(Answer, to=asked, _stdin=script)
     if host in host.state.failed_hosts:
         raise HostFailed
-    if isinstance(answer, Unreadable):
-        host.log_styled(printable(answer.reason), fg="red", log_func=logger.error)
+    if isinstance(found, Unreadable):
+        host.log_styled(printable(found.reason), fg="red", log_func=logger.error)
         # Not ``host``, which may be pyinfra's proxy for the current host: pyinfra keeps this one.
         host.state.fail_hosts({host.state.inventory.get_host(host.name)})  # type: ignore[no-untyped-call]
         raise HostFailed
-    return answer
+    return found
 
 
 class HostState(CheckedFact[Observed]):
     """Everything that a deploy needs to know of a host, by one command."""
+
+    title = "the look at the host"
 
     def command(self, query: Query) -> str:
         self._query = query

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pyinfra import host, state
 from pyinfra.api.command import FunctionCommand, StringCommand
-from pyinfra.api.facts import FactBase, get_fact
+from pyinfra.api.facts import get_fact
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
-from tasks.scripts import script
+from tasks.facts import Answer, CheckedFact, ask
+from tasks.scripts import question, script
 from wgcluster.host import paths
 
 if TYPE_CHECKING:
@@ -34,17 +35,18 @@ _run = secrets.token_hex(8)
 _used: dict[str, float] = {}  # when each lock of this run was last known to hold, by host name
 
 
-class Lock(FactBase[tuple[str, str]]):
+class Lock(CheckedFact[tuple[str, str]]):
     """Runs ``lock.sh``: its result, and who held the lock before."""
+
+    title = "taking the lock"
 
     def command(self, verb: str, patience: int = 0, leftovers: str = "") -> str:
         return _script(verb, who=_who(), patience=str(patience), leftovers=leftovers)
 
-    @staticmethod
-    def default() -> tuple[str, str]:
+    def default(self) -> tuple[str, str]:
         return "", ""
 
-    def process(self, output: list[str]) -> tuple[str, str]:
+    def read(self, output: list[str]) -> tuple[str, str]:
         came, _, owner = output[-1].partition(" ")
         return came, "".join(filter(str.isprintable, owner))
 
@@ -103,10 +105,10 @@ def take_lock(run: Run) -> tuple[bool, str]:
     if time.monotonic() - _used.get(host.name, float("-inf")) < _SURELY_OURS:
         return True, ""
     leftovers = " ".join(paths.leftovers(run.part_of(host).interface))
-    came, owner = host.get_fact(Lock, verb="take", leftovers=leftovers)
+    came, owner = ask(host, Lock, verb="take", leftovers=leftovers)
     if came == "held":
         run.log_once(host, f"waits up to {_PATIENCE} s: {owner} is changing this host")
-        came, owner = host.get_fact(Lock, verb="take", patience=_PATIENCE, leftovers=leftovers)
+        came, owner = ask(host, Lock, verb="take", patience=_PATIENCE, leftovers=leftovers)
     if came == "held":
         return False, f"{owner} is changing this host; run again when it is done"
     if came not in ("taken", "kept", "dead"):
@@ -146,4 +148,5 @@ class Releases(BaseStateCallback):
 def _release(host: Host) -> None:
     if _used.pop(host.name, None) is not None:
         # If that fails, the next run takes over the lock of a dead one.
-        get_fact(host.state, host, Lock, kwargs={"verb": "release"}, apply_failed_hosts=False)
+        release = {"to": Lock(), "_stdin": question(Lock().command(verb="release"))}
+        get_fact(host.state, host, Answer, kwargs=release, apply_failed_hosts=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import difflib
 import hashlib
 import shlex
@@ -23,7 +22,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from tasks.controller import Run
 from tasks.facts import HostFailed
 from tasks.lock import Commands, locked
-from tasks.scripts import purpose, script
+from tasks.scripts import REMOTE, in_marks, printed, purpose, script, with_input
 from wgcluster.host.observed import File
 from wgcluster.inventory.faults import KeystoreError
 from wgcluster.text import last_words, printable
@@ -49,10 +48,13 @@ def host_operation(function: Callable[P, Commands]) -> PyinfraOperation[P]:
 
 
 class Told(StringCommand):
-    """A command that reports its operation and the last lines of its output when it fails."""
+    """A command, sent as a script. If it fails it tells its operation and the last lines of its output."""
 
     def __init__(self, command: StringCommand) -> None:
-        super().__init__(command, **command.connector_arguments)
+        text, data = command.get_raw_value(), command.connector_arguments.get("_stdin")
+        sent = in_marks(text if data is None else with_input(text, str(data)))
+        super().__init__(REMOTE, **command.connector_arguments)
+        self.connector_arguments["_stdin"] = sent
 
     def execute(
         self, state: State, host: Host, connector_arguments: ConnectorArguments
@@ -63,7 +65,7 @@ class Told(StringCommand):
         names = state.get_op_meta(str(host.executing_op_hash)).names
         host.log_styled(f"{', '.join(names)}: failed", fg="red", log_func=logger.error)
         # pyinfra prints these lines
-        words = last_words(output.stderr_lines) or last_words(output.stdout_lines)
+        words = last_words(printed(output.stderr_lines)) or last_words(printed(output.stdout_lines))
         return done, CommandOutput([OutputLine("stderr", line) for line in words])
 
 
@@ -92,8 +94,7 @@ def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") ->
     """A command that writes a file atomically: a temporary one, readable by root alone, is renamed.
 
     With sudo pyinfra's files.put uploads to /tmp and copies from there, where others may read it meanwhile.
-    The temporary name has the process ID of the shell. If the connection is lost, the input of the host ends,
-    which may still be valid base64: the digest tells whether it is complete.
+    The temporary name has the process ID of the shell. The digest tells whether all of it was written.
 
     Args:
         path: absolute.
@@ -104,12 +105,12 @@ def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") ->
     data = text.encode("utf-8", "surrogateescape")
     digest = hashlib.sha256(data).hexdigest()
     script = (
-        f"umask 077 && mkdir -p -m {folder_mode} {shlex.quote(dirname(path))} && base64 -d > {temporary}"
+        f"umask 077 && mkdir -p -m {folder_mode} {shlex.quote(dirname(path))} && cat > {temporary}"
         f" && [ \"$(sha256sum < {temporary})\" = '{digest}  -' ]"
         f" && chmod {mode} {temporary} && mv -f {temporary} {target}"
         f" || {{ rm -f {temporary}; exit 1; }}"
     )
-    return StringCommand(script, _stdin=base64.b64encode(data).decode())
+    return StringCommand(script, _stdin=text)
 
 
 def reasons(file: File, same: bool, mode: str = "644") -> list[str]:

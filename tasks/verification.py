@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
@@ -11,12 +10,12 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from tasks.controller import Run
-from tasks.facts import CheckedFact, Sent, ask
+from tasks.facts import CheckedFact, ask
 from tasks.lock import Commands
 from tasks.observations import Questions
 from tasks.once import once
 from tasks.operations import failure, host_operation
-from tasks.scripts import script
+from tasks.scripts import script, with_input
 from wgcluster.host import paths
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.on_host import unread
@@ -35,6 +34,8 @@ from wgcluster.wireguard.config import RenderCache
 class Pings(CheckedFact[dict[str, bool]]):
     """Which addresses answer to pings from the host."""
 
+    title = "pings"
+
     def command(self, targets: Sequence[str]) -> str:
         return script("ping.sh", targets=" ".join(targets))
 
@@ -45,9 +46,10 @@ class Pings(CheckedFact[dict[str, bool]]):
 class Answers(CheckedFact[list[Answer]]):
     """The answers that the host gets to the requests of a curl configuration."""
 
-    def command(self, config: Sent) -> str:
-        data = base64.b64encode(config.text.encode("utf-8", "surrogateescape")).decode()
-        return f"echo {data} | base64 -d | {{ {script('request.sh')} }}"
+    title = "requests to nginx"
+
+    def command(self, config: str) -> str:
+        return with_input(script("request.sh"), config)
 
     def read(self, output: list[str]) -> list[Answer]:
         return answers("\n".join(output))
@@ -114,7 +116,7 @@ def _nginx(run: Run, host: Host) -> Check:
         leaks = [leak for leak in audit(dump, part.nginx) if leak.kind == "leaks"]
     except NginxError as error:
         return Check("nginx", 1, (str(error),))
-    got = _ask(host, found)
+    got: list[Answer] = ask(host, Answers, config=curl_config(found)) if found else []
     if len(got) != len(found):
         return Check("nginx", len(found), (f"{len(got)} answers to {len(found)} requests",))
     strangers = {
@@ -147,15 +149,6 @@ def _nginx(run: Run, host: Host) -> Check:
 def _is_inside(part: HostPlan, probe: Probe) -> bool:
     address = ip_address(probe.address)
     return any(address in network for site in part.nginx for network in site.allow)
-
-
-def _ask(host: Host, found: Sequence[Probe], at_once: int = 150) -> list[Answer]:
-    # An argument may have 128 KiB (execve(2), MAX_ARG_STRLEN).
-    got: list[Answer] = []
-    for start in range(0, len(found), at_once):
-        part: list[Answer] = ask(host, Answers, config=Sent(curl_config(found[start : start + at_once])))
-        got += part
-    return got
 
 
 @host_operation

@@ -10,7 +10,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
-from tasks.facts import CheckedFact, Sent, ask
+from tasks.facts import CheckedFact, ask
 from tasks.lock import Commands, if_still_locked, locked, take_lock
 from tasks.operations import failure, host_operation, reasons, run_commands, show_diff, upload
 from tasks.scripts import script
@@ -144,11 +144,12 @@ class NewSessions(CheckedFact[str]):
     them by itself some seconds later.
     """
 
-    def command(self, script: Sent) -> str:
-        return f"(\n{script.text}\n) 2>&1 >/dev/null; true"
+    title = "starting sessions"
 
-    @staticmethod
-    def default() -> str:
+    def command(self, script: str) -> str:
+        return f"(\n{script}\n) 2>&1 >/dev/null; true"
+
+    def default(self) -> str:
         return ""
 
     def read(self, output: list[str]) -> str:
@@ -172,11 +173,11 @@ def _begin(run: Run, silent: Sequence[Peer]) -> None:
     part = run.part_of(host)
     script = if_still_locked(_script(part, anew="\n".join(peer.public_key for peer in silent)))
     _, wrong = take_lock(run)
-    if wrong := wrong or ask(host, NewSessions, script=Sent(script)):
+    if wrong := wrong or ask(host, NewSessions, script=script):
         names = ", ".join(peer.name for peer in silent)
         run.log_once(host, f"no new session with {names}, it may take some seconds: {wrong}")
     targets = " ".join(str(run.plan.host(peer.name).addresses[0].ip) for peer in silent)
-    pings = Sent(f"printf '%s\\n' {targets} | xargs -n 1 -P 32 ping -n -q -c 1 -W 1")
+    pings = f"printf '%s\\n' {targets} | xargs -n 1 -P 32 ping -n -q -c 1 -W 1"
     ask(host, NewSessions, script=pings)
 
 

@@ -206,3 +206,30 @@ def test_a_thousand_damages(world: FakeCluster, deployed: bool) -> None:
     refused = assert_refused_or_read_right(lines, query, plan, "root", 1000)
     for kind in ("section renamed", "section dropped", "section doubled"):
         assert refused[kind] == len(range(list(KINDS).index(kind), 1000, len(KINDS))), kind
+
+
+def test_what_login_shells_print_is_no_answer(world: FakeCluster) -> None:
+    world.deploy()
+    world.forget()
+    for host in world.hosts.values():
+        host.noise = ["Welcome back", "@ user 1000", "@ end", "", "@ tools"]
+    said = world.deploy().err
+    assert "Welcome" not in said
+    assert world.changes() == []
+    world.hosts["cloud"].links.clear()
+    world.hosts["cloud"].fails = "systemctl restart"
+    said = world.run("deploy.py", "-y").err
+    assert re.search(r"\[@fake/cloud\].*Input/output error\n", said)
+    assert "Welcome" not in said
+
+
+def test_a_look_that_fails_tells_its_own_words(world: FakeCluster) -> None:
+    world.hosts["cloud"].fails = 'section "clock'
+    done = world.run("deploy.py", "-y", "-vv")
+    assert done.code == 1
+    lines = [line for line in done.err.splitlines() if "Input/output error" in line]
+    assert len(lines) == 1
+    assert re.search(r"\[@fake/cloud\].* the look at the host failed: Input/output error", lines[0])
+    assert not re.search("newline=|could not load|Query", done.err)
+    assert world.hosts["cloud"].changes == []
+    assert world.hosts["root"].links

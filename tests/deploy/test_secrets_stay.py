@@ -59,7 +59,7 @@ def test_a_real_run_at_its_loudest_and_what_it_left(world: FakeCluster) -> None:
     assert "+PrivateKey = (hidden)" in first.err
     assert_hidden(world, first.out + first.err)
     for host in world.hosts.values():
-        assert_hidden(world, "\n".join(host.commands))  # these stand in the host's list of processes
+        assert_hidden(world, "\n".join(host.arguments))  # these stand in the host's list of processes
     again = world.deploy(*LOUD)
     assert_hidden(world, again.out + again.err)
 

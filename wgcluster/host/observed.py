@@ -146,6 +146,3 @@ class Query:
     files: tuple[str, ...] = ()  # managed files, read completely
     sites: tuple[str, ...] = ()  # site files, read completely, links followed
     dump: bool = False  # also the effective nginx configuration
-
-    def __str__(self) -> str:  # pyinfra logs it
-        return f"{self.interface} and what goes with it"

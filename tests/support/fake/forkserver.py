@@ -130,7 +130,7 @@ def _answer_with(request: Request, connected: list[str]) -> None:
         if print_input:
             echo(f"{self.host.print_prefix}>>> {command}", err=True)
         gevent.sleep(0)  # as a real connection would: let the other hosts go on
-        done, out, err = request.hosts[name(self)].run(text, arguments.get("_stdin") or "")
+        done, out, err = request.hosts[name(self)].send(text, "".join(arguments["_stdin"]))
         # read as from a real host, a lone surrogate being a byte that is no UTF-8
         printed, said = (
             io.BytesIO("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))

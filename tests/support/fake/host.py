@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
+from tasks.scripts import COMMAND, MARK, QUESTION, REMOTE
 from tests.support.fake.wireguard import Failed, Interface, public_key, sections
 
 FILES = Path(__file__).parents[3] / "files"
@@ -73,16 +75,41 @@ class FakeHost:
     deaf_to: set[str] = field(default_factory=set)  # overlay addresses whose answers do not arrive
     odd: Callable[[list[str]], list[str]] | None = None  # what becomes of its answer to observe.sh
     fails: str = ""  # commands that hold this text fail
-    commands: list[str] = field(default_factory=list)  # all that reached it, in order
+    noise: list[str] = field(default_factory=list)  # what its login shell prints, before and after
+    arguments: set[str] = field(default_factory=set)  # of the processes that pyinfra started
+    commands: list[str] = field(default_factory=list)  # all scripts that reached it, in order
     changes: list[str] = field(default_factory=list)  # those that are not the observation
     unknown: list[str] = field(default_factory=list)
 
+    def send(self, command: str, stdin: str) -> tuple[bool, list[str], list[str]]:
+        """As its login shell runs one command: success, lines of standard output, lines of standard error."""
+        self.arguments.add(command)
+        assert command == REMOTE
+        text = base64.b64decode(stdin, validate=True).decode("utf-8", "surrogateescape")
+        for head, tail in (COMMAND, QUESTION):
+            if text.startswith(head) and text.endswith(tail):
+                break
+        else:
+            raise AssertionError(text)
+        data, text = _input(text.removeprefix(head).removesuffix(tail))
+        done, out, err = self.run(text, data)
+        if head == QUESTION[0]:
+            return (
+                True,
+                [*self.noise, "", MARK, *out, f"{MARK} {int(not done)}", *err, *self.noise],
+                self.noise,
+            )
+        out = [*self.noise, "", MARK, *out, MARK, *self.noise]
+        return done, out, [*self.noise, "", MARK, *err, MARK, *self.noise]
+
     def run(self, command: str, stdin: str) -> tuple[bool, list[str], list[str]]:
-        """One command: success, lines of standard output, lines of standard error."""
+        """One script: success, lines of standard output, lines of standard error."""
         from tests.support.fake.observation import answer
 
         self.commands.append(command)
         if (head := without(command, "observe.sh")) is not None:
+            if self.fails and self.fails in command:
+                return False, [], ["Input/output error"]
             lines = answer(self, variables(head))
             return True, self.odd(lines) if self.odd is not None else lines, []
         if (head := without(command, "ping.sh")) is not None:
@@ -129,7 +156,11 @@ class FakeHost:
 
     def there(self) -> dict[str, object]:
         """All that a change would change."""
-        return {name: value for name, value in vars(self).items() if name not in ("commands", "clock")}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("commands", "arguments", "clock")
+        }
 
     def _lock(self, values: dict[str, str]) -> list[str]:
         if values["verb"] == "release":
@@ -184,6 +215,12 @@ class FakeHost:
             old = self.files.get(path, Entry())
             self.files[path] = Entry(base64.b64decode(data, validate=True), old.mode, old.owner)
         self.cut_off, self.nginx_age = False, 5
+
+
+def _input(text: str) -> tuple[str, str]:
+    """What a script is given to read, and the script."""
+    found = re.fullmatch(r"echo (\S*) \| base64 -d \| \{\n(.*)\n\}", text, re.DOTALL)
+    return (base64.b64decode(found[1], validate=True).decode(), found[2]) if found else ("", text)
 
 
 def without(command: str, script: str) -> str | None:
