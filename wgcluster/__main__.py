@@ -9,7 +9,7 @@ from argparse import SUPPRESS, ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wgcluster.cli import check, clients, keys, plans, sites
+from wgcluster.cli import check, clients, keys, overlay, plans, sites
 from wgcluster.cli.reading import CommandError
 from wgcluster.inventory.faults import KeystoreError, ModelError
 from wgcluster.nginx.syntax.errors import NginxError
@@ -57,7 +57,16 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--inventory", type=Path, metavar="FILE", default="inventory.py", help=_INVENTORY)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    _command(commands, "check", check.check, "prove that every packet arrives: status 1 if not", json=True)
+    proof = _command(
+        commands, "check", check.check, "prove that every packet arrives: status 1 if not", json=True
+    )
+    proof.add_argument(
+        "--suggest-overlay",
+        action="store_const",
+        const=overlay.suggest,
+        dest="run",
+        help="prove nothing: name a prefix for wg_networks that nobody is likely to use",
+    )
     plan = _command(commands, "plan", plans.plan, "what each host gets: links, ways, rules", json=True)
     plan.add_argument("host", nargs="?", metavar="HOST", help="this one alone")
     render = _command(

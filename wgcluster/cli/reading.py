@@ -80,15 +80,24 @@ def read(inventory: Path) -> LoadedInventory:
         CommandError: the inventory or its group data does not run.
         ModelError, KeystoreError: with every fault.
     """
+    rows = read_rows(inventory)
+    return LoadedInventory(rows, registry_of(rows, inventory.parent))
+
+
+def read_rows(inventory: Path) -> Sequence[Row]:
+    """Read an inventory as pyinfra does, whatever is in it.
+
+    Raises:
+        CommandError: the inventory or its group data does not run.
+    """
     try:
         with redirect_stdout(sys.stderr):  # an inventory may print; standard output is for the command
-            rows = load_rows(inventory)
+            return load_rows(inventory)
     except FileNotFoundError as error:
         raise CommandError(str(error)) from None
     except (Exception, SystemExit) as error:  # an inventory is a program, which may raise anything
         own = error.__context__ or error  # pyinfra wraps it
         raise CommandError(f"{_where(own, inventory)}: {type(own).__name__}: {own}") from None
-    return LoadedInventory(rows, registry_of(rows, inventory.parent))
 
 
 def _where(error: BaseException, inventory: Path) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Any
 from xml.etree import ElementTree
 
@@ -53,6 +54,24 @@ def test_to_open_a_key_needs_one(
 
 
 # -- check
+
+
+def test_an_overlay_that_is_free(locked: Cluster) -> None:
+    """Of what is declared, even where that has faults, and of what this machine has."""
+    before = locked.content()
+    result = locked.run("check", "--suggest-overlay")
+    assert (result.status, result.err) == (0, "")
+    assert locked.run("check", "--suggest-overlay").out == result.out
+    assert locked.content() == before
+    names: dict[str, Any] = {}
+    exec(result.out, names)
+    (found,) = map(ip_network, names["wg_networks"])
+    assert found.prefixlen == 24
+    assert not found.overlaps(ip_network("10.0.0.0/16"))
+    locked.write(wg_subnets=[str(found), "what"])
+    assert locked.run("check").status == 1
+    other = locked.run("check", "--suggest-overlay", "--json").json["wg_networks"]
+    assert not found.overlaps(ip_network(other[0]))
 
 
 def test_check_proves_a_sound_cluster(cluster: Cluster) -> None:
