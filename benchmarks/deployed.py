@@ -86,6 +86,8 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
         yield f"@ unit {unit}.service - / inactive"
     yield "@ ufw"
     yield from (f"@ link {host.interface} {host.mtu} 0x10091", "@ routes 4", "@ routes 6")
+    for family in FAMILIES:
+        yield from (f"@ policy {family}", "0:\tfrom all lookup local", "32766:\tfrom all lookup main")
     yield from ("@ dump", f"{host.public_key}\t{host.port}")
     yield from (_peer(peer) for peer in host.peers)
     yield "@ interfaces"

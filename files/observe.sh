@@ -136,9 +136,15 @@ else
     fi
 fi
 section routes 4
-ip -o -4 route show
+ip -o -4 route show table all
 section routes 6
-ip -o -6 route show 2>/dev/null
+routes=$(ip -o -6 route show table all 2>/dev/null)
+[ -z "$routes" ] || printf '%s\n' "$routes"
+# Which table is asked first. There is nothing to tell where the kernel has only one, or no such family.
+section policy 4
+ip -o -4 rule show 2>/dev/null
+section policy 6
+ip -o -6 rule show 2>/dev/null
 if command -v wg >/dev/null; then
     # It holds keys; what leaves the host is cut out of it.
     dumped=$(wg show all dump)
@@ -168,9 +174,10 @@ line_of /proc/sys/net/ipv6/conf/all/forwarding
 section "forwarding $forwarding ${line:--}"
 section sysctls
 # Of interfaces whose default route comes from router advertisements: how far the kernel listens to them.
-advertised=$(ip -6 route show default proto ra 2>/dev/null)
-[ -z "$advertised" ] ||
-    advertised=$(printf '%s\n' "$advertised" | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u)
+advertised=
+case $routes in *" proto ra"*)
+    advertised=$(printf '%s\n' "$routes" | sed -n '/^default .*proto ra/!d; / table /d; s/.* dev \([^ ]*\).*/\1/p' | sort -u) ;;
+esac
 # shellcheck disable=SC2086 # a word for each interface
 for key in $(printf 'net/ipv6/conf/%s/accept_ra ' $advertised) \
     net/ipv4/conf/all/send_redirects "net/ipv4/conf/$interface/send_redirects"; do

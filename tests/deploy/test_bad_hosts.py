@@ -37,6 +37,15 @@ def nft(policy: str) -> Change:
     return change
 
 
+def another_vpn(host: FakeHost) -> None:
+    host.routes.append("default dev tun0 table 52")
+    host.policy.insert(1, "5270:\tfrom all lookup 52")
+
+
+def no_table_main(host: FakeHost) -> None:
+    host.policy.pop()
+
+
 def foreign_interface(host: FakeHost) -> None:
     host.tools |= {"wg", "wg-quick"}
     host.links["wg"] = Interface(private_key="QO/IzTUFvY5Pn5xqLZ5YXbAmHmsAcGqgoSuTxjFDzlA=", port=51820)
@@ -94,6 +103,16 @@ CASES: list[tuple[str, Change, dict[str, Any], list[str]]] = [
         {},
         ["cloud [wg_networks.in-use]", "cloud: 10.0.0.0/24 ", "the way back to 10.0.0.77"],
     ),
+    (
+        "cloud",
+        another_vpn,
+        {},
+        [
+            "cloud [host.policy-routing]",
+            'the rule "5270: from all lookup 52" sends them elsewhere first (default dev tun0 table 52)',
+        ],
+    ),
+    ("cloud", no_table_main, {}, ["cloud [host.table-main-unused]"]),
     (
         "cloud",
         lambda host: host.write(CONFIG, "[Interface]\nPrivateKey = x\n", "600"),

@@ -43,6 +43,7 @@ SPEAKS_OF = {
     "ufw": {"ufw"},
     "link": {"link"},
     "routes": {"link", "routes"},
+    "policy": {"policy"},
     "nft": {"nft", "nft_error"},
     "config-key": {"config_key"},
     "dump": {"link"},

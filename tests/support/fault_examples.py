@@ -44,6 +44,18 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
     "host.no-systemd": ("cloud", {}),
     "host.no-wireguard": ("cloud", {}),
+    "host.policy-routing": (
+        "cloud",
+        {
+            "network": "10.0.0.0/24",
+            "interface": "wg",
+            "rule": "5270: from all lookup 52",
+            "where": "10.0.0.0/8 dev tailscale0 table 52",
+            "family": "-4",
+            "priority": 5269,
+        },
+    ),
+    "host.table-main-unused": ("cloud", {"network": "10.0.0.0/24", "family": "-4"}),
     "inventory.empty": ("inventory", {}),
     "keystore.address-taken": ("keys.yml", {"address": "10.0.0.100", "other": "laptop"}),
     "keystore.changed": ("keys.yml", {}),

@@ -37,6 +37,7 @@ _SHAPES = {
     "link": Shape(2, 3),
     "config-key": Shape(0, 0, 1, must=False),
     "routes": Shape(1, 1, None, many=True),
+    "policy": Shape(1, 1, None, many=True),
     "dump": Shape(0, 0, None, must=False),
     "interfaces": Shape(0, 0, None, must=False),
     "preshared": Shape(0, 0, 1, must=False),
@@ -70,6 +71,7 @@ STATE = re.compile(r"[a-z-]*")  # of a unit, systemctl(1)
 VALUE = re.compile(r"-|-?[0-9]{1,10}")  # of a sysctl; "-": there is none
 HEX = re.compile(r"0x[0-9a-f]{1,8}")
 SYSCTL = re.compile(r"net/ipv[46]/[^\s]+")
+RULE = re.compile(r"[0-9]{1,10}:[\t -~]+")  # of the policy, ip-rule(8)
 _NUMBER = re.compile(r"[0-9]{1,15}")
 
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import answer
-from wgcluster.host.kernel_routes import Route, parse_routes
+from wgcluster.host.kernel_routes import PolicyRule, Route, parse_routes, parse_rule
 from wgcluster.host.observed import File, LivePeer, Rules, Ssh, Unit, WireguardInterface
 from wgcluster.prefixes import Family
 
@@ -48,6 +48,15 @@ def routes(lines: Sequence[str], family: str) -> Iterator[Route]:
             yield from parse_routes([line], 4 if family == "4" else 6)
         except (ValueError, IndexError):
             raise ValueError(f"{answer.shown(line)} is no route") from None
+
+
+def policy(lines: Sequence[str], family: str) -> Iterator[PolicyRule]:
+    for line in lines:
+        answer.matching(answer.RULE, line, "rule of the routing policy")
+        try:
+            yield parse_rule(line, 4 if family == "4" else 6)
+        except (ValueError, IndexError):
+            raise ValueError(f"{answer.shown(line)} is no rule of the routing policy") from None
 
 
 def interface(line: str) -> WireguardInterface:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from wgcluster.firewall.nft import Table
 from wgcluster.firewall.tables import Tables
-from wgcluster.host.kernel_routes import Route
+from wgcluster.host.kernel_routes import PolicyRule, Route
 from wgcluster.prefixes import Family, Interface
 
 
@@ -107,7 +107,8 @@ class Observed:
     interfaces: tuple[WireguardInterface, ...] = ()  # other ones of WireGuard
     addresses: tuple[str, ...] = ()  # those of global scope
     interface_addresses: tuple[tuple[str, Interface], ...] = ()  # every address, by interface
-    routes: tuple[Route, ...] = ()  # of the main table, both families
+    routes: tuple[Route, ...] = ()  # of all tables, both families
+    policy: tuple[PolicyRule, ...] = ()  # both families; each in the order in which it is asked
     clock: int = 0  # seconds since the epoch
     forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family
     sysctls: dict[str, str] = field(default_factory=dict)  # "net/ipv4/conf/all/send_redirects" -> "1"

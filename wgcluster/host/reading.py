@@ -8,7 +8,7 @@ from ipaddress import ip_interface
 
 from wgcluster.firewall.nft import parse_ruleset
 from wgcluster.host import answer, entries, paths
-from wgcluster.host.kernel_routes import Route
+from wgcluster.host.kernel_routes import PolicyRule, Route
 from wgcluster.host.observed import (
     File,
     Link,
@@ -63,6 +63,8 @@ class _Reader:
         self.backends: list[tuple[str, str]] = []
         self.routes: list[Route] = []
         self.routed: list[str] = []
+        self.policy: list[PolicyRule] = []
+        self.ruled: list[str] = []
         self.link: dict[str, object] = {}
         self.peers: dict[str, LivePeer] = {}
         self.interface = self.config = ""
@@ -71,15 +73,19 @@ class _Reader:
         """The result, after a check that nothing is missing."""
         link = self.link
         if link:
-            own = (one for one in self.routes if one.devices == {self.interface})
+            main = (one for one in self.routes if one.table == "main")
+            own = (one for one in main if one.devices == {self.interface})
             link["routes"] = tuple(one.without_device() for one in own)
         if self.routed != ["4", "6"]:
             raise ValueError("it has not the routes of each family once")
+        if self.ruled != ["4", "6"]:
+            raise ValueError("it has not the routing policy of each family once")
         observed = Observed(
             files=self.files,
             units=self.units,
             rules=tuple(self.rules),
             routes=tuple(self.routes),
+            policy=tuple(self.policy),
             link=Link(**link) if link else None,  # type: ignore[arg-type]
             **self.values,  # type: ignore[arg-type]
         )
@@ -141,6 +147,10 @@ class _Reader:
     def read_routes(self, words: _Words, lines: _Words) -> None:
         self.routed.append(words[0])
         self.routes += entries.routes(lines, words[0])
+
+    def read_policy(self, words: _Words, lines: _Words) -> None:
+        self.ruled.append(words[0])
+        self.policy += entries.policy(lines, words[0])
 
     def read_dump(self, words: _Words, lines: _Words) -> None:
         if lines:  # also of wireguard-go in another network namespace

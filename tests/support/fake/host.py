@@ -64,7 +64,12 @@ class FakeHost:
     forward_policy: str = "ACCEPT"  # Docker makes it "DROP"
     policies: dict[str, str] = field(default_factory=dict)  # of FORWARD by program, where it was set since
     addresses: list[str] = field(default_factory=lambda: ["198.18.0.9"])
-    routes: list[str] = field(default_factory=list)  # lines of ``ip route show``, none of WireGuard's
+    routes: list[str] = field(
+        default_factory=list
+    )  # lines of ``ip route show table all``, none of WireGuard's
+    policy: list[str] = field(  # lines of ``ip rule show``, the same in both families
+        default_factory=lambda: ["0:\tfrom all lookup local", "32766:\tfrom all lookup main"]
+    )
     nft: str = '{"nftables": []}'  # what it says of its rules, where it is installed
     ssh: str = ""  # SSH_CONNECTION
     lock: str = ""  # the run that holds it

@@ -169,13 +169,16 @@ def _link(host: FakeHost, interface: str) -> Iterator[str]:
 
 
 def _routes(host: FakeHost) -> Iterator[str]:
-    """The main table: the host's own routes, then those of its interfaces of WireGuard."""
+    """The host's own routes, then those of its interfaces of WireGuard; and the rules between the tables."""
     lines = list(host.routes)
     for name, link in host.links.items():
         lines += [f"{destination} dev {name} {rest}" for destination, rest in map(_cut, link.route_lines())]
     for family in (4, 6):
         yield f"@ routes {family}"
         yield from (line for line in lines if (":" in line) == (family == 6))
+    for family in (4, 6):
+        yield f"@ policy {family}"
+        yield from host.policy
 
 
 def _cut(line: str) -> tuple[str, str]:

@@ -22,7 +22,8 @@ LAN = (
 )
 # All that a deploy may touch; counters of the tables are nobody's.
 LOOK = (
-    "ip -4 route show table all; ip -6 route show table all; ip rule; ip -o addr show | sed 's/ valid_.*//';"
+    "ip -4 route show table all; ip -6 route show table all; ip rule; ip -6 rule;"
+    " ip -o addr show | sed 's/ valid_.*//';"
     " iptables-save | grep -v '^[#:]'; ip6tables-save | grep -v '^[#:]'; sysctl net.ipv4.ip_forward;"
     " find /etc /usr/local /run -xdev -name '*wg*' | sort; which wg; wg show wg allowed-ips | sort"
 )
@@ -36,12 +37,17 @@ class Story:
     far: Host
     near: Host
 
-    def announce(self, *subnets: str) -> None:
-        far = {**self.far.ssh_data(), "wg_address": ["10.0.0.2", "fd00::2"], "wg_endpoint": self.far.address}
+    def announce(self, *subnets: str, four: str = "10.0.0.0/24") -> None:
+        begin = four.rpartition(".")[0]
+        far = {
+            **self.far.ssh_data(),
+            "wg_address": [f"{begin}.2", "fd00::2"],
+            "wg_endpoint": self.far.address,
+        }
         name, how = docker(self.near)
-        near = {**how, "wg_address": ["10.0.0.3", "fd00::3"], "wg_endpoint": self.near.address}
+        near = {**how, "wg_address": [f"{begin}.3", "fd00::3"], "wg_endpoint": self.near.address}
         near["wg_subnets"] = list(subnets)
-        keys = {"wg_networks": OVERLAY, "wg_keystore": "lab/.state/keys.yml"}
+        keys = {"wg_networks": [four, OVERLAY[1]], "wg_keystore": "lab/.state/keys.yml"}
         describe(self.cluster, [("far", far), (name, near)], **keys)
 
     def refused(self) -> list[str]:
@@ -70,7 +76,8 @@ def far(story: Story) -> Iterator[Host]:
     """The server that has a network of its own in what near announces; afterwards it has none."""
     yield story.far
     story.far.run(
-        "ip link del lan0; ip route del 172.16.0.0/12 metric 100; ip route del blackhole 172.16.7.0/24"
+        "ip link del lan0; ip route del 172.16.0.0/12 metric 100; ip route del blackhole 172.16.7.0/24;"
+        " ip link del docker0; ip rule del priority 10; ip -6 rule del priority 10; pkill -x wireguard-go"
     )
 
 
@@ -137,6 +144,77 @@ def test_an_overlay_that_a_host_stands_in_already(story: Story, far: Host, netwo
     assert fault.endswith("  [wg_networks.in-use]")
 
 
+@pytest.mark.parametrize(
+    ("network", "there"), [("10.0.0.0/24", "10.0.7.50/16"), ("fd00::/64", "fd00:0:0:7::50/48 nodad")]
+)
+def test_an_overlay_inside_a_network_that_a_host_stands_in(
+    story: Story, far: Host, network: str, there: str
+) -> None:
+    """The private network of a cloud: its hosts, its resolver among them, would be hidden."""
+    far.run(f"{LAN} && ip addr add {there} dev lan0", check=True)
+    story.announce()
+    (fault,) = story.refused()
+    assert f"far: {network} is to go to wg, but this host needs in it its network " in fault
+    assert '"python -m wgcluster check --suggest-overlay" names one' in fault
+    suggested = story.cluster.workspace.wgcluster("check", "--suggest-overlay")
+    assert suggested.returncode == 0, suggested.stderr
+    assert "10.0." not in suggested.stdout
+    assert "fd00:" not in suggested.stdout
+
+
+def test_dockers_own_network_while_its_bridge_is_down(story: Story, far: Host) -> None:
+    far.run(
+        f"{LAN} && ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0"
+        " && ip link set docker0 addrgenmode none up && ip link set lan1 master docker0 down"
+        " && for _ in $(seq 50); do ip route | grep -q 'docker0.*linkdown' && exit; sleep 0.1; done; exit 1",
+        check=True,
+    )
+    story.announce(four="172.17.0.0/24")
+    (fault,) = story.refused()
+    assert (
+        "far: 172.17.0.0/24 is to go to wg, but this host needs in it its address 172.17.0.1 on docker0"
+        in fault
+    )
+    assert "its network 172.17.0.0/16 dev docker0" in fault
+
+
+def test_another_wireguard_interface_with_the_overlays_network(story: Story) -> None:
+    story.near.run(
+        "wireguard-go wg1 && ip addr add 10.0.0.9/24 dev wg1 && ip addr add fd00::9/64 nodad dev wg1"
+        " && ip link set wg1 up",
+        check=True,
+    )
+    try:
+        story.announce()
+        four, six = story.refused()
+        assert (
+            "near: 10.0.0.0/24 is to go to wg, but this host needs in it its route 10.0.0.0/24 dev wg1"
+            in four
+        )
+        assert "near: fd00::/64 is to go to wg, but this host needs in it its route fd00::/64 dev wg1" in six
+    finally:
+        story.near.run("ip link del wg1")
+
+
+# all but the way of the SSH connection
+RULES = {
+    "10.0.0.0/24": "ip route add default dev lan0 table 100"
+    " && ip rule add to 10.0.0.0/8 lookup 100 priority 10",
+    "fd00::/64": "ip -6 route add default dev lan0 table 100"
+    " && ip -6 rule add to fd00::/16 lookup 100 priority 10",
+}
+
+
+@pytest.mark.parametrize("network", RULES)
+def test_a_rule_that_looks_into_another_table_first(story: Story, far: Host, network: str) -> None:
+    far.run(f"{LAN} && {RULES[network]}", check=True)
+    story.announce()
+    (fault,) = story.refused()
+    assert f"far: packets for {network} are to go to wg, but the rule" in fault
+    assert "sends them elsewhere first (default dev lan0 table 100" in fault
+    assert fault.endswith("  [host.policy-routing]")
+
+
 def test_the_default_gateway_stays_the_default_gateway(story: Story) -> None:
     """It is the machine that the lab runs on: far is managed from it, too."""
     gateway = str(story.cluster.lab.underlay.internet[1])
@@ -187,6 +265,26 @@ def test_routes_of_others_on_our_interface_stay(story: Story) -> None:
     assert "fd88::/64 dev wg proto bird" in routes
     assert "192.168.8.0/24" not in routes
     assert story.cluster.changes() == {}
+
+
+def test_rules_that_appear_later_are_told_of_and_stay(story: Story, far: Host) -> None:
+    """With the remedies that the messages name, the tunnel is back and the deploy goes on."""
+    others = ["10.0.0.3", "fd00::3"]
+    story.announce()
+    story.cluster.deploy()
+    assert pings(far, others) == set(others)
+    far.run(" && ".join([LAN, *RULES.values()]), check=True)
+    faults = story.refused()
+    assert [fault.split()[3] for fault in faults] == list(RULES)
+    verified = story.cluster.workspace.pyinfra("inventory.py", "verify.py", "-y")
+    assert verified.returncode == 1
+    for network in RULES:
+        assert f"far: route: packets for {network} are to go to wg" in verified.stdout + verified.stderr
+    remedies = [fault.split('"')[-2] for fault in faults]
+    far.run(" && ".join(remedies), check=True)
+    assert pings(far, others) == set(others)
+    assert story.cluster.changes() == {}
+    far.run("; ".join(remedy.replace(" add ", " del ") for remedy in remedies), check=True)
 
 
 def test_a_network_that_appears_later_is_told_of_and_stays(story: Story, far: Host) -> None:

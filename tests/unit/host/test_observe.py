@@ -181,6 +181,17 @@ unreachable 172.16.0.0/12 metric 4000000000
 2001:db8::/64 dev eth0 proto kernel metric 256 pref medium
 blackhole 2001:db8:1::/48 dev lo metric 1024 pref medium
 default via fe80::1 dev eth0 metric 1024 onlink pref medium
+local fd00::2 dev wg table local proto kernel metric 0 pref medium
+local fd00:5::/64 dev lo table local metric 1024 pref medium
+10.7.0.0/16 dev wg table 100 metric 1024 pref medium
+@ policy 4
+0:	from all lookup local
+99:	not from 198.18.0.0/24 to 10.9.0.0/16 iif eth1 [detached] lookup uplink suppress_prefixlength 0
+32766:	from all lookup main
+@ policy 6
+0:	from all lookup local
+1000:	from all lookup [l3mdev-table]
+1001:	from fd00::/8 unreachable
 @ dump
 {PUBLIC}\t51820
 {ONE}\tpsk\t198.18.0.2:51820\t10.0.0.3/32,172.16.0.0/12\t1700000000\t25
@@ -254,6 +265,20 @@ def test_every_section() -> None:
     assert link is not None
     assert (link.mtu, link.up, link.addresses) == (1420, True, frozenset({"10.0.0.2/24", "fd00::2/64"}))
     assert link.routes == ("10.0.0.0/24 proto kernel scope link src 10.0.0.2", "172.16.0.0/12 scope link")
+    assert [str(one.network) for one in seen.routes if one.table == "local"] == ["fd00:5::/64"]
+    assert [one.table for one in seen.routes if one.table not in ("main", "local")] == ["100"]
+    first, second, third, *six = seen.policy
+    assert (first.family, first.priority, first.table, first.action) == (4, 0, "local", "lookup")
+    assert (second.priority, second.inverted, second.table, second.suppressed) == (99, True, "uplink", 0)
+    assert (str(second.source), str(second.destination)) == ("198.18.0.0/24", "10.9.0.0/16")
+    assert second.selectors == {"iif": "eth1"}
+    assert (third.source, third.destination, third.table, third.selectors) == (None, None, "main", {})
+    assert [(one.family, one.action, one.table) for one in six] == [
+        (6, "lookup", "local"),
+        (6, "lookup", "[l3mdev-table]"),
+        (6, "unreachable", ""),
+    ]
+    assert str(second).startswith("99: not from 198.18.0.0/24 to 10.9.0.0/16")
     assert (link.public_key, link.port, link.preshared_digest) == (PUBLIC, 51820, "ab" * 32)
     assert link.peers == {
         ONE: LivePeer(True, "198.18.0.2:51820", frozenset({"10.0.0.3/32", "172.16.0.0/12"}), 1700000000, 25),

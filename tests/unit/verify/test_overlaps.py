@@ -51,7 +51,9 @@ def seen(
         seen(*USUAL),
         seen(*USUAL, *OURS),  # deployed before
         seen("unreachable 172.16.0.0/12 metric 4000000000", "unreachable fd77::/32 dev lo metric 4294967295"),
-        seen("10.0.0.0/8 dev eth0 proto kernel scope link src 10.9.0.1", "fd00::/8 via fe80::1 dev eth0"),
+        seen("10.0.0.0/8 via 198.18.0.7 dev eth0", "fd00::/8 via fe80::1 dev eth0"),
+        # a network that others announce may lie in one's own
+        seen("172.0.0.0/8 dev eth0 proto kernel scope link src 172.9.0.1"),
         seen(
             "172.32.0.0/16 dev docker0",
             "10.0.1.0/24 dev eth0",
@@ -92,6 +94,22 @@ def test_what_is_in_nobodys_way(observed: Observed) -> None:
             seen("172.19.0.0/16 nexthop dev wg weight 1 \\\tnexthop via 198.18.0.8 dev eth0 weight 1"),
             "172.16.0.0/12",
             "its route 172.19.0.0/16 nexthop dev wg weight 1 nexthop via 198.18.0.8 dev eth0 weight 1",
+        ),
+        (
+            seen("10.0.0.0/16 dev eth0 proto kernel scope link src 10.0.5.1"),
+            "10.0.0.0/24",
+            "its network 10.0.0.0/16 dev eth0 proto kernel scope link src 10.0.5.1",
+        ),
+        (
+            seen("fd00::/48 dev eth0 proto kernel metric 256 pref medium"),
+            "fd00::/64",
+            "its network fd00::/48 dev eth0 proto kernel metric 256 pref medium",
+        ),
+        # of whatever table
+        (
+            seen("default via 172.16.0.1 dev eth1 table 100"),
+            "172.16.0.0/12",
+            "the gateway of its route default via 172.16.0.1 dev eth1 table 100",
         ),
         (
             seen("default via inet6 fd77::1 dev eth0"),
