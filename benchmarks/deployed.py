@@ -93,11 +93,13 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     yield "@ interfaces"
     if digest := preshared_digest(host.peers, {}):
         yield from ("@ preshared", digest)
-    yield "@ addresses"
+    yield from ("@ port bound", "@ sysctl-files", "@ sources", "@ addresses")
     for name, address in (("eth0", f"{endpoint}/32"), *((host.interface, str(a)) for a in host.addresses)):
         yield f"2: {name}    inet {address} scope global {name}\\    valid_lft forever"
     yield f"@ clock {int(time.time())}"
-    yield "@ forwarding " + " ".join("1" if family in host.forwards else "0" for family in (4, 6))
+    yield "@ forwarding " + " ".join(
+        [*("1" if family in host.forwards else "0" for family in (4, 6)), "writable"]
+    )
     yield "@ sysctls"
     yield from (f"{key} {value}" for key, value in sysctls.items() if "/" in key)
     for family, tool, lines in saved:

@@ -1,5 +1,6 @@
 # Everything the deploy has to know of a host, read in one go and changing nothing.
-# Sent as one command with these set: interface, files (of ours), sites (of nginx), dump (1: nginx -T as well).
+# Sent as one command with these set: interface, files (of ours), sites (of nginx), dump (1: nginx -T as well), port
+# (that the interface is to listen on), towards (addresses that it dials).
 # Each section starts with "@ name", as no line does that a program prints here. What there is none of is said, too:
 # a section that is missing is a fault (observed.py), and so is an empty line. No secret leaves the host: values of
 # PrivateKey and PresharedKey lines are cut out here, a digest tells whether they are the right ones.
@@ -145,6 +146,7 @@ section policy 4
 ip -o -4 rule show 2>/dev/null
 section policy 6
 ip -o -6 rule show 2>/dev/null
+shown=
 if command -v wg >/dev/null; then
     # It holds keys; what leaves the host is cut out of it.
     dumped=$(wg show all dump)
@@ -166,12 +168,43 @@ if command -v wg >/dev/null; then
     esac
 fi
 
+# Who has the UDP port; sockets of the kernel count, too, our own among them. And what the files of sysctl.d(5) say of
+# forwarding and IPv6: all are named, for an empty one, or a link to /dev/null, masks another.
+set --
+for path in /proc/net/udp /proc/net/udp6; do [ -r "$path" ] && set -- "$@" "$path"; done
+named=
+for folder in /etc /run /usr/local/lib /usr/lib /lib; do
+    [ ! -L "$folder" ] || continue
+    for path in "$folder"/sysctl.d/*.conf; do
+        if [ -f "$path" ] && [ -r "$path" ]; then set -- "$@" "$path"
+        elif [ ! -L "$path" ] && [ ! -e "$path" ]; then continue; fi
+        named=$named$newline$path
+    done
+done
+found=$(awk -v port="$port" '
+    FILENAME ~ "^/proc/" { if ($2 ~ sprintf(":%04X$", port)) state = "bound"; next }
+    /^[ \t]*[^ \t#;].*(forward|disable_ipv6)/ { lines = lines "\n" FILENAME "\t" $0 }
+    END { print (state ? state : "free") lines }' "$@" </dev/null)
+bound=${found%%"$newline"*}
+section "port $bound"
+own=${shown#*"$tab"}
+if [ "$bound" = bound ] && [ "${own%%"$newline"*}" != "$port" ]; then
+    ascii "$(ss -Hlunp "sport = :$port" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)".*/\1/p' | sort -u)"
+fi
+section sysctl-files
+named=$named${found#"$bound"}
+ascii "${named#"$newline"}"
+section sources
+# shellcheck disable=SC2086 # a word for each address
+[ -z "$towards" ] || { printf 'route get %s\n' $towards | ip -o -force -batch - 2>/dev/null; }
 section addresses
 ascii "$(ip -o addr show)"
 section "clock $(date +%s)"
 line_of /proc/sys/net/ipv4/ip_forward; forwarding=${line:--}
 line_of /proc/sys/net/ipv6/conf/all/forwarding
-section "forwarding $forwarding ${line:--}"
+forwarding="$forwarding ${line:--}"
+if [ -w /proc/sys/net/ipv4/ip_forward ]; then section "forwarding $forwarding writable"
+else section "forwarding $forwarding read-only"; fi
 section sysctls
 # Of interfaces whose default route comes from router advertisements: how far the kernel listens to them.
 advertised=
@@ -180,10 +213,18 @@ case $routes in *" proto ra"*)
 esac
 # shellcheck disable=SC2086 # a word for each interface
 for key in $(printf 'net/ipv6/conf/%s/accept_ra ' $advertised) \
-    net/ipv4/conf/all/send_redirects "net/ipv4/conf/$interface/send_redirects"; do
+    net/ipv4/conf/all/send_redirects "net/ipv4/conf/$interface/send_redirects" \
+    net/ipv6/conf/all/disable_ipv6 net/ipv6/conf/default/disable_ipv6 "net/ipv6/conf/$interface/disable_ipv6"; do
     line_of "/proc/sys/$key"
     [ -n "$line" ] && echo "$key $line"
 done
+# What comes in by an interface whose value is 0 is not forwarded, whatever ip_forward is.
+case $forwarding in 1*)
+    for path in /proc/sys/net/ipv4/conf/*/forwarding; do
+        line_of "$path"
+        [ "$line" != 0 ] || echo "${path#/proc/sys/} 0"
+    done ;;
+esac
 
 # The backend that "iptables" stands for, then the other one where it holds a table; "none": nothing can be read.
 # Its -save says so too, with what it was built into since 1.8.8: other versions are asked.

@@ -124,6 +124,8 @@ class HostState(CheckedFact[Observed]):
             files=" ".join(query.files),
             sites=" ".join(query.sites),
             dump=str(int(query.dump)),
+            port=str(query.port),
+            towards=" ".join(query.towards),
         )
 
     def read(self, output: list[str]) -> Observed | Unreadable:

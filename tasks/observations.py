@@ -18,6 +18,7 @@ from wgcluster.host import paths
 from wgcluster.host.observed import Observed, Query
 from wgcluster.inventory.cluster import Cluster
 from wgcluster.inventory.from_pyinfra import cluster_name
+from wgcluster.plan.sources import dialled_by
 
 Answer = TypeVar("Answer")
 
@@ -67,7 +68,14 @@ class Observations:
         self._state = state
         ours = tuple(paths.managed_files(cluster.interface))
         self._queries = {
-            host.name: Query(cluster.interface, ours, sites := tuple(paths.site_files(host)), bool(sites))
+            host.name: Query(
+                interface=cluster.interface,
+                files=ours,
+                sites=(sites := tuple(paths.site_files(host))),
+                dump=bool(sites),
+                port=host.port,
+                towards=dialled_by(host, cluster.hosts),
+            )
             for host in cluster.hosts
         }
         self._seen: dict[tuple[str, object], Observed] = {}  # by host and stage

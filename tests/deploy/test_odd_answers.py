@@ -201,6 +201,7 @@ def test_a_thousand_damages(world: FakeCluster, deployed: bool) -> None:
     world.write()
     query = Query("wg", tuple(paths.managed_files("wg")), (SITE_PATH,), dump=True)
     asked = {"interface": "wg", "files": " ".join(query.files), "sites": SITE_PATH, "dump": "1"}
+    asked |= {"port": "51820", "towards": "198.18.2.2"}
     lines = [line.encode() for line in answer(world.hosts["root"], asked)]
     plan = read(world.folder / "inventory.py").plan()
     refused = assert_refused_or_read_right(lines, query, plan, "root", 1000)

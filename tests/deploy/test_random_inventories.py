@@ -61,7 +61,8 @@ def hosts(draw: st.DrawFn) -> FakeHost:
         host.tools.add("wireguard-go")
         host.container = draw(st.booleans())
     if draw(st.integers(0, 2)) == 0:
-        host.sysctls = dict.fromkeys(host.sysctls, "1")
+        on = {key: "1" for key in host.sysctls if "disable" not in key}
+        host.sysctls = host.sysctls | on
     if draw(st.integers(0, 2)) == 0:
         host.advertised = ("eth0",)
         host.sysctls["net/ipv6/conf/eth0/accept_ra"] = draw(st.sampled_from(["0", "1", "2"]))

@@ -42,6 +42,8 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
         "cloud",
         {"packages": "wireguard-tools and iptables", "installers": "apt-get, dnf, pacman, apk"},
     ),
+    "host.iptables-fails": ("cloud", {"tool": "ip6tables", "family": 6}),
+    "host.ipv6-off": ("cloud", {"why": "net.ipv6.conf.default.disable_ipv6 = 1", "address": "fd00::3"}),
     "host.no-systemd": ("cloud", {}),
     "host.no-wireguard": ("cloud", {}),
     "host.policy-routing": (
@@ -55,6 +57,11 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
             "priority": 5269,
         },
     ),
+    "host.sysctl-undone": (
+        "cloud",
+        {"path": "/etc/sysctl.d/zzz-hardening.conf", "setting": "net.ipv4.ip_forward = 0"},
+    ),
+    "host.sysctls-read-only": ("cloud", {"values": "net.ipv4.ip_forward = 1"}),
     "host.table-main-unused": ("cloud", {"network": "10.0.0.0/24", "family": "-4"}),
     "inventory.empty": ("inventory", {}),
     "keystore.address-taken": ("keys.yml", {"address": "10.0.0.100", "other": "laptop"}),
@@ -231,7 +238,15 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
         {"network": "10.0.0.0/24", "interface": "wg", "needs": "its route 10.0.0.0/25 dev eth1"},
     ),
     "wg_networks.same-family": ("wg_networks = ['10.0.0.0/24', '10.9.0.0/16']", {"count": 2, "family": 4}),
-    "wg_port.taken": ("cloud", {"port": 51820, "other": "wg9"}),
+    "wg_port.redirected": (
+        "cloud",
+        {
+            "port": 51820,
+            "rule": "iptables -t nat -A DOCKER ! -i docker0 -p udp -m udp --dport 51820"
+            " -j DNAT --to-destination 172.17.0.2:51820",
+        },
+    ),
+    "wg_port.taken": ("cloud", {"port": 51820, "other": "dnsmasq"}),
     "wg_site.missing": ("cloud: wg_site", {}),
     "wg_subnets.holds-endpoint": (
         "cloud: wg_subnets = '198.51.100.0/24'",

@@ -41,9 +41,12 @@ _SHAPES = {
     "dump": Shape(0, 0, None, must=False),
     "interfaces": Shape(0, 0, None, must=False),
     "preshared": Shape(0, 0, 1, must=False),
+    "port": Shape(1, 1, None),
+    "sysctl-files": Shape(0, 0, None),
+    "sources": Shape(0, 0, None),
     "addresses": Shape(0, 0, None),
     "clock": Shape(1, 1),
-    "forwarding": Shape(2, 2),
+    "forwarding": Shape(3, 3),
     "sysctls": Shape(0, 0, None),
     "rules": Shape(3, 3, None, many=True),
     "nft": Shape(0, 1, None),
@@ -70,6 +73,7 @@ INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}(?=@|$)")  # of a veth pair: "eth
 STATE = re.compile(r"[a-z-]*")  # of a unit, systemctl(1)
 VALUE = re.compile(r"-|-?[0-9]{1,10}")  # of a sysctl; "-": there is none
 HEX = re.compile(r"0x[0-9a-f]{1,8}")
+SYSCTL_FILE = re.compile(r"(/[a-z]+)+/sysctl\.d/[^/]+\.conf")
 SYSCTL = re.compile(r"net/ipv[46]/[^\s]+")
 RULE = re.compile(r"[0-9]{1,10}:[\t -~]+")  # of the policy, ip-rule(8)
 _NUMBER = re.compile(r"[0-9]{1,15}")

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import answer
-from wgcluster.host.kernel_routes import PolicyRule, Route, parse_routes, parse_rule
+from wgcluster.host.kernel_routes import TYPES, PolicyRule, Route, parse_routes, parse_rule
 from wgcluster.host.observed import File, LivePeer, Rules, Ssh, Unit, WireguardInterface
 from wgcluster.prefixes import Family
 
@@ -132,6 +132,30 @@ def addresses(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
                 answer.with_prefix(words[3]),
                 words[words.index("scope", 4) + 1],
             )
+
+
+def sysctl_files(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The files of sysctl.d(5) by path, each with its lines about forwarding and IPv6.
+
+    All files are named first, without a line; then each line follows the path of its file.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        path, tab, text = line.partition("\t")
+        answer.matching(answer.SYSCTL_FILE, path, "file of sysctl.d")
+        if (path in found) != bool(tab):
+            raise ValueError(f"{answer.shown(line)} is no line of a file of sysctl.d")
+        found[path] = (*found[path], text) if tab else ()
+    return found
+
+
+def sources(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each destination and the address that the kernel sends to it from: ``ip route get``, ip-route(8)."""
+    for line in lines:
+        words = line.split()
+        words = words[1:] if words[0] in TYPES else words
+        if "src" in words[1:-1]:
+            yield answer.address(words[0]), answer.address(words[words.index("src", 1) + 1])
 
 
 def _closed(lines: Sequence[str]) -> Iterator[str]:

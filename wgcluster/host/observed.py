@@ -109,9 +109,16 @@ class Observed:
     interface_addresses: tuple[tuple[str, Interface], ...] = ()  # every address, by interface
     routes: tuple[Route, ...] = ()  # of all tables, both families
     policy: tuple[PolicyRule, ...] = ()  # both families; each in the order in which it is asked
+    port_bound: bool = False  # a socket has the UDP port of the plan, perhaps that of our own interface
+    port_users: tuple[str, ...] = ()  # programs that have it, where it is not our interface
+    sysctl_files: dict[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # files of sysctl.d(5) by path: their lines about forwarding and IPv6
+    sources: dict[str, str] = field(default_factory=dict)  # the address it sends from, by destination
     clock: int = 0  # seconds since the epoch
     forwarding: dict[int, str] = field(default_factory=dict)  # by family: "0", "1"; "-": no such family
     sysctls: dict[str, str] = field(default_factory=dict)  # "net/ipv4/conf/all/send_redirects" -> "1"
+    sysctls_writable: bool = True  # /proc/sys is not mounted read-only
     rules: tuple[Rules, ...] = ()
     nft: tuple[Table, ...] = ()  # all tables that see IP packets, including those of iptables-nft
     nft_error: str = ""  # why the tables are unknown, although nft is installed
@@ -147,3 +154,5 @@ class Query:
     files: tuple[str, ...] = ()  # managed files, read completely
     sites: tuple[str, ...] = ()  # site files, read completely, links followed
     dump: bool = False  # also the effective nginx configuration
+    port: int = 0  # UDP, that the interface is to listen on
+    towards: tuple[str, ...] = ()  # addresses that it dials

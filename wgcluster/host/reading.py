@@ -175,11 +175,25 @@ class _Reader:
         if self.link:
             self.link["addresses"] = frozenset(text for by, text, _ in found if by == self.interface)
 
+    def read_port(self, words: _Words, lines: _Words) -> None:
+        state = answer.one_of(("bound", "free"), words[0], "state of a port")
+        if state == "free" and lines:
+            raise ValueError(f"port has {answer.shown(lines[0])} although it is free")
+        self.values |= {"port_bound": state == "bound", "port_users": tuple(lines)}
+
+    def read_sysctl_files(self, words: _Words, lines: _Words) -> None:
+        self.values["sysctl_files"] = entries.sysctl_files(lines)
+
+    def read_sources(self, words: _Words, lines: _Words) -> None:
+        self.values["sources"] = dict(entries.sources(lines))
+
     def read_clock(self, words: _Words, lines: _Words) -> None:
         self.values["clock"] = answer.number(words[0], "time", 1, 2**40)
 
     def read_forwarding(self, words: _Words, lines: _Words) -> None:
-        four, six = (answer.matching(answer.VALUE, word, "value") for word in words)
+        four, six = (answer.matching(answer.VALUE, word, "value") for word in words[:2])
+        state = answer.one_of(("writable", "read-only"), words[2], "state of /proc/sys")
+        self.values["sysctls_writable"] = state == "writable"
         self.values["forwarding"] = {4: four, 6: six}
 
     def read_sysctls(self, words: _Words, lines: _Words) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import ip_network
+from itertools import chain
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from wgcluster.plan.topology import Topology
 from wgcluster.prefixes import ANYWHERE, Network, Prefixes, order
 
 _NONE = -1
+_ASKED = 64  # destinations a host
 
 
 class Sources:
@@ -73,6 +75,25 @@ class Sources:
         ]
         cover = self._prefixes.cover(np.array(rest, np.intp))
         return tuple(sorted({*cover, *wide}, key=order))
+
+
+def dialled_by(host: Host, hosts: Sequence[Host]) -> tuple[str, ...]:
+    """Addresses that a host may dial, to ask its kernel from where it sends there; the first 64 of them.
+
+    None for a host whose own address others do not know: what it sends from is nobody's rule. Those that it
+    is linked to by ``wg_links`` come first. A mesh of a thousand would take a million questions.
+    """
+    if _exact(host.endpoint) is None and _exact(dialled_at(host, host.site)) is None:
+        return ()
+    linked = (one for one in hosts if one.name in host.links)
+    found: dict[str, None] = {}
+    for one in chain(linked if host.links else (), hosts):
+        end = dialled_at(one, host.site) if one is not host else None
+        if end is not None and not isinstance(end.host, str):
+            found[str(end.host)] = None
+        if len(found) == _ASKED:
+            break
+    return tuple(found)
 
 
 def _exact(endpoint: Endpoint | None) -> Network | None:

@@ -10,6 +10,7 @@ from posixpath import dirname
 from tests.support.fake.host import Chains, Entry, FakeHost
 from tests.support.fake.wireguard import Failed, Interface, hooks
 
+_FORWARD = ["&&", "echo", "1", ">forwarding", "||", ":"]
 PACKAGES = {"wireguard-tools": {"wg", "wg-quick"}, "iptables": {"iptables", "ip6tables"}, "nginx": {"nginx"}}
 
 
@@ -59,8 +60,8 @@ def _run(host: FakeHost, words: list[str], stdin: str) -> None:
             if host.module == "missing":
                 raise Failed("modprobe: FATAL: Module wireguard not found")
             host.module = "loaded"
-        case ["sysctl", "-q", "-w", setting]:
-            _set_sysctl(host, *setting.split("="))
+        case ["echo", value, ">", path] if path.startswith("/proc/sys/"):
+            _set_sysctl(host, path.removeprefix("/proc/sys/"), value)
         case [tool, "-w", "--noflush"] if re.fullmatch(r"ip6?tables(-nft|-legacy)?-restore", tool):
             _restore(host, tool.removesuffix("-restore"), stdin)
         case ["wg-quick", "down", interface]:
@@ -126,10 +127,14 @@ def _packages(host: FakeHost, words: list[str]) -> None:
 
 
 def _set_sysctl(host: FakeHost, key: str, value: str) -> None:
-    key = key if "/" in key else key.replace(".", "/")
-    if key not in host.sysctls:
-        raise Failed(f"sysctl: cannot stat /proc/sys/{key}: No such file or directory")
+    if key not in host.sysctls or host.read_only:
+        why = "Read-only file system" if host.read_only else "Directory nonexistent"
+        raise Failed(f"sh: 1: cannot create /proc/sys/{key}: {why}")
     host.sysctls[key] = value
+    if key == "net/ipv4/ip_forward":  # sets those of all interfaces, too
+        host.sysctls |= {
+            one: value for one in host.sysctls if re.fullmatch(r"net/ipv4/conf/.*/forwarding", one)
+        }
 
 
 def _restore(host: FakeHost, tool: str, stdin: str) -> None:
@@ -192,7 +197,8 @@ def _stop(host: FakeHost, unit: str) -> None:
 
 def _down(host: FakeHost, interface: str) -> None:
     host.links.pop(interface, None)
-    host.sysctls.pop(f"net/ipv4/conf/{interface}/send_redirects", None)
+    for name in ("send_redirects", "forwarding"):
+        host.sysctls.pop(f"net/ipv4/conf/{interface}/{name}", None)
 
 
 def _start(host: FakeHost, unit: str) -> None:
@@ -204,11 +210,14 @@ def _start(host: FakeHost, unit: str) -> None:
     text = host.text(f"/etc/wireguard/{interface}.conf")
     host.links[interface] = Interface.start(text)
     host.sysctls[f"net/ipv4/conf/{interface}/send_redirects"] = "1"
+    host.sysctls[f"net/ipv4/conf/{interface}/forwarding"] = host.sysctls["net/ipv4/ip_forward"]
     for hook in hooks(text, interface):
         words = shlex.split(hook)
         if words == ["/usr/local/sbin/wgcluster-firewall", interface, "||", ":"]:
             continue  # the rules are there already: netns/test_boot_script.py
-        if words[:3] != ["sysctl", "-q", "-w"]:
+        if words != [*f"cd /proc/sys/net/ipv4/conf/{interface} && echo 0 >send_redirects".split(), *_FORWARD]:
             raise Failed(f"{hook}: command not found")
-        _set_sysctl(host, *words[3].split("="))
+        if not host.read_only:
+            _set_sysctl(host, f"net/ipv4/conf/{interface}/send_redirects", "0")
+            _set_sysctl(host, f"net/ipv4/conf/{interface}/forwarding", "1")
     host.active.add(unit)

@@ -57,8 +57,13 @@ class FakeHost:
             "net/ipv4/ip_forward": "0",
             "net/ipv6/conf/all/forwarding": "0",
             "net/ipv4/conf/all/send_redirects": "1",
+            "net/ipv6/conf/all/disable_ipv6": "0",
+            "net/ipv6/conf/default/disable_ipv6": "0",
         }
     )
+    read_only: bool = False  # /proc/sys
+    bound: dict[int, str] = field(default_factory=dict)  # programs by the UDP port that they have
+    sends_from: dict[str, str] = field(default_factory=dict)  # by destination, where ``route get`` tells
     advertised: tuple[str, ...] = ()  # interfaces whose default route router advertisements brought
     tables: dict[str, dict[str, Chains]] = field(default_factory=lambda: {"iptables": {}, "ip6tables": {}})
     forward_policy: str = "ACCEPT"  # Docker makes it "DROP"

@@ -73,6 +73,17 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         yield "@ interfaces"
         others = {name: link for name, link in host.links.items() if name != interface}
         yield from (f"{n} {public_key(o.private_key)} {o.port}" for n, o in others.items())
+    yield from _port(host, interface, int(values["port"]))
+    yield "@ sysctl-files"
+    files = [path for path in host.files if "/sysctl.d/" in path and path.endswith(".conf")]
+    yield from files
+    for path in files:
+        lines = host.text(path).splitlines()
+        yield from (f"{path}\t{line}" for line in lines if re.match(r"[^#;]*(forward|disable_ipv6)", line))
+    yield "@ sources"
+    for target in values["towards"].split():
+        source = host.sends_from.get(target)
+        yield from [f"{target} via 198.18.0.254 dev eth0 src {source} uid 0 \\    cache"] if source else []
     yield "@ addresses"
     addresses = [("eth0", f"{address}/32") for address in host.addresses]
     addresses += [(name, address) for name, link in host.links.items() for address in link.addresses]
@@ -81,11 +92,16 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         yield f"2: {name}    {family} {address} scope global {name}\\    valid_lft forever"
     yield f"@ clock {host.clock}"
     four, six = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
-    yield f"@ forwarding {host.sysctls.get(four, '-')} {host.sysctls.get(six, '-')}"
+    state = "read-only" if host.read_only else "writable"
+    yield f"@ forwarding {host.sysctls.get(four, '-')} {host.sysctls.get(six, '-')} {state}"
     yield "@ sysctls"
     keys = [f"net/ipv6/conf/{name}/accept_ra" for name in host.advertised]
     keys += [f"net/ipv4/conf/{name}/send_redirects" for name in ("all", interface)]
+    keys += [f"net/ipv6/conf/{name}/disable_ipv6" for name in ("all", "default", interface)]
     yield from (f"{key} {host.sysctls[key]}" for key in keys if key in host.sysctls)
+    if host.sysctls.get(four) == "1":
+        each = re.compile(r"net/ipv4/conf/[^/]+/forwarding")
+        yield from (f"{key} 0" for key, value in host.sysctls.items() if each.fullmatch(key) and value == "0")
     yield from _rules(host)
     if "nft" in host.tools:
         yield from ("@ nft", host.nft)
@@ -119,6 +135,14 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         yield "@ changed"
         yield from (f"{host.clock - 10}.25 {path}" for path in included)
     yield "@ end"
+
+
+def _port(host: FakeHost, interface: str, port: int) -> Iterator[str]:
+    bound = port in host.bound or any(link.port == port for link in host.links.values())
+    yield f"@ port {'bound' if bound else 'free'}"
+    own = interface in host.links and host.links[interface].port == port
+    if port in host.bound and not own:
+        yield host.bound[port]
 
 
 def _encoded(data: bytes) -> Iterator[str]:

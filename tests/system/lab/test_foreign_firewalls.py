@@ -284,5 +284,5 @@ def test_what_drops_a_packet_is_never_taken_for_harmless(
 def judged(host: Host) -> list[str]:
     """What the deploy says of a host whose port is open to every IPv4 address."""
     plan = replace(GATEWAY, listen_from=EVERYWHERE[:1], forwards=())
-    answer = host.run(f"interface=wg files= sites= dump=0\n{SCRIPT}", check=True).stdout
+    answer = host.run(f"interface=wg files= sites= dump=0 port=51820 towards=\n{SCRIPT}", check=True).stdout
     return [fault.message for fault in dropped_by_nft(plan, parse(answer.splitlines()))]

@@ -32,7 +32,7 @@ def observe(
     namespace: Namespace, shell: str, etc: Path | None = None, path: str = ""
 ) -> tuple[str, Observed]:
     """The script's whole output and what is read from it; ``etc`` stands for /etc/wireguard."""
-    script = f"interface={NAME} files= sites= dump=0\n{SCRIPT}"
+    script = f"interface={NAME} files= sites= dump=0 port=51820 towards=\n{SCRIPT}"
     inner = shlex.join([*(["busybox", "sh"] if shell == "busybox" else [shell]), "-c", script])
     if etc is not None:
         inner = f"mkdir -p /etc/wireguard && mount --bind {shlex.quote(str(etc))} /etc/wireguard && {inner}"
@@ -238,9 +238,8 @@ def test_a_folder_that_is_a_link_has_the_mode_of_what_it_leads_to(
     assert awk
     (tmp_path / "alternatives").mkdir()
     (tmp_path / "alternatives" / "awk").symlink_to(Path(awk).resolve())
-    inner = (
-        f"mount --bind {shlex.quote(str(tmp_path))} /etc && interface={NAME} files= sites= dump=0\n{SCRIPT}"
-    )
+    head = f"interface={NAME} files= sites= dump=0 port=51820 towards=\n"
+    inner = f"mount --bind {shlex.quote(str(tmp_path))} /etc && {head}{SCRIPT}"
     assert parse(namespace.run("unshare", "-m", "sh", "-c", inner).splitlines()).directory[0] == "700"
 
 

@@ -28,7 +28,15 @@ def observe(
     shell: str, files: str = "", variables: dict[str, str] | None = None, script: str = SCRIPT, **values: str
 ) -> list[str]:
     """The lines that the script prints here, sent as the deploy sends it: as one argument of ``sh -c``."""
-    given = {"interface": "wgc-none", "files": files, "sites": "", "dump": "0", **values}
+    given = {
+        "interface": "wgc-none",
+        "files": files,
+        "sites": "",
+        "dump": "0",
+        "port": "9",
+        "towards": "",
+        **values,
+    }
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in given.items())
     argv = [shell, "sh"] if shell == "busybox" else [shell]
     done = subprocess.run(
@@ -141,7 +149,7 @@ def test_the_connection_that_manages_it(shell: str) -> None:
 def test_a_parent_still_knows_the_connection(shell: str) -> None:
     """sudo leaves the variable out."""
     argv = ["busybox", "sh"] if shell == "busybox" else [shell]
-    head = "interface=wgc-none files= sites= dump=0\n"
+    head = "interface=wgc-none files= sites= dump=0 port=9 towards=\n"
     # the colon keeps the outer shell from making way for the inner one
     outer = f"env -u SSH_CONNECTION {shlex.join([*argv, '-c', head + SCRIPT])}; :"
     done = subprocess.run(
@@ -200,6 +208,16 @@ local fd00:5::/64 dev lo table local metric 1024 pref medium
 wg1 {ONE} 51821
 @ preshared
 {"ab" * 32}
+@ port bound
+python3
+@ sysctl-files
+/etc/sysctl.d/99-sysctl.conf
+/usr/lib/sysctl.d/50-default.conf
+/etc/sysctl.d/99-sysctl.conf\tnet.ipv4.ip_forward = 0
+@ sources
+198.18.0.3 via 198.18.0.254 dev eth0 src 198.18.0.1 uid 0 \\    cache
+local 198.18.0.1 dev lo src 198.18.0.1 uid 0 \\    cache <local>
+2001:db8::9 from :: via fe80::1 dev eth0 proto ra src 2001:db8::1 metric 1024 hoplimit 64 pref medium
 @ addresses
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever
 2: eth0    inet 198.18.0.1/24 brd 198.18.0.255 scope global eth0\\       valid_lft forever
@@ -209,7 +227,7 @@ wg1 {ONE} 51821
 3: wg    inet6 fd00::2/64 scope global \\       valid_lft forever
 4: wg1    inet 10.9.0.2 peer 10.9.0.3/32 scope global wg1\\       valid_lft forever
 @ clock 1700000100
-@ forwarding 1 -
+@ forwarding 1 - read-only
 @ sysctls
 net/ipv6/conf/eth0/accept_ra 2
 net/ipv4/conf/all/send_redirects 1
@@ -287,6 +305,17 @@ def test_every_section() -> None:
     assert seen.addresses == ("198.18.0.1", "2001:db8::1", "10.0.0.2", "fd00::2", "10.9.0.2")
     assert (seen.clock, seen.forwarding) == (1700000100, {4: "1", 6: "-"})
     assert seen.sysctls == {"net/ipv6/conf/eth0/accept_ra": "2", "net/ipv4/conf/all/send_redirects": "1"}
+    assert not seen.sysctls_writable
+    assert (seen.port_bound, seen.port_users) == (True, ("python3",))
+    assert seen.sysctl_files == {
+        "/etc/sysctl.d/99-sysctl.conf": ("net.ipv4.ip_forward = 0",),
+        "/usr/lib/sysctl.d/50-default.conf": (),
+    }
+    assert seen.sources == {
+        "198.18.0.3": "198.18.0.1",
+        "198.18.0.1": "198.18.0.1",
+        "2001:db8::9": "2001:db8::1",
+    }
     assert seen.rules == (
         Rules(4, "iptables", True, {"filter": {"INPUT": Chain("DROP", [("-i", "lo", "-j", "ACCEPT")])}}),
         Rules(6, "ip6tables-legacy", False, {"filter": {"INPUT": Chain("ACCEPT")}}),
