@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Collection
+
 from pyinfra import host
 from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
@@ -37,6 +40,11 @@ def module_file(run: Run) -> Commands:
     yield from run_commands(run, ensure_file(run, paths.MODULE, module.boot_text(run.observe(host))))
 
 
+def set_sysctl(key: str, value: str) -> StringCommand:
+    """The command that sets a value by its key with slashes; not every system has sysctl(8)."""
+    return StringCommand(f"echo {value} > {shlex.quote(f'/proc/sys/{key}')}")
+
+
 @host_operation
 @locked
 def forwarding(run: Run) -> Commands:
@@ -48,8 +56,22 @@ def forwarding(run: Run) -> Commands:
     # The file first: a value that cannot be set now is still set at the next boot.
     commands = ensure_file(run, paths.SYSCTL, sysctl.text(sysctl.at_boot(part, observed)))
     for key, (value, wanted) in sysctl.differences(part, observed).items():
-        run.log_once(host, f"{key} is {value} and will be {wanted}")
-        commands.append(StringCommand(f"sysctl -q -w {key}={wanted}"))
+        run.log_once(host, f"{sysctl.dotted(key)} is {value} and will be {wanted}")
+        commands.append(set_sysctl(key, wanted))
+    yield from run_commands(run, commands)
+
+
+@host_operation
+@locked
+def forwarding_back(run: Run, families: Collection[int]) -> Commands:
+    """Switch off forwarding that was off before the first deploy and that nothing else uses.
+
+    server.sysctl cannot tell what was there before.
+    """
+    commands = []
+    for key in sysctl.forwarding_off(families, run.observe(host)):
+        run.log_once(host, f"{sysctl.dotted(key)} was 0 before the first deploy and will be again")
+        commands.append(set_sysctl(key, "0"))
     yield from run_commands(run, commands)
 
 

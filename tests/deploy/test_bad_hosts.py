@@ -57,6 +57,10 @@ def other_interface(host: FakeHost) -> None:
     host.links["wg9"].port = 51821
 
 
+BEHIND = {"wg_subnets": ["192.168.77.0/24"]}
+DNAT = "-j DNAT --to-destination 172.17.0.2:51821"
+
+
 def guard(**changes: object) -> dict[str, Any]:
     return {"nginx_vpn_only": [{**GUARD, **changes}]}
 
@@ -120,8 +124,45 @@ CASES: list[tuple[str, Change, dict[str, Any], list[str]]] = [
         ["cloud [wg_interface.foreign-file]"],
     ),
     ("cloud", lambda host: host.folders.update({CONFIG: "755"}), {}, ["cloud [wg_interface.not-a-file]"]),
-    ("cloud", other_interface, {}, ["cloud [wg_port.taken]", "port 51821 ", "interface wg9;"]),
+    ("cloud", other_interface, {}, ["cloud [wg_port.taken]", "port 51821 ", "interface wg9 ("]),
     ("cloud", foreign_interface, {}, ["cloud [wg_interface.foreign]"]),
+    (
+        "cloud",
+        lambda host: host.bound.update({51821: "dnsmasq"}),
+        {},
+        ["cloud [wg_port.taken]", "UDP port 51821 is taken by dnsmasq ("],
+    ),
+    (
+        "cloud",
+        lambda host: host.tables["iptables"].update(nat={"PREROUTING": [f"-p udp --dport 51821 {DNAT}"]}),
+        {},
+        ["cloud [wg_port.redirected]", f"(iptables -t nat -A PREROUTING -p udp --dport 51821 {DNAT})"],
+    ),
+    (
+        "cloud",
+        lambda host: host.tables.pop("iptables"),
+        {},
+        ["cloud [host.iptables-fails]", 'cloud: "iptables-save" fails'],
+    ),
+    # what its kernel lets be set; root forwards, for a network behind it
+    (
+        "root",
+        lambda host: setattr(host, "read_only", True),
+        BEHIND,
+        ["root [host.sysctls-read-only]", "needs net.ipv4.ip_forward = 1;"],
+    ),
+    (
+        "root",
+        lambda host: host.write("/etc/sysctl.d/zzz.conf", "net.ipv4.ip_forward = 0\n"),
+        BEHIND,
+        ["root [host.sysctl-undone]", "root: /etc/sysctl.d/zzz.conf sets net.ipv4.ip_forward = 0 at"],
+    ),
+    (
+        "root",
+        lambda host: host.write("/etc/sysctl.d/10-early.conf", "net.ipv4.conf.wg.forwarding=0\n"),
+        BEHIND,
+        ["root [host.sysctl-undone]", "sets net.ipv4.conf.wg.forwarding = 0 at"],
+    ),
     (
         "cloud",
         lambda host: host.tools.discard("apt-get"),

@@ -13,7 +13,8 @@ from wgcluster.firewall.tables import Match, Packet
 # Statements that neither match nor decide.
 _PLAIN = frozenset({"counter", "log", "notrack", "mangle", "comment", "set"})
 _FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
-_VERDICTS = frozenset({"accept", "drop", "reject", "return", "jump", "goto"})
+_ELSEWHERE = frozenset({"dnat", "redirect"})
+_VERDICTS = frozenset({"accept", "drop", "reject", "return", "jump", "goto"}) | _ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where packets are dropped: by a rule (its handle) in a chain reached from ``base``, or by a policy."""
+    """Where packets are dropped or redirected.
+
+    By a rule (its handle) in a chain reached from ``base``, or by a policy.
+    """
 
     table: Table
     base: str
@@ -99,6 +103,28 @@ def stop(table: Table, base: str, family: int, packet: Packet) -> Stop | None:
     return found if isinstance(found, Stop) else None
 
 
+def redirect(table: Table, base: str, family: int, packet: Packet) -> Stop | None:
+    """The rule that may give packets of a class another destination, nft(8), "NAT statements".
+
+    Rules for certain sources among these are skipped.
+    """
+    if family not in _FAMILIES[table.family]:
+        return None
+    seen: set[str] = set()
+
+    def through(name: str) -> Stop | None:
+        seen.add(name)
+        for rule in table.chains[name].rules if name in table.chains else ():
+            for outcome in _understood(table, rule, family, packet):
+                if outcome.verdict in _ELSEWHERE and (outcome.sure or not outcome.narrow):
+                    return Stop(table, base, name, rule.handle)
+                if outcome.target and outcome.target not in seen and (found := through(outcome.target)):
+                    return found
+        return None
+
+    return through(base)
+
+
 @dataclass(slots=True)
 class _Walk:
     """Follows a class of packets from one base chain."""
@@ -138,7 +164,7 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    verdict: str  # "accept", "drop", "reject", "return", "jump", "goto"
+    verdict: str  # "accept", "drop", "reject", "return", "jump", "goto", "dnat", "redirect"
     target: str  # the chain it leads to, or ""
     sure: bool  # for every packet of the class
     narrow: bool  # for certain addresses or services only

@@ -28,18 +28,43 @@ def at_boot(part: HostPlan, observed: Observed) -> dict[str, str]:
 
 
 def differences(part: HostPlan, observed: Observed) -> dict[str, tuple[str, str]]:
-    """Observed and desired value of each sysctl that differs, by key as sysctl(8) takes it."""
-    wanted = at_boot(part, observed)
-    live = {FORWARDING[family]: value for family, value in observed.forwarding.items()} | observed.sysctls
+    """Observed and desired value of each sysctl that differs, by key.
+
+    None where /proc/sys cannot be written: what is ``needed`` there is refused beforehand.
+    """
+    if not observed.sysctls_writable:
+        return {}
+    wanted = at_boot(part, observed) | needed(part, observed)
+    live = _live(observed)
     own = f"net/ipv4/conf/{part.interface}/send_redirects"
     if 4 in part.forwards and own in live:
         wanted[own] = "0"  # at the next start the hook in the config sets it
-    return {dotted(key): (live[key], value) for key, value in wanted.items() if live.get(key, value) != value}
+    return {key: (live[key], value) for key, value in wanted.items() if live.get(key, value) != value}
+
+
+def needed(part: HostPlan, observed: Observed) -> dict[str, str]:
+    """Values by key without which the host does not forward what it must, of those that differ now.
+
+    Forwarding is decided by the interface that a packet comes in by, too. Others are not ours to change.
+    """
+    live = _live(observed)
+    wanted = [FORWARDING[family] for family in part.forwards]
+    wanted += [forwards_by(part.interface)] if 4 in part.forwards else []
+    return {key: "1" for key in wanted if live.get(key, "1") != "1"}
+
+
+def forwards_by(interface: str) -> str:
+    """The key that says whether IPv4 packets that come in by an interface are forwarded."""
+    return f"net/ipv4/conf/{interface}/forwarding"
+
+
+def _live(observed: Observed) -> dict[str, str]:
+    return {FORWARDING[family]: value for family, value in observed.forwarding.items()} | observed.sysctls
 
 
 def forwarding_off(families: Iterable[int], observed: Observed) -> list[str]:
-    """The keys, as sysctl(8) takes them, to set to 0 when these families are no longer forwarded."""
-    return [dotted(FORWARDING[family]) for family in families if observed.forwarding.get(family) == "1"]
+    """The keys to set to 0 when these families are no longer forwarded."""
+    return [FORWARDING[family] for family in families if observed.forwarding.get(family) == "1"]
 
 
 def text(wanted: Mapping[str, str]) -> str | None:

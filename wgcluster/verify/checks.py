@@ -10,9 +10,12 @@ from wgcluster.firewall.tables import Chain, Packet, packet_of, verdict
 from wgcluster.host import answer, paths
 from wgcluster.host.forwarding_before import before, forward_policies
 from wgcluster.host.observed import Observed
+from wgcluster.host.sysctl import dotted, forwards_by
 from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.verify.boot import BootFiles, boot_faults
 from wgcluster.verify.foreign_firewalls import foreign_firewalls
+from wgcluster.verify.kernel_needs import ipv6_is_off, undone_at_boot
+from wgcluster.verify.listen_port import port_redirected
 from wgcluster.verify.overlaps import overlaps
 from wgcluster.wireguard.drift import SESSION, routed, routes
 
@@ -81,7 +84,7 @@ def checks(
         _routes(host, observed),
         _foreign_firewalls(host, observed),
         _strangers(host, observed),
-        Check("boot", 1, tuple(boot_faults(host, files))),
+        Check("boot", 1, (*boot_faults(host, files), *map(str, undone_at_boot(host, observed)))),
     ]
 
 
@@ -106,6 +109,8 @@ def _unit(host: HostPlan, observed: Observed) -> Check:
             for name in paths.firewall_units(host.interface)
             if not observed.unit(name).enabled
         ]
+    if any(address.version == 6 for address in host.addresses) and (off := ipv6_is_off(host, observed)):
+        faults.append(f"IPv6 is off: {off}")
     link = observed.link
     if link is None:
         faults.append(f"there is no interface {host.interface}")
@@ -144,6 +149,8 @@ def _forwarding(host: HostPlan, observed: Observed) -> Check:
     for family in host.forwards:
         if observed.forwarding.get(family) != "1":
             faults.append(f"IPv{family} forwarding is off")
+        elif family == 4:
+            faults += _forwarded_by_none(host, observed)
         for packet in _forwarded(host, family):
             for tool in _blocking(observed, family, "FORWARD", packet):
                 to = packet.destination or packet.out_interface
@@ -156,6 +163,18 @@ def _forwarding(host: HostPlan, observed: Observed) -> Check:
             if saved.primary and saved.family == family and chain.policy != policy:
                 faults.append(f"{saved.tool}: the policy of FORWARD is {chain.policy}, planned is {policy}")
     return Check("forward", len(host.forwards), tuple(faults))
+
+
+def _forwarded_by_none(host: HostPlan, observed: Observed) -> Iterator[str]:
+    """Interfaces whose own value keeps the kernel from forwarding what comes in by them."""
+    ways = {host.interface: host.interface}
+    for network in (one for one in host.subnets if one.version == 4):
+        for route in observed.routes:
+            if route.network.version == 4 and route.network.overlaps(network) and route.network.prefixlen:
+                ways |= dict.fromkeys(route.devices - {host.interface}, str(network))
+    for device, what in ways.items():
+        if observed.sysctls.get(forwards_by(device)) == "0":
+            yield f"{dotted(forwards_by(device))} is 0: what comes from {what} is not forwarded"
 
 
 def _forwarded(host: HostPlan, family: int) -> Iterator[Packet]:
@@ -174,6 +193,7 @@ def _rules(host: HostPlan, observed: Observed) -> Check:
         words = ("-s", str(source), *port) if source.prefixlen else port
         for tool in _blocking(observed, source.version, "INPUT", packet_of(words)):
             faults.append(f"{tool}: INPUT does not let {source} reach UDP port {host.port}")
+    faults += map(str, port_redirected(host, observed))
     return Check("port", len(host.listen_from), tuple(faults))
 
 

@@ -13,6 +13,8 @@ from wgcluster.nginx.edit.on_host import check
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import HostPlan
 from wgcluster.verify.foreign_firewalls import foreign_firewalls
+from wgcluster.verify.kernel_needs import kernel_lacks
+from wgcluster.verify.listen_port import port_redirected, port_taken
 from wgcluster.verify.lockout import lockout
 from wgcluster.verify.overlaps import overlaps
 from wgcluster.wireguard.config import MARK
@@ -34,6 +36,9 @@ def _faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     if observed.module == "missing" and "wireguard-go" not in tools:
         yield host_fault("host.no-wireguard")
     yield from _foreign_interface(part, observed)
+    yield from port_taken(part, observed)
+    yield from port_redirected(part, observed)
+    yield from kernel_lacks(part, observed)
     yield from overlaps(part, observed)
     if part.firewall != "off":
         yield from foreign_firewalls(part, observed)
@@ -58,5 +63,3 @@ def _foreign_interface(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     for one in observed.interfaces:
         if one.public_key == part.public_key:
             yield host_fault("wg_interface.renamed", old=one.name)
-        elif one.port == part.port:
-            yield host_fault("wg_port.taken", port=part.port, other=one.name)

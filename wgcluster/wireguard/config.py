@@ -12,9 +12,12 @@ from wgcluster.prefixes import Interface, Network
 from wgcluster.text import HIDDEN
 
 MARK = "# wgcluster: written by the deploy, which puts back whatever is changed here"
-# A relay sends packets out of the interface they came in on, for which the kernel would send redirects
-# (kernel.org, networking/ip-sysctl, send_redirects). Each start resets the value of the interface.
-NO_REDIRECTS = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"
+# A relay sends packets out of the interface they came in on, for which the kernel would send redirects, and
+# forwards only what comes in by an interface whose own value is 1 (kernel.org, networking/ip-sysctl). Each
+# start resets both. Where they cannot be set the host keeps its tunnel.
+RELAYS = "PostUp = cd /proc/sys/net/ipv4/conf/%i && echo 0 >send_redirects && echo 1 >forwarding || :"
+# As earlier versions wrote it: ours as well, so that a new file is no reason for a restart.
+_RELAYS_BEFORE = "PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0"
 # The rules are set before the interface comes up. If they cannot be set the host keeps its tunnel, and verify
 # tells which are missing.
 RULES_FIRST = f"PreUp = {paths.FIREWALL_SCRIPT} %i || :"
@@ -106,8 +109,13 @@ def own_hooks(host: HostPlan) -> list[str]:
     """The lines of our config that wg-quick runs as commands."""
     return [
         *([RULES_FIRST] if host.firewall != "off" else []),
-        *([NO_REDIRECTS] if 4 in host.forwards else []),
+        *([RELAYS] if 4 in host.forwards else []),
     ]
+
+
+def is_own_hook(line: str) -> bool:
+    """Has this or an earlier version written the line?"""
+    return line in (RULES_FIRST, RELAYS, _RELAYS_BEFORE)
 
 
 def render(

@@ -11,7 +11,7 @@ from wgcluster.host.kernel_routes import TYPES
 from wgcluster.host.observed import Link, LivePeer, Observed
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.prefixes import Network
-from wgcluster.wireguard.config import NO_REDIRECTS, RULES_FIRST, WgConfError, parse
+from wgcluster.wireguard.config import WgConfError, is_own_hook, parse
 
 # A session ends 180 s after its handshake (WireGuard whitepaper, 6.1, Reject-After-Time).
 SESSION = 180  # seconds
@@ -43,8 +43,9 @@ def foreign_keys(text: str) -> list[str]:
         other = parse(text).other
     except WgConfError:
         return []
-    ours = {key: [value] for key, _, value in (line.partition(" = ") for line in (RULES_FIRST, NO_REDIRECTS))}
-    return sorted(key for key, values in other.items() if ours.get(key) != values)
+    return sorted(
+        key for key, values in other.items() if len(values) > 1 or not is_own_hook(f"{key} = {values[0]}")
+    )
 
 
 def live_differences(

@@ -12,6 +12,7 @@ from wgcluster.firewall.placement import after, changes
 from wgcluster.firewall.rules import desired_rules, tunnel_rules
 from wgcluster.firewall.tables import Chain, Tables
 from wgcluster.host.boot_rules import boot_text
+from wgcluster.host.kernel_routes import parse_routes
 from wgcluster.host.observed import File, Link, LivePeer, Observed, Rules, Unit
 from wgcluster.plan.plan import HostPlan, Peer, Plan
 from wgcluster.prefixes import FAMILIES, Family
@@ -80,7 +81,7 @@ PrivateKey = (hidden)
 ListenPort = 51820
 MTU = 1420
 PreUp = /usr/local/sbin/wgcluster-firewall %i || :
-PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0
+PostUp = cd /proc/sys/net/ipv4/conf/%i && echo 0 >send_redirects && echo 1 >forwarding || :
 
 [Peer]
 PublicKey = {CLOUD}
@@ -196,10 +197,26 @@ def test_ping() -> None:
     }
 
 
-@pytest.mark.parametrize("value", ["0", "-"])
-def test_forwarding_is_off(value: str) -> None:
-    assert faults(replace(RIGHT, forwarding={4: "1", 6: value})) == {"forward": ["IPv6 forwarding is off"]}
-    assert faults(replace(RIGHT, forwarding={4: "1", 6: value}), replace(ROOT, forwards=(4,))) == {}
+@pytest.mark.parametrize(("value", "off"), [("0", []), ("-", ["IPv6 is off: its kernel has none"])])
+def test_forwarding_is_off(value: str, off: list[str]) -> None:
+    seen = replace(RIGHT, forwarding={4: "1", 6: value})
+    unit = {"unit": off} if off else {}
+    assert faults(seen) == {"forward": ["IPv6 forwarding is off"], **unit}
+    assert faults(seen, replace(ROOT, forwards=(4,))) == unit
+
+
+def test_an_interface_that_does_not_forward() -> None:
+    """What comes in by it is lost although forwarding is on; of others it matters where ours leads there."""
+    off = {f"net/ipv4/conf/{name}/forwarding": "0" for name in ("wg", "eth1", "eth2")}
+    routes = parse_routes(["172.16.5.0/24 dev eth1", "default via 198.18.0.1 dev eth2"], 4)
+    seen = replace(RIGHT, sysctls=off, routes=routes)
+    host = replace(ROOT, subnets=(ip_network("172.16.0.0/12"),))
+    said = [fault for fault in faults(seen, host)["forward"] if "conf" in fault]
+    assert said == [
+        "net.ipv4.conf.wg.forwarding is 0: what comes from wg is not forwarded",
+        "net.ipv4.conf.eth1.forwarding is 0: what comes from 172.16.0.0/12 is not forwarded",
+    ]
+    assert "forward" not in faults(seen, replace(ROOT, forwards=()))
 
 
 def with_rules(*rules: str, tool: str = "iptables") -> Observed:
@@ -304,10 +321,11 @@ def edited(old: str, new: str) -> BootFiles:
             ["the config file has Address 10.0.0.2/24, planned is 10.0.0.2/24, fd00::2/64"],
         ),
         (
-            edited("PostUp = sysctl", "PostUp = x"),
+            edited("PostUp = cd", "PostUp = x"),
             [
                 "the config file has PostUp, which is not ours",
-                "the config file lacks PostUp = sysctl -q -w net/ipv4/conf/%i/send_redirects=0",
+                "the config file lacks PostUp = cd /proc/sys/net/ipv4/conf/%i && echo 0 >send_redirects"
+                " && echo 1 >forwarding || :",
             ],
         ),
         (
