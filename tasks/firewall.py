@@ -10,15 +10,23 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
+from tasks.kernel import forwarding_back
 from tasks.lock import Commands, locked
-from tasks.operations import ensure_copy, ensure_file, host_operation, run_commands, text_file
+from tasks.operations import ensure_copy, ensure_file, failure, host_operation, run_commands, text_file
 from wgcluster.firewall.placement import restore_text
 from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.host import paths
 from wgcluster.host.backends import changes_by_tool
 from wgcluster.host.boot_rules import boot_text
-from wgcluster.host.forwarding_before import before, forward_policies, text
+from wgcluster.host.forwarding_before import (
+    before,
+    forward_policies,
+    no_longer_forwarded,
+    policies_back,
+    text,
+)
 from wgcluster.prefixes import Family
+from wgcluster.verify.kernel_needs import no_tables
 
 
 @host_operation
@@ -29,12 +37,14 @@ def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) 
     pyinfra's iptables.rule adds one rule per command, at one end of a chain: for moments a host would have
     half of the rules, and some behind a REJECT.
     """
-    commands = []
-    for saved, made in changes_by_tool(rules, run.part_of(host).interface, run.observe(host), policies):
+    part, commands = run.part_of(host), []
+    for saved, made in changes_by_tool(rules, part.interface, run.observe(host), policies):
         for line in (line for change in made for line in change.diff):
             run.log_once(host, f"{saved.tool}: {line}")
         commands.append(StringCommand(f"{saved.tool}-restore -w --noflush", _stdin=restore_text(made)))
     yield from run_commands(run, commands)
+    for fault in no_tables(part, run.observe(host)) if rules else ():  # of programs installed just now
+        yield failure(str(fault))
 
 
 @host_operation
@@ -78,9 +88,14 @@ def firewall(run: Run) -> None:
     path = paths.before(part.interface)
     # before anything changes what it records
     text_file(name=f"Remember what was forwarded: {path}", run=run, path=path, text=text(known))
-    live_rules(
-        name="Set the rules", run=run, rules=desired_rules(part), policies=forward_policies(part, known)
-    )
+    back = no_longer_forwarded(part, run.seen(host))
+    if back:  # before its FORWARD chain is open again
+        forwarding_back(name="Switch forwarding off, as it was before", run=run, families=tuple(back))
+    policies = forward_policies(part, known) | policies_back(part, run.seen(host))
+    live_rules(name="Set the rules", run=run, rules=desired_rules(part), policies=policies)
     boot_units(name=f"Enable {paths.firewall_units(part.interface)[1]}", run=run)
     # last: an older script would pass over what it does not know in a newer file
     boot_file(name=f"Write {paths.rules(part.interface)}", run=run)
+    if back:
+        rest = text({family: one for family, one in known.items() if family not in back})
+        text_file(name=f"Forget what was given back: {path}", run=run, path=path, text=rest)

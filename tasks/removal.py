@@ -8,10 +8,11 @@ from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
 from tasks.firewall import live_rules
+from tasks.kernel import forwarding_back
 from tasks.lock import Commands, locked
 from tasks.nginx import guard_sites
 from tasks.operations import ensure_file, host_operation, run_commands, text_file
-from wgcluster.host import paths, sysctl
+from wgcluster.host import paths
 from wgcluster.host.forwarding_before import given_back
 from wgcluster.host.observed import Unit
 from wgcluster.host.packages import REMOVE
@@ -46,21 +47,6 @@ def stop_interface(run: Run) -> Commands:
 
 def _state(unit: Unit) -> str:
     return " and ".join(word for word in ("enabled", "active") if getattr(unit, word))
-
-
-@host_operation
-@locked
-def forwarding_back(run: Run) -> Commands:
-    """Switch off forwarding that was off before the first deploy and that nothing else uses.
-
-    server.sysctl cannot tell what was there before.
-    """
-    part, observed = run.part_of(host), run.observe(host)
-    commands = []
-    for key in sysctl.forwarding_off(given_back(part, observed), observed):
-        run.log_once(host, f"{key} was 0 before the first deploy and will be again")
-        commands.append(StringCommand(f"sysctl -q -w {key}=0"))
-    yield from run_commands(run, commands)
 
 
 @host_operation
@@ -116,7 +102,7 @@ def removal(run: Run) -> None:
     stop_interface(name="Stop the interface and take its config away", run=run)
     back = given_back(run.part_of(host), run.seen(host))
     policies = {family: one.policy for family, one in back.items()}
-    forwarding_back(name="Switch forwarding off, if it was off before", run=run)
+    forwarding_back(name="Switch forwarding off, if it was off before", run=run, families=tuple(back))
     live_rules(name="Take our firewall rules out", run=run, rules=(), policies=policies)
     drop_boot_unit(name="Take the firewall unit away", run=run)
     # Other live values stay until the next boot: others may have come to rely on them.

@@ -76,6 +76,28 @@ def given_back(part: HostPlan, observed: Observed) -> dict[Family, Before]:
     }
 
 
+def no_longer_forwarded(part: HostPlan, observed: Observed) -> dict[Family, Before]:
+    """Those of ``given_back`` that an earlier plan forwarded and this one does not."""
+    back = given_back(part, observed)
+    return {family: one for family, one in back.items() if family not in part.forwards}
+
+
+def policies_back(part: HostPlan, observed: Observed) -> dict[Family, _Policy]:
+    """The former policy of FORWARD by family, where the last deploy has set it and this one does not.
+
+    With firewall = "off" it is no longer ours. The rules for the next boot tell that it was.
+    """
+    known = _read(observed.file(paths.before(part.interface)).text)
+    let_go = {*no_longer_forwarded(part, observed), *(part.forwards if part.firewall == "off" else ())}
+    lines = [line.split(" ") for line in observed.file(paths.rules(part.interface)).text.splitlines()]
+    ours = {words[0] for words in lines if words[1:4] == ["filter", "FORWARD", "policy"]}
+    return {
+        family: one.policy
+        for family, one in known.items()
+        if family in let_go and any(tool.startswith("ip6") == (family == 6) for tool in ours)
+    }
+
+
 def _of(observed: Observed, family: Family) -> list[Rules]:
     return [saved for saved in observed.rules if saved.family == family]
 

@@ -9,7 +9,15 @@ import pytest
 from tests.support.chains import DOCKER, GATEWAY, PEERS, REJECT, filter_text
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import paths
-from wgcluster.host.forwarding_before import Before, before, forward_policies, given_back, text
+from wgcluster.host.forwarding_before import (
+    Before,
+    before,
+    forward_policies,
+    given_back,
+    no_longer_forwarded,
+    policies_back,
+    text,
+)
 from wgcluster.host.observed import File, Observed, Rules
 
 BARE = filter_text()
@@ -104,3 +112,31 @@ def test_forwarding_ends_with_us_unless_somebody_uses_it(rules: tuple[str, ...],
 
 def test_who_forwarded_before_us_goes_on() -> None:
     assert given_back(GATEWAY, seen("1", BARE, **{PATH: "4 on ACCEPT\n6 on DROP\n"})) == {}
+
+
+WAS_OFF = "4 off ACCEPT\n6 off ACCEPT\n"
+CLOSED = "iptables filter FORWARD policy DROP\nip6tables filter FORWARD policy DROP\n# end\n"
+RULES = paths.rules("wg")
+
+
+def test_who_is_no_gateway_any_more_gets_back_what_was_there() -> None:
+    live = seen("1", BARE.replace("FORWARD ACCEPT", "FORWARD DROP"), **{PATH: WAS_OFF, RULES: CLOSED})
+    assert (no_longer_forwarded(GATEWAY, live), policies_back(GATEWAY, live)) == ({}, {})
+    only_six = replace(GATEWAY, forwards=(6,))
+    assert no_longer_forwarded(only_six, live) == {4: Before(False, "ACCEPT")}
+    assert policies_back(only_six, live) == {4: "ACCEPT"}
+    assert policies_back(PEERS, live) == {4: "ACCEPT", 6: "ACCEPT"}
+
+
+def test_what_others_rely_on_stays_forwarded_and_closed() -> None:
+    live = seen("1", DOCKER, **{PATH: WAS_OFF, RULES: CLOSED})
+    assert (no_longer_forwarded(PEERS, live), policies_back(PEERS, live)) == ({}, {})
+
+
+def test_a_policy_goes_back_once_where_the_firewall_is_ours_no_more() -> None:
+    """What its owner sets later is his: the rules for the boot tell whether the last deploy has set it."""
+    live = seen("1", BARE.replace("FORWARD ACCEPT", "FORWARD DROP"), **{PATH: WAS_OFF, RULES: CLOSED})
+    off = replace(GATEWAY, firewall="off")
+    assert policies_back(off, live) == {4: "ACCEPT", 6: "ACCEPT"}
+    assert no_longer_forwarded(off, live) == {}
+    assert policies_back(off, replace(live, files={**live.files, RULES: File("file", data=b"# end\n")})) == {}
