@@ -1,8 +1,42 @@
-# Pings each of $targets, sent as one command; prints "ADDRESS yes" or "ADDRESS no". A first handshake may take
-# a few seconds, so one that does not answer is asked again.
+# Pings each of $targets, sent as one command; prints a line each:
+#   ADDRESS              "ADDRESS yes" or "ADDRESS no"
+#   ADDRESS=LEAST=BYTES  and, if it answers, the size of the largest packet up to BYTES that passes in one piece, both
+#                        ways, to within 4 bytes; 0: not even LEAST; -: this ping cannot tell
+# With "!" in front, an address that must not answer, which is not given time for it.
+# A first handshake may take a few seconds, so one that does not answer is asked again.
+case $(ping -h 2>&1) in *-M*) whole=1 ;; *) whole= ;; esac
+export whole
 for target in $targets; do echo "$target"; done | xargs -r -P 32 -I '{}' sh -c '
-    case {} in *:*) family=-6 ;; *) family=-4 ;; esac
+    target={}
+    address=${target#!}
+    sizes=${address#*=}
+    address=${address%%=*}
+    # headers: IP and ICMP
+    case $address in *:*) family=-6 headers=48 ;; *) family=-4 headers=28 ;; esac
+    pings() { ping "$family" -n -q "$@" "$address" >/dev/null 2>&1; }
+    # One packet may be lost.
+    passes() {
+        pings -M do -s $(($1 - headers)) -c 1 -W 1 || pings -M do -s $(($1 - headers)) -c 1 -W 1
+    }
+    case $target in !*)
+        if pings -c 2 -i 0.3 -W 1; then echo "$address yes"; else echo "$address no"; fi
+        exit
+        ;;
+    esac
+    answers=
     for wait in 1 2 3 5; do
-        if ping $family -n -q -c 1 -W $wait {} >/dev/null 2>&1; then echo "{} yes"; exit 0; fi
+        if pings -c 1 -W "$wait"; then answers=1; break; fi
     done
-    echo "{} no"'
+    [ -n "$answers" ] || { echo "$address no"; exit; }
+    [ "$sizes" != "$target" ] || { echo "$address yes"; exit; }
+    [ -n "$whole" ] || { echo "$address yes -"; exit; }
+    low=${sizes%=*} high=${sizes#*=}
+    if passes "$high"; then low=$high
+    elif ! passes "$low"; then low=0 high=0
+    fi
+    # low passes, high does not
+    while [ $((high - low)) -gt 4 ]; do
+        middle=$(((low + high) / 2))
+        if passes "$middle"; then low=$middle; else high=$middle; fi
+    done
+    echo "$address yes $low"'

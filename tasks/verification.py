@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
@@ -17,6 +18,8 @@ from tasks.once import once
 from tasks.operations import failure, host_operation
 from tasks.scripts import script, with_input
 from wgcluster.host import paths
+from wgcluster.host.observed import Observed
+from wgcluster.inventory.from_pyinfra import cluster_name, wants_json
 from wgcluster.nginx.audit.audit import audit
 from wgcluster.nginx.edit.on_host import unread
 from wgcluster.nginx.probe.curl import answers, curl_config
@@ -24,14 +27,29 @@ from wgcluster.nginx.probe.probe import Answer, Probe, allowed_client_fault, den
 from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.nginx.syntax.includes import parse_dump
 from wgcluster.plan.plan import HostPlan
+from wgcluster.prove.proof import Proof, prove
 from wgcluster.text import abbreviated, counted, printable
 from wgcluster.verify.boot import BootFiles
-from wgcluster.verify.checks import Check, checks, ping_targets, pings, table
+from wgcluster.verify.checks import Check, checks
 from wgcluster.verify.last_deploy import last_deploy, restore
+from wgcluster.verify.probes import (
+    Pinged,
+    WayBack,
+    apart_check,
+    connections,
+    lan_check,
+    mtu_check,
+    pings_from,
+    read_connections,
+    read_pings,
+    service_check,
+    ways_back,
+)
+from wgcluster.verify.report import as_data, table
 from wgcluster.wireguard.config import RenderCache
 
 
-class Pings(CheckedFact[dict[str, bool]]):
+class Pings(CheckedFact[dict[str, Pinged]]):
     """Which addresses answer to pings from the host."""
 
     title = "pings"
@@ -39,8 +57,20 @@ class Pings(CheckedFact[dict[str, bool]]):
     def command(self, targets: Sequence[str]) -> str:
         return script("ping.sh", targets=" ".join(targets))
 
-    def read(self, output: list[str]) -> dict[str, bool]:
-        return pings(output)
+    def read(self, output: list[str]) -> dict[str, Pinged]:
+        return read_pings(output)
+
+
+class Connections(CheckedFact[list[bool | None]]):
+    """Which TCP ports the host can connect to."""
+
+    title = "connections"
+
+    def command(self, targets: Sequence[str]) -> str:
+        return script("connect.sh", targets=" ".join(targets))
+
+    def read(self, output: list[str]) -> list[bool | None]:
+        return read_connections(output)
 
 
 class Answers(CheckedFact[list[Answer]]):
@@ -57,19 +87,62 @@ class Answers(CheckedFact[list[Answer]]):
 
 @once
 def verify(state: State, run: Run) -> Mapping[str, Sequence[Check]]:
-    """Check all hosts of this run concurrently and print the table of results.
+    """Check all hosts of this run concurrently and print the results.
 
     Returns:
         The checks by pyinfra's host name.
     """
-    found = Questions(state, lambda host: _checks(run, host)).answers()
+    proof = prove(run.plan)
+    # In two rounds: what a host has to reach depends on what was observed on others.
+    pinged = Questions(state, lambda host: _pinged(run, proof, host)).answers()
+    seen = {run.part_of(host).name: run.observe(host) for host in pinged}
+    ways = ways_back(run.plan, proof, seen)
+    reached = Questions(state, lambda host: _reached(run, proof, host, seen, ways)).answers()
+    answered = {way: there for _, found in reached.values() for way, there in found.items()}
+    found = {
+        host: [
+            *_checks(run, proof, host, pinged[host]),
+            lan_check(run.plan, run.part_of(host), answered),
+            *services,
+        ]
+        for host, (services, _) in reached.items()
+    }
     rows = {run.part_of(host).name: checked for host, checked in found.items()}
+    _tell(state, rows)
+    _tell_unknown(run, found)
+    return {host.name: checked for host, checked in found.items()}
+
+
+def _tell(state: State, rows: Mapping[str, Sequence[Check]]) -> None:
     logger.info("")
     for line in printable(table(rows)).split("\n"):
         logger.info(line)
     logger.info("")
-    _tell_unknown(run, found)
-    return {host.name: checked for host, checked in found.items()}
+    hosts = [host for host in state.inventory if state.is_host_in_limit(host)]
+    if any(wants_json(host) for host in hosts):
+        failed = {cluster_name(host) for host in hosts} - rows.keys()
+        print(json.dumps(as_data(rows, failed)))
+
+
+def _pinged(run: Run, proof: Proof, host: Host) -> dict[str, Pinged]:
+    """Ping, then observe: pings cause the handshakes that are checked."""
+    sent = pings_from(run.plan, proof, run.part_of(host))
+    got = ask(host, Pings, targets=list(map(str, sent))) if sent else {}
+    run.observe(host)
+    return got
+
+
+def _reached(
+    run: Run, proof: Proof, host: Host, seen: Mapping[str, Observed], ways: Sequence[WayBack]
+) -> tuple[list[Check], dict[WayBack, bool]]:
+    """What guarded sites the host reaches, those of others and its own; and which networks answer to it."""
+    part = run.part_of(host)
+    wanted = connections(run.plan, proof, part, seen)
+    got = ask(host, Connections, targets=list(map(str, wanted))) if wanted else []
+    own = [way for way in ways if way.source == part.name]
+    pinged = ask(host, Pings, targets=[f"!{way.gateway}" for way in own]) if own else {}
+    answered = {way: pinged[str(way.gateway)].answered for way in own}
+    return [service_check(wanted, got), _nginx(run, host)], answered
 
 
 def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
@@ -84,19 +157,17 @@ def _tell_unknown(run: Run, found: Iterable[Host]) -> None:
         logger.warning(f"--> {printable(line)}")
 
 
-def _checks(run: Run, host: Host) -> list[Check]:
-    part = run.part_of(host)
-    targets = ping_targets(run.plan, part)
-    # Pings first: they cause the handshakes that are checked next.
-    answered = ask(host, Pings, targets=targets) if targets else {}
-    observed = run.observe(host)
+def _checks(run: Run, proof: Proof, host: Host, got: Mapping[str, Pinged]) -> list[Check]:
+    part, observed = run.part_of(host), run.observe(host)
+    sent = pings_from(run.plan, proof, part)
     files = BootFiles(
         config=observed.file(paths.config(part.interface)),
         rules=observed.file(paths.rules(part.interface)),
         sysctl=observed.file(paths.SYSCTL),
     )
+    answered = {address: one.answered for address, one in got.items()}
     found = checks(run.plan, part, observed, files, answered)
-    return [*found, _nginx(run, host)]
+    return [*found, apart_check(sent, got), mtu_check(sent, got)]
 
 
 def _nginx(run: Run, host: Host) -> Check:

@@ -23,9 +23,10 @@ from wgcluster.nginx.syntax.errors import NginxError
 from wgcluster.plan.plan import Plan
 from wgcluster.text import printable
 from wgcluster.verify.boot import BootFiles
-from wgcluster.verify.checks import checks, table
+from wgcluster.verify.checks import checks
 from wgcluster.verify.last_deploy import announced, last_deploy, unknown_keys
 from wgcluster.verify.preflight import preflight_faults
+from wgcluster.verify.report import table
 from wgcluster.wireguard import drift
 from wgcluster.wireguard.config import RenderCache
 

@@ -53,6 +53,11 @@ def new_keys(host: Host) -> bool:
     return bool(host.data.get("new_keys", False))
 
 
+def wants_json(host: Host) -> bool:
+    """Should the verification print its results as JSON (``--data json=True``)?"""
+    return bool(host.data.get("json", False))
+
+
 def remove_packages(host: Host) -> bool:
     """Should the teardown remove packages (``--data remove_packages=True``)?"""
     return bool(host.data.get("remove_packages", False))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Chain, Packet, packet_of, verdict
-from wgcluster.host import answer, paths
+from wgcluster.host import paths
 from wgcluster.host.forwarding_before import before, forward_policies
 from wgcluster.host.observed import Observed
 from wgcluster.host.sysctl import dotted, forwards_by
@@ -48,22 +48,6 @@ def ping_targets(plan: Plan, host: HostPlan) -> list[str]:
         for address in other.addresses
         if address.version in families
     ]
-
-
-def pings(lines: Sequence[str]) -> dict[str, bool]:
-    """Read the output of ``ping.sh``.
-
-    Returns:
-        By address: it answers.
-
-    Raises:
-        ValueError: the script never prints such a line.
-    """
-    found = {}
-    for line in lines:
-        target, _, word = line.partition(" ")
-        found[answer.address(target)] = answer.one_of(("yes", "no"), word, "answer of ping.sh") == "yes"
-    return found
 
 
 def checks(
@@ -230,27 +214,3 @@ def _strangers(host: HostPlan, observed: Observed) -> Check:
             if not any(drops(one, stranger, host.interface) for one in tables):
                 faults.append(f"lets in {stranger.description}")
     return Check("stranger", len(wires) * len(families), tuple(faults))
-
-
-def table(rows: Mapping[str, Sequence[Check]]) -> str:
-    """A line per host, a column per check, and below every fault in words."""
-    heads = list(dict.fromkeys(check.name for checks in rows.values() for check in checks))
-    cells = [["host", *heads]]
-    for name, found in rows.items():
-        by_name = {check.name: str(check) for check in found}
-        cells.append([name, *(by_name.get(head, "-") for head in heads)])
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in cells]
-    notes = [
-        f"{name}: {check.name}: {note}"
-        for name, found in rows.items()
-        for check in found
-        for note in check.notes
-    ]
-    faults = [
-        f"{name}: {check.name}: {fault}"
-        for name, found in rows.items()
-        for check in found
-        for fault in check.faults
-    ]
-    return "\n".join([line.rstrip() for line in lines] + ([""] if faults or notes else []) + faults + notes)

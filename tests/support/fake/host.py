@@ -83,6 +83,8 @@ class FakeHost:
     nginx_age: int = 5  # seconds since nginx has read its files, which were changed 10 s ago
     nginx_error: str | None = None
     deaf_to: set[str] = field(default_factory=set)  # overlay addresses whose answers do not arrive
+    hears: set[str] = field(default_factory=set)  # addresses that answer against the plan
+    path_mtu: int = 9000  # bytes, of packets within the tunnel
     odd: Callable[[list[str]], list[str]] | None = None  # what becomes of its answer to observe.sh
     fails: str = ""  # commands that hold this text fail
     noise: list[str] = field(default_factory=list)  # what its login shell prints, before and after
@@ -123,8 +125,10 @@ class FakeHost:
             lines = answer(self, variables(head))
             return True, self.odd(lines) if self.odd is not None else lines, []
         if (head := without(command, "ping.sh")) is not None:
+            return True, [self._pinged(target) for target in variables(head)["targets"].split()], []
+        if (head := without(command, "connect.sh")) is not None:
             targets = variables(head)["targets"].split()
-            return True, [f"{target} {'no' if target in self.deaf_to else 'yes'}" for target in targets], []
+            return True, ["no" if target in self.deaf_to else "yes" for target in targets], []
         if (head := without(command, "lock.sh")) is not None:
             return True, self._lock(variables(head)), []
         command = command.removeprefix("(\n").removesuffix("\n) 2>&1 >/dev/null; true")
@@ -137,6 +141,13 @@ class FakeHost:
         except Failed as failure:
             return False, [], str(failure).splitlines()
         return True, [], []
+
+    def _pinged(self, target: str) -> str:
+        address, *sizes = target.removeprefix("!").split("=")
+        if address in self.deaf_to or (target.startswith("!") and address not in self.hears):
+            return f"{address} no"
+        passes = [str(min(int(sizes[-1]), self.path_mtu))] if sizes else []
+        return " ".join([address, "yes", *passes])
 
     def _change(self, command: str, stdin: str) -> None:
         if self.fails and self.fails in command:

@@ -220,7 +220,9 @@ def _rules(host: FakeHost) -> Iterator[str]:
             for table, chains in host.tables[tool].items():
                 yield f"*{table}"
                 for chain in chains:
-                    policy = host.policies.get(tool, host.forward_policy) if chain == "FORWARD" else "ACCEPT"
+                    policy = "ACCEPT"
+                    if (table, chain) == ("filter", "FORWARD"):
+                        policy = host.policies.get(tool, host.forward_policy)
                     yield f":{chain} {policy if chain.isupper() and '-' not in chain else '-'} [0:0]"
                 yield from (f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules)
                 yield "COMMIT"

@@ -17,7 +17,8 @@ from wgcluster.host.observed import File, Link, LivePeer, Observed, Rules, Unit
 from wgcluster.plan.plan import HostPlan, Peer, Plan
 from wgcluster.prefixes import FAMILIES, Family
 from wgcluster.verify.boot import BootFiles
-from wgcluster.verify.checks import Check, checks, ping_targets, table
+from wgcluster.verify.checks import Check, checks, ping_targets
+from wgcluster.verify.report import table
 from wgcluster.wireguard.drift import SESSION
 
 OWN, CLOUD, LAPTOP = (letter * 42 + "A=" for letter in "KCL")
