@@ -8,6 +8,7 @@ from tasks.start import start
 run = start(state)
 
 from tasks.firewall import firewall
+from tasks.hosts_file import names
 from tasks.kernel import kernel
 from tasks.nginx import nginx
 from tasks.operations import save_keys
@@ -21,3 +22,4 @@ firewall(run=run)  # before the kernel forwards anything
 kernel(run=run)
 wireguard(run=run)
 nginx(run=run)
+names(run=run)

@@ -66,7 +66,7 @@ class Observations:
 
     def __init__(self, state: State, cluster: Cluster) -> None:
         self._state = state
-        ours = tuple(paths.managed_files(cluster.interface))
+        ours = tuple(paths.observed_files(cluster.interface))
         self._queries = {
             host.name: Query(
                 interface=cluster.interface,

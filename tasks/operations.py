@@ -90,7 +90,14 @@ def show_diff(run: Run, path: str, old: str, new: str) -> None:
     run.log_once(host, text)
 
 
-def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") -> StringCommand:
+def upload(
+    path: str,
+    text: str,
+    mode: str = "644",
+    folder_mode: str = "755",
+    owner: str = "root:root",
+    mounted: bool = False,
+) -> StringCommand:
     """A command that writes a file atomically: a temporary one, readable by root alone, is renamed.
 
     With sudo pyinfra's files.put uploads to /tmp and copies from there, where others may read it meanwhile.
@@ -99,26 +106,32 @@ def upload(path: str, text: str, mode: str = "644", folder_mode: str = "755") ->
     Args:
         path: absolute.
         mode: octal, of the file; ``folder_mode``: of folders that are created for it.
+        mounted: the file may be a mount, as /etc/hosts is in a container: that cannot be replaced by another
+            (rename(2), EBUSY), so its text is.
     """
     target = shlex.quote(path)
     temporary = f"{target}.wgcluster-$$"
     data = text.encode("utf-8", "surrogateescape")
     digest = hashlib.sha256(data).hexdigest()
+    chown = "" if owner == "root:root" else f" && chown {owner} {temporary}"
+    move = f"mv -f {temporary} {target}"
+    if mounted:
+        move = f"{{ {move} 2>/dev/null || {{ cat {temporary} > {target} && rm -f {temporary}; }}; }}"
     script = (
         f"umask 077 && mkdir -p -m {folder_mode} {shlex.quote(dirname(path))} && cat > {temporary}"
         f" && [ \"$(sha256sum < {temporary})\" = '{digest}  -' ]"
-        f" && chmod {mode} {temporary} && mv -f {temporary} {target}"
+        f" && chmod {mode} {temporary}{chown} && {move}"
         f" || {{ rm -f {temporary}; exit 1; }}"
     )
     return StringCommand(script, _stdin=text)
 
 
-def reasons(file: File, same: bool, mode: str = "644") -> list[str]:
+def reasons(file: File, same: bool, mode: str = "644", owner: str = "root:root") -> list[str]:
     """Why a file has to be written; empty if nothing differs.
 
     Args:
         same: its text is the desired one.
-        mode: the desired one, octal; the owner is root.
+        mode: the desired one, octal.
     """
     match file.kind:
         case "absent":
@@ -128,8 +141,8 @@ def reasons(file: File, same: bool, mode: str = "644") -> list[str]:
         case "other":
             return ["is no regular file"]
     found = [] if same else ["differs in its text"]
-    if (file.mode, file.owner) != (mode, "root:root"):
-        found.append(f"mode {file.mode} of {file.owner} becomes {mode} of root:root")
+    if (file.mode, file.owner) != (mode, owner):
+        found.append(f"mode {file.mode} of {file.owner} becomes {mode} of {owner}")
     return found
 
 

@@ -8,6 +8,7 @@ from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
 from tasks.firewall import live_rules
+from tasks.hosts_file import names_block
 from tasks.kernel import forwarding_back
 from tasks.lock import Commands, locked
 from tasks.nginx import guard_sites
@@ -99,6 +100,7 @@ def drop_packages(run: Run) -> Commands:
 def removal(run: Run) -> None:
     """Remove everything that the deploy put on the host."""
     guard_sites(name="Take our lines out of nginx", run=run, sites=())
+    names_block(name=f"Take our names out of {paths.HOSTS}", run=run, names=())
     stop_interface(name="Stop the interface and take its config away", run=run)
     back = given_back(run.part_of(host), run.seen(host))
     policies = {family: one.policy for family, one in back.items()}

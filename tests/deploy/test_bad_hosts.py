@@ -94,6 +94,12 @@ CASES: list[tuple[str, Change, dict[str, Any], list[str]]] = [
             "'nft insert rule inet theirs gate udp dport 51821 accept'",
         ],
     ),
+    (
+        "cloud",
+        lambda host: host.files.update({"/etc/hosts": Entry(link="/nowhere")}),
+        {"wg_hosts_file": True},
+        ["cloud [wg_hosts_file.not-a-file]"],
+    ),
     # what it needs itself
     (
         "cloud",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake.cluster import LAPTOP, SITE_PATH, FakeCluster, article, json_of, with_nginx
-from tests.support.fake.host import FILES, LOCK, FakeHost, variables, without
+from tests.support.fake.host import FILES, LOCK, Entry, FakeHost, variables, without
 from tests.support.fake.observation import answer
 
 
@@ -223,3 +223,27 @@ def test_the_model_answers_with_the_sections_of_the_script(world: FakeCluster) -
     everything = FakeHost(tools=set(tools[1].split()))
     lines = answer(with_nginx(everything), {**variables(head), "files": ""})
     assert [line.strip() for line in lines[2 : lines.index("@ module")]] == tools[1].split()
+
+
+def test_names_in_etc_hosts_come_and_go_with_the_setting(world: FakeCluster) -> None:
+    text = "127.0.0.1 localhost\n10.9.9.9 printer\n"
+    for host in world.hosts.values():
+        host.files["/etc/hosts"] = Entry(text.encode(), "664", "root:adm")
+    world.rows["cloud"]["wg_hosts_file"] = True
+    world.deploy()
+    cloud = world.hosts["cloud"].files["/etc/hosts"]
+    assert (cloud.mode, cloud.owner) == ("664", "root:adm")
+    assert cloud.data.decode().startswith(text)
+    assert "\n10.0.0.2 root git.example.org\n" in cloud.data.decode()
+    assert world.hosts["root"].text("/etc/hosts") == world.hosts["backup"].text("/etc/hosts") == text
+    world.forget()
+    world.deploy()
+    assert world.changes() == []
+    del world.rows["cloud"]["wg_hosts_file"]
+    world.deploy()
+    assert world.hosts["cloud"].text("/etc/hosts") == text
+    world.shared["wg_hosts_file"] = True
+    world.deploy()
+    assert all("git.example.org" in host.text("/etc/hosts") for host in world.hosts.values())
+    assert world.run("teardown.py", "-y").code == 0
+    assert all(host.text("/etc/hosts") == text for host in world.hosts.values())

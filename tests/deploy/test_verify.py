@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake.cluster import LAPTOP, FakeCluster, article, json_of
+from tests.support.fake.cluster import CHECKOUT, LAPTOP, FakeCluster, article, json_of
 
 
 @pytest.fixture
@@ -27,10 +27,14 @@ def test_all_is_as_planned(world: FakeCluster) -> None:
     done = world.run("verify.py", "-y")
     assert done.code == 0, done.err
     assert re.search(
-        r"^ *host +unit +handshake +ping +forward +port +route +firewall +stranger +boot +apart +mtu +lan"
-        r" +service +nginx$",
+        r"^ *host +unit +handshake +ping +forward +port +route +firewall +stranger +boot +names +apart +mtu"
+        r" +lan +service +nginx$",
         done.err,
         re.M,
+    )
+    document = (CHECKOUT / "docs" / "monitoring.md").read_text()
+    assert re.search(
+        rf"^ *host +{' +'.join(re.findall(r'^[|] `(.*?)` [|]', document, re.M))}$", done.err, re.M
     )
     assert len(re.findall(r"^ *(?:root|cloud|backup) +ok +ok +ok", done.err, re.MULTILINE)) == 3
     assert world.changes() == []

@@ -217,6 +217,11 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
     "wg_gateway.none-in-site": ("wg_gateway", {"site": "paris", "names": "cloud, backup"}),
     "wg_gateway.not-dialable": ("cloud: wg_gateway = True", {}),
+    "wg_hosts_file.dialled-name": (
+        "cloud: wg_hosts_file = True",
+        {"name": "git.example.org", "site_of": "root"},
+    ),
+    "wg_hosts_file.not-a-file": ("cloud", {"path": "/etc/hosts"}),
     "wg_interface.foreign": ("cloud", {"interface": "wg"}),
     "wg_interface.foreign-file": ("cloud", {"path": "/etc/wireguard/wg.conf"}),
     "wg_interface.invalid": ("wg_interface = 'wg 0'", {}),

@@ -110,7 +110,7 @@ def show(args: Namespace) -> int:
     """``client show NAME``: the config with its secrets, as text, as a QR code, or in a file."""
     reading = read(args.inventory)
     planned = _client(reading.plan(), args.name)
-    text = _config(reading, planned)
+    text = _config(reading, planned, with_names=not args.qr)  # a phone has no /etc/hosts to edit
     if args.output is not None:
         written = _write(args.output, text, reading.registry.path)
         print(f"{args.output}: {written}, readable by you alone; it holds the private key of {args.name}")
@@ -121,7 +121,7 @@ def show(args: Namespace) -> int:
     return 0
 
 
-def _config(reading: LoadedInventory, planned: ClientPlan) -> str:
+def _config(reading: LoadedInventory, planned: ClientPlan, with_names: bool) -> str:
     gateway = planned.gateway
     if gateway.name not in reading.registry.public_keys():
         raise CommandError(f"{gateway.name}, its gateway, has no key yet; deploy first: the deploy makes it")
@@ -131,7 +131,7 @@ def _config(reading: LoadedInventory, planned: ClientPlan) -> str:
     # Open the gateway's private key to verify its public key, which goes into the config
     reading.registry.private_key(gateway.name)
     shared = reading.registry.preshared_key(gateway.preshared_key) if gateway.preshared_key else None
-    return config(planned, reading.registry.client_private_key(planned.name), shared)
+    return config(planned, reading.registry.client_private_key(planned.name), shared, with_names)
 
 
 def _qr(name: str, text: str) -> str:

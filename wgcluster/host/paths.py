@@ -17,6 +17,9 @@ FIREWALL_UNITS = (
 # The record of site files with lines of ours, by which those that are no longer declared are found.
 GUARDED = "/etc/nginx/wgcluster/guarded"
 
+# Not ours but for a block in it.
+HOSTS = "/etc/hosts"
+
 
 def wireguard_unit(interface: str) -> str:
     """The unit that starts the interface."""
@@ -48,9 +51,14 @@ def managed_files(interface: str) -> list[str]:
     return [SYSCTL, MODULE, FIREWALL_SCRIPT, *FIREWALL_UNITS, rules(interface), before(interface), GUARDED]
 
 
+def observed_files(interface: str) -> list[str]:
+    """The managed files, and those of others with lines of ours."""
+    return [*managed_files(interface), HOSTS]
+
+
 def leftovers(interface: str) -> list[str]:
     """Patterns of the temporary files of runs that were killed."""
-    held = [config(interface), *managed_files(interface)]
+    held = [config(interface), *observed_files(interface)]
     return [*(f"{path}.wgcluster-*" for path in held), f"/run/wgcluster-{interface}.[0-9]*"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -47,9 +48,17 @@ class Host:
     links: tuple[str, ...] = ()
     keepalive: int | None = None  # seconds; None: as the topology needs it
     clients_from: tuple[Network, ...] = ()  # empty: anywhere
+    dns: tuple[Address, ...] = ()  # for the road warriors of this gateway
+    hosts_file: bool = False  # names of the cluster in /etc/hosts
     firewall: FirewallMode = "peers"
     firewall_allow: tuple[OpenPort, ...] = ()
     nginx: tuple[GuardedSite, ...] = ()
+
+
+def dialled_names(hosts: Iterable[Host]) -> set[str]:
+    """The DNS names of endpoints, in lower case and without a dot at the end."""
+    endpoints = [one for host in hosts for one in (host.endpoint, host.site_endpoint) if one is not None]
+    return {one.host.lower().removesuffix(".") for one in endpoints if isinstance(one.host, str)}
 
 
 @dataclass(frozen=True, slots=True)

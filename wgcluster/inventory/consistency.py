@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from wgcluster.inventory.cluster import Client, Host
+from wgcluster.inventory.cluster import Client, Host, dialled_names
 from wgcluster.inventory.expectations import invalid_expectations
 from wgcluster.inventory.faults import Fault, fault, near
 from wgcluster.inventory.schema import ClusterSettings
@@ -35,6 +35,7 @@ def inconsistencies(
     yield from _check_addresses(networks, hosts, clients)
     yield from _check_subnets(networks, hosts)
     yield from _check_endpoints(hosts)
+    yield from _check_names(hosts)
     names = {host.name for host in hosts}
     for host in hosts:
         yield from _check_links(host, names)
@@ -126,6 +127,17 @@ def _check_endpoints(hosts: Sequence[Host]) -> Iterator[Fault]:
             if place in owners:
                 yield fault("endpoint.taken", host.name, str(endpoint), key=key, other=owners[place])
             owners.setdefault(place, host.name)
+
+
+def _check_names(hosts: Sequence[Host]) -> Iterator[Fault]:
+    """A name cannot lead into the tunnel if the tunnel is dialled by it."""
+    dialled = dialled_names(hosts)
+    sites = {site.server_name: host.name for host in hosts for site in host.nginx}
+    for name, at in sites.items():
+        if name.lower().removesuffix(".") in dialled:
+            for host in hosts:
+                if host.hosts_file:
+                    yield fault("wg_hosts_file.dialled-name", host.name, True, name=name, site_of=at)
 
 
 def _check_subnets(networks: Sequence[Network], hosts: Sequence[Host]) -> Iterator[Fault]:

@@ -125,6 +125,8 @@ MESSAGES: Mapping[str, str] = {
     "wg_expect.unknown-name": "{name} is not a host, client or wg_subnets network; there are {names}",
     "wg_gateway.none-in-site": "site {site} has no gateway; set it on one of {names}",
     "wg_gateway.not-dialable": "nobody can dial this gateway; give it a wg_endpoint",
+    "wg_hosts_file.dialled-name": "{name}, a site of {site_of}, is an endpoint as well, so it cannot lead to the overlay; write the endpoint as an address, or with another name",
+    "wg_hosts_file.not-a-file": "{path} is not a regular file; make it one, or leave wg_hosts_file out for this host",
     "wg_interface.foreign": "an interface {interface} that is not ours is up; set wg_interface to another name, or move what is there out of the way",
     "wg_interface.foreign-file": "{path} was not made by us and is never overwritten; set wg_interface to another name, or move what is there out of the way",
     "wg_interface.invalid": "wg-quick and its unit take 1 to 15 characters of a-z A-Z 0-9 _ . -",

@@ -27,6 +27,7 @@ _STAND_INS: Mapping[str, str] = {
 }
 # The other settings that a fault depends on: if one of them is invalid, the fault may be none.
 _RESTS_ON: Mapping[str, frozenset[str]] = {
+    "wg_hosts_file": frozenset({"nginx_vpn_only", "wg_endpoint", "wg_site_endpoint"}),
     "wg_masquerade": frozenset({"wg_gateway", "firewall"}),
     "wg_topology": frozenset({"wg_links", "wg_degree"}),
     "wg_expect": frozenset({"wg_name", "wg_subnets"}),
@@ -145,6 +146,8 @@ def _read_host(row: Row, faults: list[Fault]) -> Host:
         links=keys.wg_links,
         keepalive=keys.wg_keepalive,
         clients_from=keys.wg_clients_from,
+        dns=keys.wg_dns,
+        hosts_file=keys.wg_hosts_file,
         firewall=keys.firewall,
         firewall_allow=keys.firewall_allow,
         nginx=keys.nginx_vpn_only,

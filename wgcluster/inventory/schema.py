@@ -229,6 +229,8 @@ class HostSettings(_Strict):
     wg_links: Annotated[tuple[NameField, ...], BeforeValidator(_list)] = ()
     wg_keepalive: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
     wg_clients_from: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
+    wg_dns: Annotated[tuple[AddressField, ...], BeforeValidator(_list)] = ()
+    wg_hosts_file: Annotated[bool, Field(strict=True)] = False
     firewall: FirewallMode = "peers"
     firewall_allow: tuple[OpenPort, ...] = ()
     nginx_vpn_only: tuple[GuardedSite, ...] = ()

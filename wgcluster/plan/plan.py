@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 from wgcluster.inventory.faults import Fault
 from wgcluster.inventory.schema import FirewallMode, GuardedSite, OpenPort, Topology
-from wgcluster.prefixes import Family, Interface, Network
+from wgcluster.prefixes import Address, Family, Interface, Network
 from wgcluster.text import counted
+
+# Each overlay address with its names.
+Names = tuple[tuple[Address, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class HostPlan:
     subnets: tuple[Network, ...] = ()  # networks behind the host
     site: str | None = None
     gateway: bool = False
+    names: Names = ()  # for its /etc/hosts; empty: they are not wanted there
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class ClientPlan:
     mtu: int
     public_key: str
     gateway: Peer
+    dns: tuple[Address, ...] = ()
+    names: Names = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from wgcluster.inventory.cluster import Client, Cluster, Host
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
 from wgcluster.plan.checks import gateways_of, plan_faults
 from wgcluster.plan.links import dialled_at
+from wgcluster.plan.names import names_of
 from wgcluster.plan.plan import ClientPlan, HostPlan, Peer, Plan, PlanError
 from wgcluster.plan.sources import Sources
 from wgcluster.plan.topology import Topology, make_topology
@@ -83,6 +84,7 @@ class _Planner:
         self.sources = Sources(cluster.hosts, topology)
         subnets = [subnet for host in self.hosts for subnet in host.subnets]
         everything = Prefixes((*cluster.networks, *subnets))
+        self.names = names_of(cluster)
         self.everything = everything.cover(np.arange(len(everything.networks)))  # for road warriors
 
     def _behind(self, host: Host) -> list[Network]:
@@ -129,6 +131,7 @@ class _Planner:
             subnets=host.subnets,
             site=host.site,
             gateway=host.gateway,
+            names=self.names if host.hosts_file else (),
         )
 
     def _interfaces(self, member: Host | Client) -> tuple[Interface, ...]:
@@ -210,4 +213,6 @@ class _Planner:
                 DEFAULT_KEEPALIVE,
                 self._secret(gateway.name, client.name),
             ),
+            dns=gateway.dns,
+            names=self.names,
         )

@@ -9,6 +9,7 @@ from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Chain, Packet, packet_of, verdict
 from wgcluster.host import paths
 from wgcluster.host.forwarding_before import before, forward_policies
+from wgcluster.host.hosts_file import differences
 from wgcluster.host.observed import Observed
 from wgcluster.host.sysctl import dotted, forwards_by
 from wgcluster.plan.plan import HostPlan, Plan
@@ -69,6 +70,7 @@ def checks(
         _foreign_firewalls(host, observed),
         _strangers(host, observed),
         Check("boot", 1, (*boot_faults(host, files), *map(str, undone_at_boot(host, observed)))),
+        _names(host, observed),
     ]
 
 
@@ -76,6 +78,13 @@ def _foreign_firewalls(host: HostPlan, observed: Observed) -> Check:
     if host.firewall == "off":
         return _NONE
     return Check("firewall", 1, tuple(map(str, foreign_firewalls(host, observed))))
+
+
+def _names(host: HostPlan, observed: Observed) -> Check:
+    own = {address.ip for address in host.addresses}  # Debian gives its own name 127.0.1.1, above ours
+    others = tuple((address, known) for address, known in host.names if address not in own)
+    found = differences(observed.file(paths.HOSTS).text, others)
+    return Check("names", sum(len(known) for _, known in others), tuple(found))
 
 
 def _unit(host: HostPlan, observed: Observed) -> Check:

@@ -40,6 +40,8 @@ def _faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     yield from port_redirected(part, observed)
     yield from kernel_lacks(part, observed)
     yield from overlaps(part, observed)
+    if part.names and observed.file(paths.HOSTS).kind in ("dangling", "other"):
+        yield host_fault("wg_hosts_file.not-a-file", path=paths.HOSTS)
     if part.firewall != "off":
         yield from foreign_firewalls(part, observed)
     yield from lockout(part, observed)

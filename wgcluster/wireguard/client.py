@@ -9,9 +9,10 @@ from ipaddress import ip_interface
 
 import segno
 
+from wgcluster.host.hosts_file import lines
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
 from wgcluster.keys.secret import Secret
-from wgcluster.plan.plan import ClientPlan
+from wgcluster.plan.plan import ClientPlan, Names
 from wgcluster.prefixes import Address, Network
 from wgcluster.text import HIDDEN
 from wgcluster.wireguard.config import RenderCache, interface_lines
@@ -45,20 +46,36 @@ def _usable(network: Network, offset: int) -> bool:
 
 
 def config(
-    client: ClientPlan, private_key: Secret | str = HIDDEN, preshared_key: Secret | None = None
+    client: ClientPlan,
+    private_key: Secret | str = HIDDEN,
+    preshared_key: Secret | None = None,
+    with_names: bool = False,
 ) -> str:
-    """The config of a road warrior, with ``(hidden)`` in place of missing keys."""
+    """The config of a road warrior, with ``(hidden)`` in place of missing keys.
+
+    Args:
+        with_names: say in comments what its /etc/hosts needs.
+    """
     gateway = replace(client.gateway, keepalive=client.gateway.keepalive or DEFAULT_KEEPALIVE)
     addresses = [ip_interface(address.ip) for address in client.addresses]  # without the network's length
     secrets = {}
     if gateway.preshared_key is not None and preshared_key is not None:
         secrets[gateway.preshared_key] = _text(preshared_key)
-    lines = [
+    written = [
         f"# {client.name}, by way of {gateway.name}",
+        *_hosts_lines(client.names if with_names else ()),
         *interface_lines(addresses, _text(private_key), client.mtu),
+        *([f"DNS = {', '.join(map(str, client.dns))}"] if client.dns else []),
         *RenderCache().peers([gateway], secrets),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(written) + "\n"
+
+
+def _hosts_lines(names: Names) -> list[str]:
+    if not names:
+        return []
+    head = '# For /etc/hosts, so that these names lead into the tunnel (README, "Names"):'
+    return [head, *(f"# {line}" for line in lines(names))]
 
 
 def _text(key: Secret | str) -> str:

@@ -56,6 +56,8 @@ def _run(host: FakeHost, words: list[str], stdin: str) -> None:
             pass  # nothing of it is left on a host
         case ["exit", "1"]:
             raise Failed("")
+        case ["chown", owner, path]:
+            host.files[path].owner = owner
         case ["modprobe", "wireguard"]:
             if host.module == "missing":
                 raise Failed("modprobe: FATAL: Module wireguard not found")
@@ -89,7 +91,7 @@ def _files(host: FakeHost, words: list[str], stdin: str) -> None:
                 host.files[path].mode = mode
             else:
                 host.folders[path] = mode
-        case ["mv", "-f", path, target]:
+        case ["mv", "-f", path, target] | ["mv", "-f", path, target, "2", ">", "/dev/null"]:
             host.files[target] = host.files.pop(path)
         case ["rm", "-f", *paths]:
             for path in paths:

@@ -19,6 +19,7 @@ SITE = {
     "locations": ["/"],
     "public": ["/.well-known/acme-challenge"],
 }
+SHARED = {"wg_networks": ["10.0.0.0/24", "fd00::/64"], "wg_keystore": "lab/.state/keys.yml"}
 NUMBERS = {"root": 2, "cloud": 3, "backup": 4}
 
 
@@ -45,8 +46,7 @@ def inventory(lab: Lab) -> list[tuple[str, dict[str, Any]]]:
 def story(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     specs: list[HostSpec] = [spec for spec in article() if spec.name in (*NUMBERS, "router")]
     with cluster_of(specs, f"{prefix}packets-", tmp_path_factory.mktemp("packets")) as cluster:
-        keys = {"wg_networks": ["10.0.0.0/24", "fd00::/64"], "wg_keystore": "lab/.state/keys.yml"}
-        describe(cluster, inventory(cluster.lab), **keys)
+        describe(cluster, inventory(cluster.lab), **SHARED)
         cluster.deploy()
         assert cluster.workspace.wgcluster("client", "add", "laptop").returncode == 0
         cluster.deploy()
@@ -127,6 +127,42 @@ def test_who_must_not_be_reached_is_asked_for(story: Cluster) -> None:
     }
 
 
+def test_names_lead_into_the_tunnel_where_that_is_wanted(story: Cluster) -> None:
+    """Docker mounts /etc/hosts, which cannot be replaced then; on backup it is a file as on any server."""
+    hosts = [story.lab[name] for name in NUMBERS]
+    story.lab["backup"].run("cp /etc/hosts /run/h && umount /etc/hosts && cp /run/h /etc/hosts", check=True)
+    story.lab["backup"].run("chmod 640 /etc/hosts && chown root:adm /etc/hosts", check=True)
+    before = [host.read("/etc/hosts") for host in hosts]
+    look = "stat -c '%a %U:%G' /etc/hosts; ls /etc | grep hosts; mount | grep -c /etc/hosts"
+    modes = [host.run(look).stdout for host in hosts]
+    describe(story, inventory(story.lab), **SHARED, wg_hosts_file=True)
+    story.deploy()
+    for host in hosts:
+        for name, address in (
+            ("git.example.org", "10.0.0.2"),
+            ("cloud", "10.0.0.3"),
+            ("laptop", "10.0.0.100"),
+        ):
+            if name != host.name:  # its own name leads to what Docker wrote
+                assert host.run(f"getent ahostsv4 {name}").stdout.split()[:1] == [address]
+        assert host.run("getent ahostsv6 git.example.org").stdout.split()[:1] == ["fd00::2"]
+    assert [host.run(look).stdout for host in hosts] == modes
+    got = story.lab["cloud"].run("curl -s -o /dev/null -w '%{http_code}' http://git.example.org/").stdout
+    assert got not in ("000", "403")
+    assert story.changes() == {}
+    story.lab["cloud"].run(
+        "echo '10.9.9.9 git.example.org' >/tmp/h; cat /etc/hosts >>/tmp/h; cat /tmp/h >/etc/hosts"
+    )
+    status, found = verified(story)
+    told = "cloud: names: /etc/hosts has 10.9.9.9 for git.example.org, planned is 10.0.0.2"
+    assert (status, told in faults(found)) == (1, True)
+    story.lab["cloud"].run("sed 1d /etc/hosts >/tmp/h; cat /tmp/h >/etc/hosts", check=True)
+    describe(story, inventory(story.lab), **SHARED)
+    story.deploy()
+    assert [host.read("/etc/hosts") for host in hosts] == before
+    assert [host.run(look).stdout for host in hosts] == modes
+
+
 def test_a_path_that_takes_smaller_packets_and_says_nothing_of_it(story: Cluster) -> None:
     """backup stands behind it; it dials root by IPv4 and cloud by IPv6. What verify says to set is right."""
     router = story.lab["router"]
@@ -158,8 +194,7 @@ def test_a_path_that_takes_smaller_packets_and_says_nothing_of_it(story: Cluster
                 assert int(fault.split(" of ")[-1].split(" ")[0]) in right, fault
         assert len(told) == 8
         least = min(int(fault.split("wg_mtu = ")[1].split(" ")[0]) for fault in told)
-        keys = {"wg_networks": ["10.0.0.0/24", "fd00::/64"], "wg_keystore": "lab/.state/keys.yml"}
-        describe(story, inventory(story.lab), **keys, wg_mtu=least)
+        describe(story, inventory(story.lab), **SHARED, wg_mtu=least)
         story.deploy()
         status, hosts = verified(story)
         assert (status, faults(hosts)) == (0, set())

@@ -102,6 +102,8 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
     ("wg_subnets", "x", ["a: wg_subnets[0] = 'x' [network.invalid]"]),
     ("wg_subnets", "172.16.0.1/12", ["a: wg_subnets[0] = '172.16.0.1/12' [network.host-bits]"]),
     ("wg_subnets", "10.0.0.0/25", ["a: wg_subnets = '10.0.0.0/25' [wg_subnets.overlaps-overlay]"]),
+    ("wg_dns", ["10.0.0.2", "one"], ["a: wg_dns[1] = 'one' [address.invalid]"]),
+    ("wg_hosts_file", "yes", ["a: wg_hosts_file = 'yes' [setting.not-boolean]"]),
     ("wg_clients_from", "anywhere", ["a: wg_clients_from[0] = 'anywhere' [network.invalid]"]),
     ("firewall", "on", ["a: firewall = 'on' [setting.not-one-of]"]),
     ("firewall_allow", {"port": 22}, ["a: firewall_allow = {'port': 22} [setting.not-list]"]),
@@ -223,7 +225,18 @@ def test_what_is_wrong_with_all(shared: Data, wanted: list[str]) -> None:
     assert faults(rows({}, {}, **shared)) == wanted
 
 
+SITE = [{"file": "/etc/nginx/git", "server_name": "git.example.org"}]
+
 BETWEEN: list[tuple[list[Data], list[Client], list[str]]] = [
+    (
+        [
+            {"nginx_vpn_only": SITE, "wg_endpoint": "GIT.example.org."},
+            {"wg_hosts_file": True},
+            {"wg_hosts_file": False},
+        ],
+        [],
+        ["b: wg_hosts_file = True [wg_hosts_file.dialled-name]"],
+    ),
     ([{"wg_topology": "mesh"}, {"wg_topology": "sites"}], [], ["b: wg_topology = 'sites' [setting.differs]"]),
     ([{"wg_name": "x"}, {"wg_name": "x"}], [], ["x: wg_name = 'x' [wg_name.duplicate]"]),
     ([{}, {"wg_address": "10.0.0.2"}], [], ["b: wg_address = '10.0.0.2' [wg_address.taken]"]),

@@ -52,6 +52,8 @@ def test_a_whole_cluster_as_declared() -> None:
                 "wg_links": "b",
                 "wg_keepalive": 10,
                 "wg_clients_from": "198.51.100.0/24",
+                "wg_dns": "10.0.0.2",
+                "wg_hosts_file": True,
                 "firewall": "baseline",
                 "firewall_allow": [
                     {"port": 22, "from": ["198.51.100.0/24"]},
@@ -84,6 +86,8 @@ def test_a_whole_cluster_as_declared() -> None:
         links=("b",),
         keepalive=10,
         clients_from=(anyone,),
+        dns=(ip_address("10.0.0.2"),),
+        hosts_file=True,
         firewall="baseline",
         firewall_allow=(OpenPort(22, "tcp", (anyone,)), OpenPort(53, "udp", ())),
         nginx=(GuardedSite("/etc/nginx/a", "a.example", ("/",), ("/x",), (), "location", None),),

@@ -34,6 +34,8 @@ CONTRACT = {
     "wg_clients_from",
     "wg_expect",
     "wg_keystore",
+    "wg_hosts_file",
+    "wg_dns",
     "firewall",
     "firewall_allow",
     "nginx_vpn_only",
@@ -62,7 +64,7 @@ def test_what_is_not_said_has_the_defaults_of_the_contract() -> None:
     host = schema.HostSettings.model_validate({"wg_name": "a", "wg_address": "10.0.0.2"})
     assert (host.wg_port, host.wg_mtu, host.firewall) == (51820, 1420, "peers")
     assert (host.wg_keepalive, host.wg_endpoint, host.wg_site, host.wg_site_endpoint) == (None,) * 4
-    assert (host.wg_gateway, host.wg_masquerade) == (False, False)
+    assert (host.wg_gateway, host.wg_masquerade, host.wg_hosts_file, host.wg_dns) == (False, False, False, ())
     site = TypeAdapter(schema.GuardedSite).validate_python({"file": "/a", "server_name": "b"})
     assert (site.locations, site.public, site.scope, site.acme_root) == (("/",), (), "location", None)
 

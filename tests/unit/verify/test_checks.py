@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
@@ -128,6 +128,7 @@ def test_as_planned_all_is_well() -> None:
         ("firewall", 1, "ok"),
         ("stranger", 2, "ok"),
         ("boot", 1, "ok"),
+        ("names", 0, "-"),
     ]
 
 
@@ -392,3 +393,12 @@ def test_the_table() -> None:
         "cloud: ping: root (10.0.0.2) does not answer",
     ]
     assert table({"cloud": [Check("unit", 1)]}) == "host   unit\ncloud  ok"
+
+
+def test_names_that_lead_elsewhere_but_for_those_of_the_host_itself() -> None:
+    names = ((ip_address("10.0.0.2"), ("root", "git.example.org")), (ip_address("10.0.0.3"), ("cloud",)))
+    hosts = file("127.0.1.1 root\n10.0.0.3 cloud\n")
+    assert faults(replace(RIGHT, files={"/etc/hosts": hosts}), replace(ROOT, names=names)) == {}
+    assert faults(RIGHT, replace(ROOT, names=names)) == {
+        "names": ["/etc/hosts has no address for cloud, planned is 10.0.0.3"]
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
@@ -116,6 +117,19 @@ def test_without_keys_none_is_shown() -> None:
     text = config(with_preshared_key())
     assert text.count("(hidden)") == 2
     assert text == mask(config(with_preshared_key(), Secret(KEY), Secret(SHARED)))
+
+
+def test_names_and_dns_of_a_laptop() -> None:
+    known = ((ip_address("10.0.0.2"), ("root", "git.example.org")), (ip_address("fd00::2"), ("root",)))
+    laptop = replace(LAPTOP, names=known, dns=(ip_address("10.0.0.2"), ip_address("fd00::53")))
+    lines = config(laptop, with_names=True).split("\n")
+    assert lines[1:4] == [
+        '# For /etc/hosts, so that these names lead into the tunnel (README, "Names"):',
+        "# 10.0.0.2 root git.example.org",
+        "# fd00::2 root",
+    ]
+    assert lines[lines.index("[Interface]") + 5] == "DNS = 10.0.0.2, fd00::53"
+    assert "example.org" not in config(laptop)
 
 
 def test_a_phone_behind_nat_keeps_its_way_open() -> None:

@@ -6,7 +6,7 @@ A new field fails here until it has a line in ``OTHER``, and then until all who 
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
@@ -48,6 +48,7 @@ OTHER: dict[str, object] = {
     "subnets": (ip_network("172.16.0.0/12"),),
     "site": "fra",
     "gateway": True,
+    "names": ((ip_address("10.0.0.3"), ("cloud",)),),
 }
 OTHER_OF_PEER: dict[str, object] = {
     "name": "cloud2",
