@@ -111,7 +111,7 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
 
 def _files(config: tuple[str, str, str], others: list[tuple[str, str, str]]) -> Iterator[str]:
     """Path, text and mode of each; the secrets of ``config`` are not shown, and its text comes last."""
-    for path in {*paths.managed_files(Path(config[0]).stem)} - {path for path, _, _ in others}:
+    for path in {*paths.observed_files(Path(config[0]).stem)} - {path for path, _, _ in others}:
         yield f"@ file {path} absent"
     for path, text, mode in (config, *others):
         digest = hashlib.sha256(text.encode()).hexdigest()
