@@ -160,39 +160,45 @@ def without_ours(tables: Tables) -> Tables:
     }
 
 
-@in_all
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", TABLES)
-def test_the_deploy_finds_nothing_to_do(boot: Boot, name: str, family: Family, backend: str) -> None:
-    judge = Filter(boot.namespace, family, backend)
+def test_the_deploy_finds_nothing_to_do(boot: Boot, name: str, backend: str) -> None:
+    judges = {family: Filter(boot.namespace, family, backend) for family in FAMILIES}
     for turn, host in enumerate((replace(PEERS, listen_from=EVERYWHERE), GATEWAY, BASELINE)):
         shell = INSTALLED[turn % len(INSTALLED)]
-        judge.load(parse_save(text_of(name, family)))
-        before = foreign(judge.text())
+        before = {}
+        for family, judge in judges.items():
+            judge.load(parse_save(text_of(name, family)))
+            before[family] = foreign(judge.text())
         boot.run(list(desired_rules(host)), backend, shell)
-        once = judge.text()
-        assert changes(parse_save(once), of(host, family), "wg") == []
-        kept = set(before)
-        assert [line for line in foreign(once) if line in kept] == before
+        once = {family: judge.text() for family, judge in judges.items()}
+        for family, kept in before.items():
+            assert changes(parse_save(once[family]), of(host, family), "wg") == []
+            assert [line for line in foreign(once[family]) if line in set(kept)] == kept
     boot.run(list(desired_rules(BASELINE)), backend, INSTALLED[0])
-    assert judge.text() == once
+    assert {family: judge.text() for family, judge in judges.items()} == once
 
 
-@in_all
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", TABLES)
-def test_a_boot_leaves_what_the_deploy_has_left(boot: Boot, name: str, family: Family, backend: str) -> None:
+def test_a_boot_leaves_what_the_deploy_has_left(boot: Boot, name: str, backend: str) -> None:
     """The same rules at the same places, once the host's own are there again."""
-    judge = Filter(boot.namespace, family, backend)
+    judges = {family: Filter(boot.namespace, family, backend) for family in FAMILIES}
     for turn, host in enumerate((PEERS, GATEWAY, BASELINE)):
-        judge.load(without_ours(parse_save(text_of(name, family))))
-        bare = judge.tables()
-        if made := changes(bare, of(host, family), "wg"):
-            judge.restore(restore_text(made))
-        deployed = judge.text()
+        bare, deployed = {}, {}
+        for family, judge in judges.items():
+            judge.load(without_ours(parse_save(text_of(name, family))))
+            bare[family] = judge.tables()
+            if made := changes(bare[family], of(host, family), "wg"):
+                judge.restore(restore_text(made))
+            deployed[family] = judge.text()
         boot.run(list(desired_rules(host)), backend, INSTALLED[turn % len(INSTALLED)])
-        judge.load(bare)
+        for family, judge in judges.items():
+            judge.load(bare[family])
         boot.again(backend, INSTALLED[turn % len(INSTALLED)])
-        # a quote in a comment is written with one backslash more each time it is loaded
-        assert judge.text().replace("\\", "") == deployed.replace("\\", "")
+        for family, judge in judges.items():
+            # a quote in a comment is written with one backslash more each time it is loaded
+            assert judge.text().replace("\\", "") == deployed[family].replace("\\", "")
 
 
 @in_all
@@ -210,19 +216,22 @@ def test_any_chain(boot: Boot, family: Family, backend: str, data: st.DataObject
     assert without_ours(there)["filter"] == without_ours(before)["filter"]
 
 
-@in_all
-def test_other_rules_than_the_deploy_has_seen(boot: Boot, family: Family, backend: str) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_other_rules_than_the_deploy_has_seen(boot: Boot, backend: str) -> None:
     """What lets in and keeps out still does; a rule that is gone was no more than a place."""
-    judge = Filter(boot.namespace, family, backend)
+    judges = {family: Filter(boot.namespace, family, backend) for family in FAMILIES}
     for deployed in TABLES:
-        judge.load(without_ours(parse_save(text_of(deployed, family))))
+        for family, judge in judges.items():
+            judge.load(without_ours(parse_save(text_of(deployed, family))))
         boot.run(list(desired_rules(GATEWAY)), backend)
         for booted in ("empty", "docker", "image"):
-            judge.load(parse_save(text_of(booted, family)))
+            for family, judge in judges.items():
+                judge.load(parse_save(text_of(booted, family)))
             boot.again(backend)
-            forward = [rule for rule in of(GATEWAY, family) if rule.chain != "INPUT"]
-            there = [one for one in changes(judge.tables(), forward, "wg") if one.chain != "INPUT"]
-            assert there == []
+            for family, judge in judges.items():
+                forward = [rule for rule in of(GATEWAY, family) if rule.chain != "INPUT"]
+                there = [one for one in changes(judge.tables(), forward, "wg") if one.chain != "INPUT"]
+                assert there == []
 
 
 @in_all
