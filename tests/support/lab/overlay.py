@@ -5,6 +5,7 @@ No bridge or address of theirs is in the machine's own namespace, so none can ov
 
 from __future__ import annotations
 
+import base64
 import shlex
 import socket
 import struct
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from select import select
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.support.net import Filter, Namespace, namespaces
 from wgcluster.firewall.tables import Tables
@@ -35,6 +38,13 @@ _ROUNDS_MORE = 4  # that a silent pair gets, after the last answer that was wait
 # seconds: WireGuard repeats a lost handshake after 5 (REKEY_TIMEOUT), and gives a session up whose other end
 # has forgotten it after 15 (KEEPALIVE_TIMEOUT + REKEY_TIMEOUT)
 _LIMIT = 45.0
+
+
+def key_pair() -> tuple[str, str]:
+    """A private key and its public one, as wg(8) writes them."""
+    made = X25519PrivateKey.generate()
+    pair = made.private_bytes_raw(), made.public_key().public_bytes_raw()
+    return base64.b64encode(pair[0]).decode(), base64.b64encode(pair[1]).decode()
 
 
 @dataclass(frozen=True)

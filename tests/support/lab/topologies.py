@@ -12,10 +12,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 from tests.support.chains import DOCKER
-from tests.support.lab.overlay import Overlay, Station, Texts, overlay
+from tests.support.lab.overlay import Overlay, Station, Texts, key_pair, overlay
 from wgcluster.firewall import placement
 from wgcluster.firewall import rules as firewall
 from wgcluster.firewall.tables import Chain, Spec, Tables, parse_save
@@ -171,14 +169,14 @@ def live(name: str) -> Iterator[Live]:
     cluster = read_cluster(
         [Row(one, {**case.shared, **data}) for one, data in case.hosts.items()], case.clients
     )
-    private = {one: base64.b64encode(os.urandom(32)).decode() for one in (*case.hosts, *_names(case))}
-    public = {one: _public(key) for one, key in private.items()}
+    keys = {one: key_pair() for one in (*case.hosts, *_names(case))}
+    public = {one: pair[1] for one, pair in keys.items()}
     plan = make_plan(cluster, public, public)
     with overlay(_stations(case, plan), case.backend) as made:
         texts = {}
         shared: dict[str, str] = {}
         for text in texts_of(plan):
-            texts[text.name] = replace(text, config=_config(plan, text.name, private[text.name], shared))
+            texts[text.name] = replace(text, config=_config(plan, text.name, keys[text.name][0], shared))
         for host in plan.hosts:
             texts[host.name] = replace(texts[host.name], tables=_set_rules(made, host))
         made.tell(texts)
@@ -187,11 +185,6 @@ def live(name: str) -> Iterator[Live]:
 
 def _names(case: Case) -> list[str]:
     return [one.name for one in case.clients]
-
-
-def _public(key: str) -> str:
-    made = X25519PrivateKey.from_private_bytes(base64.b64decode(key)).public_key()
-    return base64.b64encode(made.public_bytes_raw()).decode()
 
 
 def _config(plan: Plan, name: str, key: str, shared: dict[str, str]) -> str:
