@@ -95,6 +95,11 @@ _DOCKER = (
     "ip address add 172.17.0.1/16 dev docker0",
     "ip link set docker0 up",
 )
+# Answers and pings; the rest of the tables of a cloud's image is closed.
+_CLOSED = (
+    "iptables -A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT",
+    "iptables -A INPUT -p icmp -j ACCEPT",
+)
 # As people's hosts have them; most get in nobody's way.
 TRAITS: list[Trait] = [
     _say("ip address add 192.168.{n}.1/24 dev lan"),
@@ -128,10 +133,11 @@ TRAITS: list[Trait] = [
     _program,
     _say(*_DOCKER),
     _say("iptables -A INPUT -p udp -j DROP"),
-    _say("iptables -A INPUT -j REJECT", "iptables -A FORWARD -j REJECT"),
+    _say(*_CLOSED, "iptables -A INPUT -j REJECT", "iptables -A FORWARD -j REJECT"),
     _say("ip6tables -A INPUT -p ipv6-icmp -j ACCEPT", "ip6tables -P INPUT DROP", "ip6tables -P FORWARD DROP"),
     _say("iptables -A INPUT -p tcp --dport 22 -j ACCEPT", "iptables -A FORWARD -i lan -j ACCEPT"),
     _say("iptables -t nat -A POSTROUTING -s 192.168.{n}.0/24 -o eth0 -j MASQUERADE"),
+    _say(*_CLOSED, "iptables -P INPUT DROP", "iptables -P FORWARD DROP"),
     _say("iptables-legacy -A INPUT -p udp -j DROP", "iptables-legacy -A FORWARD -j DROP"),
     _say("iptables -t mangle -A FORWARD -i lan -j MARK --set-mark 0x77"),
     _say("iptables -t nat -A PREROUTING -p udp --dport {p} -j DNAT --to-destination 198.18.0.250:53"),
@@ -229,7 +235,7 @@ def _state(host: HostPlan, machine: Machine) -> Counter[str]:
     """Addresses, routes, routing rules and firewall rules that are not ours."""
     wg = host.interface
     commands = [
-        f"ip -o address | grep -v ' {wg} ' | sed 's/ valid_lft.*//'",
+        f"ip -o address | grep -v ' {wg} ' | sed 's/ valid_lft.*//; s/ tentative//'",
         f"ip -o route show table all | grep -v 'dev {wg} '",
         f"ip -o -6 route show table all | grep -v 'dev {wg} '",
         "ip rule; ip -6 rule",
