@@ -15,8 +15,9 @@ from tasks.lock import Commands, if_still_locked, locked, take_lock
 from tasks.operations import failure, host_operation, reasons, run_commands, show_diff, upload
 from tasks.scripts import script
 from wgcluster.host import paths
+from wgcluster.host.observed import Link
 from wgcluster.plan.plan import HostPlan, Peer
-from wgcluster.text import last_words
+from wgcluster.text import abbreviated, last_words
 from wgcluster.wireguard import config as wgconf
 from wgcluster.wireguard import drift
 from wgcluster.wireguard.sessions import handshake_initiators, without_session
@@ -54,11 +55,21 @@ def config_file(run: Run) -> Commands:
         if foreign_keys := drift.foreign_keys(file.text):
             # Hooks that ran at the start are undone by the ones in the same file.
             run.log_once(host, f"restart: {path} holds {', '.join(foreign_keys)}, which are not ours")
-            commands.append(StringCommand(f"systemctl stop {paths.wireguard_unit(part.interface)}"))
+            commands += _stop(run, observed.link)
+        elif former := drift.former_addresses(part, file.text, observed.link):
+            # Only this file still tells that they are ours.
+            run.log_once(host, f"restart: {', '.join(former)} is no longer planned")
+            commands += _stop(run, observed.link)
         if drift.endpoint_changes(file.text, text):
             run.progress.sync_wanted.add(host.name)
         commands.append(upload(path, text, "600", folder_mode="700"))
     yield from run_commands(run, commands)
+
+
+def _stop(run: Run, link: Link | None) -> list[StringCommand]:
+    if link is not None:
+        _tell_of_others(run, link, restarts=True)
+    return [StringCommand(f"systemctl stop {paths.wireguard_unit(run.part_of(host).interface)}")]
 
 
 @host_operation
@@ -85,12 +96,24 @@ def service(run: Run) -> Commands:
     elif why := list(drift.restart_reasons(part, observed.link)):
         run.log_once(host, f"restart: {'; '.join(why)}")
         start = _restart(name)
+    if observed.link is not None:
+        _tell_of_others(run, observed.link, restarts=bool(start))
     if start:
         commands.append(StringCommand(start))
     yield from run_commands(run, commands)
     if start:  # executed by now: a prediction ends at the first command
         run.progress.changed_links.started.add(part.name)
         run.progress.sync_wanted.discard(host.name)
+
+
+def _tell_of_others(run: Run, link: Link, restarts: bool) -> None:
+    """Say which addresses and routes of others are on the interface: a restart takes them off."""
+    part = run.part_of(host)
+    told, kept = drift.of_others(part, link)
+    if restarts and (told or kept):
+        run.log_once(host, f"the restart takes off what others put on it: {abbreviated((*told, *kept))}")
+    elif told:
+        run.log_once(host, f"on {part.interface}, not ours, left alone (wg_keep): {abbreviated(told)}")
 
 
 def _restart(unit: str) -> str:

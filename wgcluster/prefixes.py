@@ -33,6 +33,11 @@ def order(network: Network) -> tuple[int, int, int]:
     return network.version, int(network.network_address), network.prefixlen
 
 
+def is_within(one: Network, other: Network) -> bool:
+    """Is ``one`` a part of ``other``, or the same?"""
+    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]
+
+
 class Prefixes:
     """Networks that do not overlap, sorted once, to cover many selections of them quickly.
 

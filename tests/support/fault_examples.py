@@ -228,6 +228,7 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "wg_interface.not-a-file": ("cloud", {"path": "/etc/wireguard/wg.conf"}),
     "wg_interface.renamed": ("cloud", {"old": "wg0"}),
     "wg_interface.reserved": ("wg_interface = 'lo'", {"why": "the loopback interface has this name"}),
+    "wg_keep.invalid": ("cloud: wg_keep[0] = 'bird'", {}),
     "wg_keystore.folder": ("wg_keystore = 'keys/'", {}),
     "wg_keystore.tilde": ("wg_keystore = '~/keys.yml'", {}),
     "wg_links.itself": ("cloud: wg_links = 'cloud'", {}),

@@ -50,6 +50,7 @@ class Host:
     clients_from: tuple[Network, ...] = ()  # empty: anywhere
     dns: tuple[Address, ...] = ()  # for the road warriors of this gateway
     hosts_file: bool = False  # names of the cluster in /etc/hosts
+    keep: tuple[Network | str, ...] = ()  # of others, on our interface: networks, "proto bird"
     firewall: FirewallMode = "peers"
     firewall_allow: tuple[OpenPort, ...] = ()
     nginx: tuple[GuardedSite, ...] = ()

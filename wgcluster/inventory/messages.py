@@ -133,6 +133,7 @@ MESSAGES: Mapping[str, str] = {
     "wg_interface.not-a-file": "{path} is not a regular file; set wg_interface to another name, or move what is there out of the way",
     "wg_interface.renamed": 'this host is in the cluster by its interface {old} already; to rename it, run teardown.py with wg_interface = "{old}" first',
     "wg_interface.reserved": '{why}; take another name, such as "wg"',
+    "wg_keep.invalid": 'write an address, a network, or "proto NAME" for the routes of a routing daemon: "10.0.0.50", "proto bird"; not those of wg-quick and the kernel',
     "wg_keystore.folder": 'names a folder; name the file in it: "keys.yml"',
     "wg_keystore.tilde": '"~" is not expanded, as no shell reads it; write the whole path, or "keys.yml"',
     "wg_links.itself": "is the host itself",

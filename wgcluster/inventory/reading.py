@@ -148,6 +148,7 @@ def _read_host(row: Row, faults: list[Fault]) -> Host:
         clients_from=keys.wg_clients_from,
         dns=keys.wg_dns,
         hosts_file=keys.wg_hosts_file,
+        keep=keys.wg_keep,
         firewall=keys.firewall,
         firewall_allow=keys.firewall_allow,
         nginx=keys.nginx_vpn_only,

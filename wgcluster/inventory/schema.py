@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from wgcluster.inventory.faults import Fault, fault, near
+from wgcluster.inventory.keep import protocol
 from wgcluster.inventory.messages import MESSAGES
 from wgcluster.prefixes import Address, Network
 
@@ -73,6 +74,22 @@ def _network(value: object) -> Network:
             right = ip_network(str(value), strict=False)
             raise wrong("network.host-bits", network=str(right)) from None
         raise wrong("network.invalid") from None
+
+
+def _kept(value: object) -> Network | str:
+    """A network, or the protocol of routes: ``proto bird``."""
+    text = str(value)
+    if not text.startswith("proto"):
+        try:
+            return ip_network(text)
+        except ValueError as error:
+            if "host bits" in str(error):
+                return _network(value)  # which says so
+            raise wrong("wg_keep.invalid") from None
+    try:
+        return protocol(text)
+    except ValueError:
+        raise wrong("wg_keep.invalid") from None
 
 
 def _list(value: object) -> object:
@@ -156,6 +173,7 @@ def _unknown(value: object) -> object:
 AddressField = Annotated[Address, BeforeValidator(_address)]
 NetworkField = Annotated[Network, BeforeValidator(_network)]
 EndpointField = Annotated[tuple[Address | str, int | None], BeforeValidator(_endpoint)]
+KeptField = Annotated[Network | str, BeforeValidator(_kept)]
 NameField = Annotated[str, BeforeValidator(_name)]
 PathField = Annotated[str, BeforeValidator(_absolute)]
 WordField = Annotated[str, BeforeValidator(_word)]
@@ -231,6 +249,7 @@ class HostSettings(_Strict):
     wg_clients_from: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
     wg_dns: Annotated[tuple[AddressField, ...], BeforeValidator(_list)] = ()
     wg_hosts_file: Annotated[bool, Field(strict=True)] = False
+    wg_keep: Annotated[tuple[KeptField, ...], BeforeValidator(_list)] = ()
     firewall: FirewallMode = "peers"
     firewall_allow: tuple[OpenPort, ...] = ()
     nginx_vpn_only: tuple[GuardedSite, ...] = ()

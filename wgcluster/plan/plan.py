@@ -49,6 +49,7 @@ class HostPlan:
     firewall_allow: tuple[OpenPort, ...] = ()
     nginx: tuple[GuardedSite, ...] = ()
     subnets: tuple[Network, ...] = ()  # networks behind the host
+    keep: tuple[Network | str, ...] = ()  # of others, on the interface: networks, "proto bird"
     site: str | None = None
     gateway: bool = False
     names: Names = ()  # for its /etc/hosts; empty: they are not wanted there

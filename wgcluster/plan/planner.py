@@ -129,6 +129,7 @@ class _Planner:
                 for site in host.nginx
             ),
             subnets=host.subnets,
+            keep=host.keep,
             site=host.site,
             gateway=host.gateway,
             names=self.names if host.hosts_file else (),

@@ -13,12 +13,13 @@ from wgcluster.host.hosts_file import differences
 from wgcluster.host.observed import Observed
 from wgcluster.host.sysctl import dotted, forwards_by
 from wgcluster.plan.plan import HostPlan, Plan
+from wgcluster.text import abbreviated
 from wgcluster.verify.boot import BootFiles, boot_faults
 from wgcluster.verify.foreign_firewalls import foreign_firewalls
 from wgcluster.verify.kernel_needs import ipv6_is_off, undone_at_boot
 from wgcluster.verify.listen_port import port_redirected
 from wgcluster.verify.overlaps import overlaps
-from wgcluster.wireguard.drift import SESSION, routed, routes
+from wgcluster.wireguard.drift import SESSION, of_others, routed, routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,10 @@ def _routes(host: HostPlan, observed: Observed) -> Check:
     networks = routed(host)
     missing = routes(host, observed.link.routes).missing if observed.link is not None else ()
     faults = [f"{network} is not routed to {host.interface}" for network in missing]
-    return Check("route", len(host.addresses) + len(networks), (*faults, *map(str, overlaps(host, observed))))
+    told = of_others(host, observed.link)[0] if observed.link is not None else []
+    notes = (f"on {host.interface}, not ours, left alone (wg_keep): {abbreviated(told)}",) if told else ()
+    faults += map(str, overlaps(host, observed))
+    return Check("route", len(host.addresses) + len(networks), tuple(faults), notes)
 
 
 def _blocking(observed: Observed, family: int, chain: str, packet: Packet) -> Iterator[str]:

@@ -9,7 +9,7 @@ from wgcluster.host.kernel_routes import PolicyRule, Route
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.plan.plan import HostPlan
-from wgcluster.prefixes import Network
+from wgcluster.prefixes import Network, is_within
 from wgcluster.wireguard.drift import routed
 
 
@@ -49,7 +49,7 @@ def diversions(
 def _leads_to_main(rule: PolicyRule, network: Network) -> bool:
     """Does every packet for ``network`` find its route by this rule?"""
     whole = not rule.inverted and rule.source is None and not rule.selectors
-    every = whole and (rule.destination is None or _within(network, rule.destination))
+    every = whole and (rule.destination is None or is_within(network, rule.destination))
     return every and rule.table == "main" and rule.suppressed < network.prefixlen
 
 
@@ -60,7 +60,7 @@ def _may_match(rule: PolicyRule, network: Network, part: HostPlan) -> bool:
     not named here it is assumed that it matches: each only narrows a rule.
     """
     if rule.inverted:
-        return rule.destination is None or not _within(network, rule.destination)
+        return rule.destination is None or not is_within(network, rule.destination)
     if rule.destination is not None and not rule.destination.overlaps(network):
         return False
     sources = (*(address.network for address in part.addresses), *routed(part), *part.subnets)
@@ -90,7 +90,7 @@ def _taken(rule: PolicyRule, network: Network, own: AbstractSet[str], routes: Se
     ours = [
         route.network.prefixlen
         for route in there
-        if route.devices and route.devices <= own and _within(network, route.network)
+        if route.devices and route.devices <= own and is_within(network, route.network)
     ]
     for route in there:
         if route.words[0] == "throw" or (route.devices and route.devices <= own):
@@ -102,7 +102,3 @@ def _taken(rule: PolicyRule, network: Network, own: AbstractSet[str], routes: Se
 
 def _overlap(one: Network, other: Network) -> bool:
     return one.version == other.version and one.overlaps(other)
-
-
-def _within(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from wgcluster.host.kernel_routes import Route
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.plan.plan import HostPlan
-from wgcluster.prefixes import Address, Network
+from wgcluster.prefixes import Address, Network, is_within
 from wgcluster.text import abbreviated
 from wgcluster.verify.diversions import diversions
 from wgcluster.wireguard.drift import routed
@@ -42,7 +42,7 @@ def overlaps(part: HostPlan, observed: Observed) -> Iterator[Fault]:
 
 
 def _in_use(network: Network, foreign: Sequence[Route], held: Sequence[tuple[str, Address]]) -> Iterator[str]:
-    inside = [route for route in foreign if _within(route.network, network) and not route.is_below(network)]
+    inside = [route for route in foreign if is_within(route.network, network) and not route.is_below(network)]
     for route in inside:
         yield f"its route {route}"
     for interface, address in held:
@@ -52,14 +52,14 @@ def _in_use(network: Network, foreign: Sequence[Route], held: Sequence[tuple[str
 
 def _gateways(network: Network, foreign: Sequence[Route]) -> Iterator[str]:
     for route in foreign:
-        reached = not _within(route.network, network) and any(one in network for one in route.gateways)
+        reached = not is_within(route.network, network) and any(one in network for one in route.gateways)
         if reached:
             yield f"the gateway of its route {route}"
 
 
 def _is_neighbourhood(route: Route, network: Network) -> bool:
     """Does the host reach hosts in ``network`` directly, as parts of a network that it stands in?"""
-    inside = _within(network, route.network) and route.network != network
+    inside = is_within(network, route.network) and route.network != network
     return inside and not route.gateways and bool(route.devices) and "kernel" in route.words
 
 
@@ -75,7 +75,3 @@ def _managed_from(network: Network, own: AbstractSet[str], observed: Observed) -
     )
     if source in network and not live:
         yield f"the way back to {source}, from where this run manages it"
-
-
-def _within(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_interface, ip_network
 
 from wgcluster.host.kernel_routes import TYPES
 from wgcluster.host.observed import Link, LivePeer, Observed
+from wgcluster.inventory.keep import named
 from wgcluster.plan.plan import HostPlan, Peer
-from wgcluster.prefixes import Network
+from wgcluster.prefixes import Network, is_within
 from wgcluster.wireguard.config import WgConfError, is_own_hook, parse
 
 # A session ends 180 s after its handshake (WireGuard whitepaper, 6.1, Reject-After-Time).
@@ -23,6 +24,7 @@ class Routes:
 
     missing: tuple[Network, ...]
     surplus: tuple[str, ...]
+    of_others: tuple[str, ...] = ()  # lines of ``ip route show dev``
 
 
 def restart_reasons(host: HostPlan, link: Link) -> Iterator[str]:
@@ -30,11 +32,54 @@ def restart_reasons(host: HostPlan, link: Link) -> Iterator[str]:
     if not link.up:
         yield "it is down"
     wanted = frozenset(map(str, host.addresses))
-    there = frozenset(a for a in link.addresses if not a.startswith("fe80:"))
-    if wanted != there:
+    if not wanted <= link.addresses:
+        there = frozenset(a for a in link.addresses if not a.startswith("fe80:"))
         yield f"its addresses are {_listed(there)}, planned are {_listed(wanted)}"
     if host.mtu != link.mtu:
         yield f"its MTU is {link.mtu}, planned is {host.mtu}"
+
+
+def former_addresses(host: HostPlan, text: str, link: Link | None) -> list[str]:
+    """Live addresses that the config file has and the plan has not, where nothing else asks for a restart.
+
+    Others that are live are not ours (``of_others``).
+    """
+    wanted = frozenset(map(str, host.addresses))
+    if link is None or not wanted <= link.addresses:
+        return []
+    try:
+        return sorted(link.addresses & set(parse(text).addresses) - wanted)
+    except WgConfError:
+        return []
+
+
+def of_others(host: HostPlan, link: Link) -> tuple[list[str], list[str]]:
+    """Addresses and routes on the interface that others put there.
+
+    Returns:
+        Those that ``wg_keep`` does not name, and those that it does.
+    """
+    ours = frozenset(map(str, host.addresses))
+    found = [one for one in sorted(link.addresses - ours) if not one.startswith("fe80:")]
+    kept = [one for one in found if _is_kept(host, ip_network(ip_interface(one).ip), [])]
+    routes_there = routes(host, link.routes).of_others
+    kept += [line for line in routes_there if _is_kept(host, _destination(line), line.split())]
+    return [one for one in (*found, *routes_there) if one not in kept], kept
+
+
+def _is_kept(host: HostPlan, network: Network, words: Sequence[str]) -> bool:
+    protocol = named(words[words.index("proto") + 1]) if "proto" in words else ""
+    return any(
+        one == f"proto {protocol}" if isinstance(one, str) else is_within(network, one) for one in host.keep
+    )
+
+
+def _destination(line: str) -> Network:
+    """Of a line of ``ip route show``."""
+    word = next(word for word in line.split() if word not in TYPES)
+    if word == "default":
+        word = "::/0" if " pref " in f"{line} " else "0.0.0.0/0"
+    return ip_network(word, strict=False)
 
 
 def foreign_keys(text: str) -> list[str]:
@@ -171,21 +216,22 @@ def routed(host: HostPlan) -> list[Network]:
 
 
 def routes(host: HostPlan, lines: Sequence[str]) -> Routes:
-    """Compare with the lines of ``ip route show dev``; routes not as wg-quick adds them never count."""
+    """Compare with the lines of ``ip route show dev``; routes not as wg-quick adds them are of others."""
     wanted = routed(host)
     there: dict[Network, str] = {}
-    others: set[Network] = set()
+    others: dict[str, Network] = {}
     for line in lines:
         destination, *words = line.split()
-        if "proto kernel" in line or destination in ("default", *TYPES):
+        if "proto kernel" in line:
             continue
-        network = ip_network(destination, strict=False)
-        if _as_wg_quick_adds(words, network.version):
+        network = _destination(line)
+        plain = destination not in ("default", *TYPES) and _as_wg_quick_adds(words, network.version)
+        if plain and (network in wanted or not _is_kept(host, network, words)):
             there[network] = destination
         else:
-            others.add(network)
-    missing = [network for network in wanted if network not in there and network not in others]
-    return Routes(tuple(missing), tuple(there[n] for n in there if n not in wanted))
+            others[line.strip()] = network
+    missing = [network for network in wanted if network not in there and network not in others.values()]
+    return Routes(tuple(missing), tuple(there[n] for n in there if n not in wanted), tuple(others))
 
 
 def _as_wg_quick_adds(words: Sequence[str], version: int) -> bool:

@@ -37,7 +37,7 @@ class Story:
     far: Host
     near: Host
 
-    def announce(self, *subnets: str, four: str = "10.0.0.0/24") -> None:
+    def announce(self, *subnets: str, four: str = "10.0.0.0/24", **settings: object) -> None:
         begin = four.rpartition(".")[0]
         far = {
             **self.far.ssh_data(),
@@ -48,7 +48,7 @@ class Story:
         near = {**how, "wg_address": [f"{begin}.3", "fd00::3"], "wg_endpoint": self.near.address}
         near["wg_subnets"] = list(subnets)
         keys = {"wg_networks": [four, OVERLAY[1]], "wg_keystore": "lab/.state/keys.yml"}
-        describe(self.cluster, [("far", far), (name, near)], **keys)
+        describe(self.cluster, [("far", far), (name, near)], **keys, **settings)
 
     def refused(self) -> list[str]:
         """The faults of a run that is refused and leaves both hosts as they are."""
@@ -252,18 +252,38 @@ def test_a_net_below_all_routes_is_none_of_it(story: Story) -> None:
     assert story.cluster.changes() == {}  # its own routes are no obstacle
 
 
-def test_routes_of_others_on_our_interface_stay(story: Story) -> None:
-    """One that bird or a person has marked as such; what looks like ours and is not planned goes."""
-    story.far.run(
-        "ip route add 192.168.9.0/24 dev wg proto static; ip -6 route add fd88::/64 dev wg proto bird;"
-        " ip route add 192.168.8.0/24 dev wg",
+def test_what_others_put_on_our_interface_stays(story: Story) -> None:
+    """A moving address, and routes of bird or a person; what looks like ours and is not planned goes."""
+    far = story.far
+    guests = ("192.168.9.0/24 dev wg proto static", "fd88::/64 dev wg proto bird")
+    there = ["10.0.0.50/32", "fd00::50/128"]
+    far.run(
+        f"ip addr add {there[0]} dev wg; ip addr add {there[1]} nodad dev wg;"
+        f" ip route add {guests[0]}; ip -6 route add {guests[1]}; ip route add 192.168.8.0/24 dev wg",
         check=True,
     )
     assert story.cluster.changes() == {"WireGuard | Sync the peers": {"far"}}
-    routes = story.far.run("ip route show; ip -6 route show", check=True).stdout
-    assert "192.168.9.0/24 dev wg proto static" in routes
-    assert "fd88::/64 dev wg proto bird" in routes
-    assert "192.168.8.0/24" not in routes
+    said = story.cluster.deploy().stderr
+    line = next(one for one in said.splitlines() if "on wg, not ours, left alone (wg_keep): " in one)
+    assert all(one in line for one in (*there, "192.168.9.0/24 proto static", "fd88::/64 proto bird"))
+
+    def look() -> str:
+        return far.run("ip route show; ip -6 route show; ip -o addr show dev wg", check=True).stdout
+
+    seen = look()
+    assert all(one in seen for one in (*guests, *there))
+    assert "192.168.8.0/24" not in seen
+    story.announce(WIDE, WIDE6, wg_keep=["10.0.0.50", "fd00::/64", "proto bird", "proto 4"])
+    quiet = story.cluster.deploy().stderr
+    assert "wg_keep" not in quiet
+    assert "10.0.0.50" not in quiet
+    assert look() == seen
+    story.announce(WIDE, WIDE6, wg_keep=["192.168.8.0/24"], wg_mtu=1400)
+    far.run("ip route add 192.168.8.0/24 dev wg", check=True)
+    said = story.cluster.deploy().stderr
+    line = next(one for one in said.splitlines() if "the restart takes off what others put on it: " in one)
+    assert all(one in line for one in (*there, "192.168.8.0/24", "fd88::/64 proto bird"))
+    assert not any(one in look() for one in (*guests, *there))
     assert story.cluster.changes() == {}
 
 

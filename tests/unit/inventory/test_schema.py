@@ -33,6 +33,7 @@ CONTRACT = {
     "wg_preshared_keys",
     "wg_clients_from",
     "wg_expect",
+    "wg_keep",
     "wg_keystore",
     "wg_hosts_file",
     "wg_dns",
@@ -72,6 +73,30 @@ def test_what_is_not_said_has_the_defaults_of_the_contract() -> None:
 def test_one_value_may_stand_for_a_list_of_one() -> None:
     host = schema.HostSettings.model_validate({"wg_name": "a", "wg_address": "10.0.0.2", "wg_links": "b"})
     assert (host.wg_address, host.wg_links) == ((ip_address("10.0.0.2"),), ("b",))
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("10.0.0.50", ip_network("10.0.0.50")),
+        ("fd00::50/128", ip_network("fd00::50")),
+        ("192.168.9.0/24", ip_network("192.168.9.0/24")),
+        ("proto bird", "proto bird"),
+        ("proto  186", "proto bgp"),
+        ("proto 250", "proto 250"),
+        *(
+            (text, None)
+            for text in ("bird", "proto", "proto boot", "proto 2", "proto 256", "proto A", "10.0.0.50/24")
+        ),
+    ],
+)
+def test_what_of_others_is_kept(value: str, read: object) -> None:
+    adapter: TypeAdapter[object] = TypeAdapter(schema.KeptField)
+    if read is None:
+        with pytest.raises(ValidationError, match=r"proto NAME|host bits"):
+            adapter.validate_python(value)
+    else:
+        assert adapter.validate_python(value) == read
 
 
 @settings(deadline=None)

@@ -9,6 +9,7 @@ from ipaddress import ip_interface, ip_network
 import pytest
 
 from wgcluster.host.observed import Link, LivePeer, Observed
+from wgcluster.inventory.schema import HostSettings
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.wireguard.config import render
 from wgcluster.wireguard.drift import (
@@ -16,8 +17,10 @@ from wgcluster.wireguard.drift import (
     Routes,
     endpoint_changes,
     foreign_keys,
+    former_addresses,
     in_place,
     live_differences,
+    of_others,
     peers_to_set,
     peers_with_surplus,
     preshared_digest,
@@ -95,8 +98,8 @@ def test_as_planned_there_is_nothing() -> None:
         (replace(LINK, up=False), "it is down"),
         (replace(LINK, mtu=1380), "its MTU is 1380, planned is 1420"),
         (
-            replace(LINK, addresses=frozenset({"10.0.0.2/24", "fd00::2/64", "10.9.9.9/32"})),
-            "its addresses are 10.0.0.2/24, 10.9.9.9/32, fd00::2/64, planned are 10.0.0.2/24, fd00::2/64",
+            replace(LINK, addresses=frozenset({"10.0.0.2/24", "10.9.9.9/32"})),
+            "its addresses are 10.0.0.2/24, 10.9.9.9/32, planned are 10.0.0.2/24, fd00::2/64",
         ),
         (
             replace(LINK, addresses=frozenset({"fe80::1/64"})),
@@ -228,7 +231,71 @@ def test_endpoints(planned: str | None, live: str | None, age: int, changes: lis
     ],
 )
 def test_routes(lines: tuple[str, ...], missing: list[str], surplus: list[str]) -> None:
-    assert routes(HOST, lines) == Routes(tuple(map(ip_network, missing)), tuple(surplus))
+    seen = routes(HOST, lines)
+    assert (seen.missing, seen.surplus) == (tuple(map(ip_network, missing)), tuple(surplus))
+
+
+VIP, VIP6 = "10.0.0.50/32", "fd00::50/128"
+GUESTS = replace(
+    LINK,
+    addresses=LINK.addresses | {VIP, VIP6, "fe80::7/64"},
+    routes=(
+        *ROUTES,
+        "192.168.9.0/24 via 10.0.0.3 proto bird metric 32",
+        "192.168.8.0/24 scope link",
+        "fd88::/64 proto 186 metric 20 pref medium",
+        "default proto static metric 1024 pref medium",
+    ),
+)
+ALL = [
+    VIP,
+    VIP6,
+    "192.168.9.0/24 via 10.0.0.3 proto bird metric 32",
+    "fd88::/64 proto 186 metric 20 pref medium",
+    "default proto static metric 1024 pref medium",
+]
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ((), []),
+        (("proto bird",), ALL[2:3]),
+        (("proto bgp",), ALL[3:4]),
+        (("proto static", "proto zebra"), ALL[4:]),
+        (("10.0.0.50",), ALL[:1]),
+        (("10.0.0.0/24", "fd00::/8", "192.168.0.0/16"), [*ALL[:4]]),
+        (("fd00::50", "fd88::/65"), ALL[1:2]),
+    ],
+)
+def test_what_others_put_there_is_told_or_kept(keep: tuple[str, ...], kept: list[str]) -> None:
+    named = HostSettings.model_validate({"wg_name": "a", "wg_address": "10.0.0.2", "wg_keep": list(keep)})
+    host = replace(HOST, keep=named.wg_keep)
+    told = [one for one in ALL if one not in kept]
+    seen = routes(host, GUESTS.routes)
+    if "192.168.0.0/16" in keep:
+        kept.append("192.168.8.0/24 scope link")
+        assert seen.surplus == ()
+    else:
+        assert seen.surplus == ("192.168.8.0/24",)
+    there = of_others(host, GUESTS)
+    assert (sorted(there[0]), sorted(there[1])) == (sorted(told), sorted(kept))
+    assert list(restart_reasons(host, GUESTS)) == []
+    assert in_place(host, Observed(link=GUESTS))
+    assert seen.missing == ()
+
+
+def test_an_address_of_an_earlier_deploy_is_ours_to_take_off() -> None:
+    four = replace(HOST, addresses=HOST.addresses[:1])
+    earlier = render(HOST, OWN, SECRETS)
+    assert former_addresses(four, earlier, GUESTS) == ["fd00::2/64"]
+    assert former_addresses(four, render(four, OWN, SECRETS), GUESTS) == []
+    assert former_addresses(four, "what?", GUESTS) == []
+    assert former_addresses(four, earlier, None) == []
+    # here the missing one asks for a restart
+    moved = replace(HOST, addresses=(ip_interface("10.0.0.7/24"),))
+    assert former_addresses(moved, earlier, GUESTS) == []
+    assert list(restart_reasons(moved, GUESTS)) != []
 
 
 def test_routes_of_both_families_sorted() -> None:

@@ -46,6 +46,7 @@ OTHER: dict[str, object] = {
     "firewall_allow": (OpenPort(22, "tcp", ()),),
     "nginx": (GuardedSite("s.conf", "s.test", ("/",), (), ()),),
     "subnets": (ip_network("172.16.0.0/12"),),
+    "keep": (ip_network("10.0.0.50/32"), "proto bird"),
     "site": "fra",
     "gateway": True,
     "names": ((ip_address("10.0.0.3"), ("cloud",)),),
