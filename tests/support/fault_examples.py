@@ -36,6 +36,7 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "firewall.table-not-shown": ("cloud", {"tool": "iptables", "table": "filter", "family": "ip"}),
     "firewall.ufw-active": ("cloud", {}),
     "firewall.ufw-enabled": ("cloud", {}),
+    "firewall_allow.firewall-off": ("cloud: firewall_allow", {}),
     "gateway.none": ("laptop: gateway", {}),
     "gateway.unknown": ("laptop: gateway = 'clod'", {"names": "cloud, root"}),
     "host.cannot-install": (
@@ -63,6 +64,7 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
     "host.sysctls-read-only": ("cloud", {"values": "net.ipv4.ip_forward = 1"}),
     "host.table-main-unused": ("cloud", {"network": "10.0.0.0/24", "family": "-4"}),
+    "interface.invalid": ("cloud: firewall_allow[0].interface = 'eth 0'", {}),
     "inventory.empty": ("inventory", {}),
     "keystore.address-taken": ("keys.yml", {"address": "10.0.0.100", "other": "laptop"}),
     "keystore.changed": ("keys.yml", {}),
@@ -179,6 +181,8 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
         {"why": "No such file or directory"},
     ),
     "path.invalid": ("cloud: nginx_vpn_only[0].file = 'gitlab'", {}),
+    "port.backwards": ("cloud: firewall_allow[0].port = '8100-8000'", {"right": "8000-8100"}),
+    "port.invalid": ("cloud: firewall_allow[0].port = 'ssh'", {}),
     "setting.differs": ("cloud: wg_topology = 'sites'", {"other": "root", "theirs": "mesh"}),
     "setting.empty": ("wg_networks = []", {}),
     "setting.invalid": ("cloud: wg_mtu = inf", {"msg": "Input should be a finite number"}),
@@ -237,6 +241,8 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "wg_links.with-degree": ("cloud: wg_links = ['root']", {}),
     "wg_masquerade.firewall-off": ("cloud: wg_masquerade = True", {}),
     "wg_masquerade.no-gateway": ("cloud: wg_masquerade = True", {}),
+    "wg_masquerade_lan.firewall-off": ("cloud: wg_masquerade_lan = True", {}),
+    "wg_masquerade_lan.no-subnets": ("cloud: wg_masquerade_lan = True", {}),
     "wg_mtu.too-small-for-ipv6": ("cloud: wg_mtu = 1200", {"least": 1280}),
     "wg_name.duplicate": ("cloud: wg_name = 'cloud'", {"count": 2}),
     "wg_networks.in-use": (

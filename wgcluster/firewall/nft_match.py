@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from wgcluster.firewall.tables import Match, Packet
+from wgcluster.firewall.tables import Match, Packet, match_port
 from wgcluster.prefixes import Network
 
 Expression = Mapping[str, Any]  # one statement or one side of a match, {"drop": null}
@@ -134,13 +134,13 @@ def _is_word(value: Any, word: str | None) -> Match:
     return Match.ALL if fits else Match.NONE
 
 
-def _is_port(value: Any, port: int | None) -> Match:
+def _is_port(value: Any, port: int | range | None) -> Match:
     if port is None:
         return Match.SOME
     low, high = value["range"] if isinstance(value, dict) and "range" in value else (value, value)
     if not isinstance(low, int) or not isinstance(high, int):
         return Match.SOME
-    return Match.ALL if low <= port <= high else Match.NONE
+    return match_port(low, high, port)
 
 
 def _in_network(value: Any, network: Network | None) -> Match:

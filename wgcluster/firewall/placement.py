@@ -137,6 +137,12 @@ def _obstacle(chains: Mapping[str, Chain], name: str, spec: Spec) -> int | None:
     packet = packet_of(spec)
     if target(spec) == "DROP":
         return first_accept(chains, name, replace(packet, state=_NO_ANSWER))
+    if (
+        target(spec) == "TCPMSS"
+    ):  # the first packet of each direction: SYN is NEW, SYN and ACK are ESTABLISHED
+        states = (frozenset({state}) for state in ("NEW", "ESTABLISHED"))
+        ends = (first_end(chains, name, replace(packet, state=state)) for state in states)
+        return min((end.index for end in ends if end is not None), default=None)
     end = first_end(chains, name, packet)
     return None if end is None or not _differs(spec, end.verdict) else end.index
 

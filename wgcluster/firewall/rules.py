@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_network
+from itertools import product
 from typing import Literal
 
 from wgcluster.firewall.tables import (
@@ -25,6 +26,9 @@ _LINK_LOCAL = IPv6Network("fe80::/10")
 _DHCPV6_CLIENT = 546  # RFC 8415, 7.2
 _STATE = ("-m", "conntrack", "--ctstate")
 _ANSWERS = "RELATED,ESTABLISHED"
+# In both directions: the kernel takes the smaller MTU of the routes to the destination and to the source
+# (net/netfilter/xt_TCPMSS.c, tcpmss_mangle_packet). Many networks drop the ICMP errors that tell it.
+_FIRST_OF_TCP = ("-p", "tcp", "-m", "tcp", "--tcp-flags", "SYN,RST", "SYN")
 _REJECT = {4: "icmp-host-prohibited", 6: "icmp6-adm-prohibited"}
 
 
@@ -70,7 +74,9 @@ def _input(host: HostPlan, family: Family) -> Iterator[Rule]:
         _ours(host, *_source(source), "-p", "udp", "-m", "udp", "--dport", str(host.port))
         for source in _widest(host.listen_from, family)
     ]
-    if host.firewall == "baseline":
+    if host.firewall == "peers":
+        specs += [_ours(host, *words) for words in _allowed(host, family)]
+    elif host.firewall == "baseline":
         specs = [
             _ours(host, *_STATE, _ANSWERS),
             _ours(host, "-i", "lo"),
@@ -107,6 +113,11 @@ def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
     yield from (Rule(family, "raw", "PREROUTING", spec) for spec in raw)
     guard, forward = [], []
     if family in host.forwards:
+        # first: it ends nothing, and RETURN below does
+        guard += [
+            _ours(host, *way, *_FIRST_OF_TCP, to="TCPMSS --clamp-mss-to-pmtu")
+            for way in (("-i", wg), ("-o", wg))
+        ]
         # one network is let by in the rule itself: RETURN keeps packets from what others put behind it
         guard += [_ours(host, "-s", network, "-o", wg, to="RETURN") for network in behind[1:]]
         forward.append(_ours(host, "-i", wg, "-o", wg))
@@ -120,11 +131,15 @@ def _tunnel(host: HostPlan, family: Family) -> Iterator[Rule]:
     forward.append(_ours(host, "-o", wg, *_STATE, _ANSWERS))
     yield from (Rule(family, "filter", "FORWARD", spec) for spec in forward)
     if host.masquerade and family in host.forwards:
-        for source in _by_tunnel(host, family):
+        for source in by_tunnel(host, family):
             yield Rule(family, "nat", "POSTROUTING", _ours(host, "-s", source, "-o", wg, to="MASQUERADE"))
+    if host.masquerade_lan and family in host.forwards:
+        for source, to in product(by_tunnel(host, family), behind):
+            spec = _ours(host, "-s", source, "-d", to, "!", "-o", wg, to="MASQUERADE")
+            yield Rule(family, "nat", "POSTROUTING", spec)
 
 
-def _by_tunnel(host: HostPlan, family: Family) -> list[str]:
+def by_tunnel(host: HostPlan, family: Family) -> list[str]:
     """Networks whose packets come in by the tunnel; POSTROUTING cannot match the incoming interface."""
     overlay = [address.network for address in host.addresses if address.version == family]
     others = [
@@ -157,8 +172,14 @@ def _icmp(family: Family) -> Iterator[tuple[str, ...]]:
 
 
 def _allowed(host: HostPlan, family: Family) -> Iterator[tuple[str, ...]]:
+    """What ``firewall_allow`` opens: with "peers" and no interface, for who comes by the tunnel."""
     anywhere = ip_network("0.0.0.0/0" if family == 4 else "::/0")
+    inside = any(address.version == family for address in host.addresses)
     for allow in host.firewall_allow:
+        interface = allow.interface or (host.interface if host.firewall == "peers" else None)
+        if interface == host.interface and not inside:
+            continue
+        by = ("-i", interface) if interface else ()
+        port = ("-p", allow.protocol, "-m", allow.protocol, "--dport", str(allow.port).replace("-", ":"))
         for source in _widest(allow.sources or (anywhere,), family):
-            port = ("-p", allow.protocol, "-m", allow.protocol, "--dport", str(allow.port))
-            yield (*_source(source), *port)
+            yield (*_source(source), *by, *port)

@@ -50,7 +50,7 @@ class Packet:
     source: Network | None = None
     destination: Network | None = None
     protocol: str | None = None  # "tcp", "udp", "icmp", "ipv6-icmp"
-    dport: int | None = None
+    dport: int | range | None = None  # a range: all of these ports
     state: frozenset[str] | None = None  # conntrack states, any of these
     icmp_type: str | None = None
 
@@ -326,16 +326,27 @@ def _match_network(value: str, network: Network | None) -> Match:
     return Match.SOME if wanted.subnet_of(network) else Match.NONE  # type: ignore[arg-type]
 
 
-def _match_ports(value: str, port: int | None) -> Match:
+def _match_ports(value: str, port: int | range | None) -> Match:
     if port is None:
         return Match.SOME
+    found = Match.NONE
     for part in value.split(","):
         low, _, high = part.partition(":")
         if not (low or "0").isdigit() or not (high or "0").isdigit():
             return Match.SOME
-        if int(low or 0) <= port <= int(high or (65535 if ":" in part else low)):
+        one = match_port(int(low or 0), int(high or (65535 if ":" in part else low)), port)
+        if one is Match.ALL:
             return Match.ALL
-    return Match.NONE
+        found = Match.SOME if one is Match.SOME else found
+    return found
+
+
+def match_port(low: int, high: int, port: int | range) -> Match:
+    """Which of the ports lie between two, both included."""
+    first, last = (port[0], port[-1]) if isinstance(port, range) else (port, port)
+    if last < low or high < first:
+        return Match.NONE
+    return Match.ALL if low <= first and last <= high else Match.SOME
 
 
 def _match_states(wanted: frozenset[str], states: frozenset[str] | None) -> Match:
@@ -350,14 +361,17 @@ def packet_of(spec: Sequence[str]) -> Packet:
     """The class of packets that a rule matches, as far as its options are simple."""
     found = {one.name: one.values[0] for one in options(tuple(spec)) if one.values and not one.negated}
     states = found.get("--ctstate")
-    port = found.get("--dport", "")
+    low, colon, high = found.get("--dport", "").partition(":")
+    port = None
+    if low.isdigit() and (high.isdigit() or not colon):
+        port = range(int(low), int(high) + 1) if colon else int(low)
     return Packet(
         in_interface=found.get("-i"),
         out_interface=found.get("-o"),
         source=_network(found.get("-s")),
         destination=_network(found.get("-d")),
         protocol=found.get("-p"),
-        dport=int(port) if port.isdigit() else None,
+        dport=port,
         state=frozenset(states.split(",")) if states else None,
         icmp_type=found.get("--icmp-type", found.get("--icmpv6-type")),
     )

@@ -45,6 +45,7 @@ class Host:
     gateway: bool = False
     masquerade: bool = False
     subnets: tuple[Network, ...] = ()
+    masquerade_lan: bool = False  # what goes from the tunnel to ``subnets`` gets the host's own address there
     links: tuple[str, ...] = ()
     keepalive: int | None = None  # seconds; None: as the topology needs it
     clients_from: tuple[Network, ...] = ()  # empty: anywhere

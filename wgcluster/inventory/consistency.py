@@ -72,6 +72,12 @@ def _check_modes(shared: ClusterSettings, host: Host) -> Iterator[Fault]:
         yield fault("wg_masquerade.no-gateway", host.name, True)
     if host.masquerade and host.firewall == "off":
         yield fault("wg_masquerade.firewall-off", host.name, True)
+    if host.masquerade_lan and not host.subnets:
+        yield fault("wg_masquerade_lan.no-subnets", host.name, True)
+    if host.masquerade_lan and host.firewall == "off":
+        yield fault("wg_masquerade_lan.firewall-off", host.name, True)
+    if host.firewall_allow and host.firewall == "off":
+        yield fault("firewall_allow.firewall-off", host.name)
     if shared.wg_topology == "sites" and host.site is None:
         yield fault("wg_site.missing", host.name)
 

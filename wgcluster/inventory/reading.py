@@ -28,7 +28,9 @@ _STAND_INS: Mapping[str, str] = {
 # The other settings that a fault depends on: if one of them is invalid, the fault may be none.
 _RESTS_ON: Mapping[str, frozenset[str]] = {
     "wg_hosts_file": frozenset({"nginx_vpn_only", "wg_endpoint", "wg_site_endpoint"}),
+    "firewall_allow": frozenset({"firewall"}),
     "wg_masquerade": frozenset({"wg_gateway", "firewall"}),
+    "wg_masquerade_lan": frozenset({"wg_subnets", "firewall"}),
     "wg_topology": frozenset({"wg_links", "wg_degree"}),
     "wg_expect": frozenset({"wg_name", "wg_subnets"}),
 }
@@ -143,6 +145,7 @@ def _read_host(row: Row, faults: list[Fault]) -> Host:
         gateway=keys.wg_gateway,
         masquerade=keys.wg_masquerade,
         subnets=keys.wg_subnets,
+        masquerade_lan=keys.wg_masquerade_lan,
         links=keys.wg_links,
         keepalive=keys.wg_keepalive,
         clients_from=keys.wg_clients_from,

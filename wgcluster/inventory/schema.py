@@ -139,6 +139,32 @@ def _interface(value: object) -> str:
     return value
 
 
+def _ports(value: object) -> int | str:
+    """One port, or a range "first-last" as text."""
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d{1,5})-(\d{1,5})", value)):
+        first, last = _port(int(found[1])), _port(int(found[2]))
+        if first > last:
+            raise wrong("port.backwards", right=f"{last}-{first}")
+        return first if first == last else f"{first}-{last}"
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise wrong("port.invalid")
+    return _port(value)
+
+
+def _port(value: int) -> int:
+    if value < 1:
+        raise wrong("setting.too-small", ge="1")
+    if value > 65535:
+        raise wrong("setting.too-large", le="65535")
+    return value
+
+
+def _other_interface(value: object) -> str:
+    if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", "..", *_TAKEN}:
+        raise wrong("interface.invalid")
+    return value
+
+
 def _name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise wrong("name.invalid")
@@ -189,14 +215,22 @@ class _Strict(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class OpenPort:
-    """One entry of ``firewall_allow``: a port that the baseline leaves open."""
+    """One entry of ``firewall_allow``: ports that are open, by one interface or by those of the mode."""
 
     __pydantic_config__ = _STRICT
 
-    port: PortField
+    port: Annotated[int | str, BeforeValidator(_ports)]  # 443, or a range "8000-8100"
     protocol: Literal["tcp", "udp"] = "tcp"
     # empty: from anywhere, both families
     sources: Annotated[tuple[NetworkField, ...], BeforeValidator(_list), Field(alias="from")] = ()
+    # None: with "peers" the tunnel, with "baseline" all
+    interface: Annotated[str, BeforeValidator(_other_interface)] | None = None
+
+    @property
+    def ports(self) -> range:
+        """All ports of the entry."""
+        first, _, last = str(self.port).partition("-")
+        return range(int(first), int(last or first) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +278,7 @@ class HostSettings(_Strict):
     wg_gateway: Annotated[bool, Field(strict=True)] = False
     wg_masquerade: Annotated[bool, Field(strict=True)] = False
     wg_subnets: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
+    wg_masquerade_lan: Annotated[bool, Field(strict=True)] = False
     wg_links: Annotated[tuple[NameField, ...], BeforeValidator(_list)] = ()
     wg_keepalive: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
     wg_clients_from: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()

@@ -50,6 +50,7 @@ class HostPlan:
     nginx: tuple[GuardedSite, ...] = ()
     subnets: tuple[Network, ...] = ()  # networks behind the host
     keep: tuple[Network | str, ...] = ()  # of others, on the interface: networks, "proto bird"
+    masquerade_lan: bool = False  # what goes there from the tunnel gets the host's own address
     site: str | None = None
     gateway: bool = False
     names: Names = ()  # for its /etc/hosts; empty: they are not wanted there

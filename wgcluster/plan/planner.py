@@ -130,6 +130,7 @@ class _Planner:
             ),
             subnets=host.subnets,
             keep=host.keep,
+            masquerade_lan=host.masquerade_lan,
             site=host.site,
             gateway=host.gateway,
             names=self.names if host.hosts_file else (),

@@ -30,6 +30,7 @@ from wgcluster.firewall.placement import (
 )
 from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.firewall.tables import Packet, Spec, Tables, join, parse_save, verdict
+from wgcluster.inventory.schema import OpenPort
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.prefixes import FAMILIES, Family
 
@@ -38,6 +39,10 @@ RELAY = f"-i wg -o wg {OURS} -j ACCEPT"
 ANSWERS = f"-o wg -m conntrack --ctstate RELATED,ESTABLISHED {OURS} -j ACCEPT"
 CLOSED = f"! -i wg -o wg -m conntrack ! --ctstate RELATED,ESTABLISHED {OURS} -j DROP"
 BLOCK = [RELAY, ANSWERS]
+CLAMP = [
+    f"{way} -p tcp -m tcp --tcp-flags SYN,RST SYN {OURS} -j TCPMSS --clamp-mss-to-pmtu"
+    for way in ("-i wg", "-o wg")
+]
 FORWARDS = replace(PEERS, listen_from=(), forwards=(4, 6))  # these in FORWARD, those in raw and mangle
 LISTEN = f"-p udp -m udp --dport 51820 {OURS} -j ACCEPT"
 
@@ -100,6 +105,7 @@ def test_a_gateway_forwards_its_networks_and_masquerades() -> None:
         f"raw PREROUTING -s 172.16.0.0/12 -m rpfilter --invert {OURS} -j DROP",
         f"raw PREROUTING -s 172.16.0.0/12 {OURS} -j RETURN",
         *NOBODY[1:3],
+        *(f"mangle FORWARD {rule}" for rule in CLAMP),
         f"mangle FORWARD ! -s 172.16.0.0/12 {CLOSED}",
         f"filter FORWARD {RELAY}",
         f"filter FORWARD -d 172.16.0.0/12 -i wg {OURS} -j ACCEPT",
@@ -117,6 +123,7 @@ def test_of_several_networks_each_gets_into_the_tunnel() -> None:
     """One stands in the rule itself: what RETURN lets by, rules of others behind it do not see."""
     host = replace(GATEWAY, subnets=(ip_network("172.16.0.0/12"), ip_network("192.168.5.0/24")))
     assert [line for line in lines(host, 4) if line.startswith("mangle")] == [
+        *(f"mangle FORWARD {rule}" for rule in CLAMP),
         f"mangle FORWARD -s 192.168.5.0/24 -o wg {OURS} -j RETURN",
         f"mangle FORWARD ! -s 172.16.0.0/12 {CLOSED}",
     ]
@@ -143,6 +150,34 @@ def test_without_masquerade_the_nat_table_is_left_alone() -> None:
         "mangle",
         "filter",
     }
+
+
+def test_masquerade_lan_hides_the_tunnel_from_the_networks_behind() -> None:
+    host = replace(GATEWAY, masquerade=False, masquerade_lan=True)
+    assert [line for family in FAMILIES for line in lines(host, family) if line.startswith("nat")] == [
+        f"nat POSTROUTING -s 10.0.0.0/24 -d 172.16.0.0/12 ! -o wg {OURS} -j MASQUERADE",
+        f"nat POSTROUTING -s fd00::/64 -d fd01::/64 ! -o wg {OURS} -j MASQUERADE",
+    ]
+
+
+def test_beside_others_a_port_is_opened_for_the_tunnel_or_the_interface_named() -> None:
+    ports = (
+        OpenPort("8000-8100"),
+        OpenPort(53, "udp", (ip_network("10.0.0.7/32"),)),
+        OpenPort(22, interface="eth1"),
+    )
+    host = replace(GATEWAY, firewall_allow=ports)
+    opened = [
+        f"filter INPUT -i wg -p tcp -m tcp --dport 8000:8100 {OURS} -j ACCEPT",
+        f"filter INPUT -s 10.0.0.7/32 -i wg -p udp -m udp --dport 53 {OURS} -j ACCEPT",
+        f"filter INPUT -i eth1 -p tcp -m tcp --dport 22 {OURS} -j ACCEPT",
+    ]
+    assert [line for line in lines(host, 4) if "INPUT" in line][1:] == opened
+    assert [line for line in lines(host, 6) if "INPUT" in line][1:] == [opened[0], opened[2]]
+    alone = replace(host, addresses=host.addresses[:1])  # nobody comes through the tunnel with IPv6
+    assert [line for line in lines(alone, 6) if "INPUT" in line][1:] == [opened[2]]
+    closed = [line for line in lines(replace(host, firewall="baseline"), 4) if "INPUT" in line]
+    assert closed[-4:-1] == [opened[0].replace("-i wg ", ""), opened[1].replace("-i wg ", ""), opened[2]]
 
 
 def test_off_is_off() -> None:
@@ -237,7 +272,7 @@ def test_forward(there: list[str], expected: list[str]) -> None:
     tables = filter_table(*(f"-A FORWARD {rule}" for rule in there), nested)
     result = settled(tables, of(FORWARDS))
     assert chain(result, "FORWARD") == expected
-    assert chain(result, "FORWARD", "mangle") == [CLOSED]
+    assert chain(result, "FORWARD", "mangle") == [*CLAMP, CLOSED]
     made = changes(tables, of(FORWARDS), "wg")
     found = [change for change in made if (change.table, change.chain) == ("filter", "FORWARD")]
     assert (found == []) == (there == expected)
@@ -345,14 +380,16 @@ MASKED = "-i eth0 -p tcp -j ACCEPT"
         # what might take a packet out of the chain comes behind ours
         ([MASKED], 0),
         (["-j MARK --set-xmark 0x1/0x1", "-j theirs"], 1),
-        (["-i docker0 -o eth0 -j ACCEPT", "-m conntrack --ctstate ESTABLISHED -j ACCEPT"], 2),
+        (["-i docker0 -o eth0 -j ACCEPT", "-m conntrack --ctstate INVALID -j ACCEPT"], 1),
+        # what it lets by would keep the MSS of an answer
+        (["-i docker0 -o eth0 -j ACCEPT", "-m conntrack --ctstate ESTABLISHED -j ACCEPT"], 1),
     ],
 )
 def test_the_tunnel_is_closed_in_mangle_behind_what_marks(there: list[str], place: int) -> None:
     nested = "-A theirs -p tcp -m tcp --dport 443 -j ACCEPT"
     text = filter_text(*(f"-A FORWARD {rule}" for rule in there), nested).replace("*filter", "*mangle")
     result = settled(parse_save(text), of(FORWARDS))
-    assert chain(result, "FORWARD", "mangle") == [*there[:place], CLOSED, *there[place:]]
+    assert chain(result, "FORWARD", "mangle") == [*there[:place], *CLAMP, CLOSED, *there[place:]]
 
 
 # What is put right

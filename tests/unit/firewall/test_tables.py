@@ -81,6 +81,10 @@ def chains(text: str) -> dict[str, Chain]:
         ("-p tcp -m tcp --dport 22", replace(SSH, dport=None), Match.SOME),
         ("-p tcp -m tcp --sport 22", SSH, Match.SOME),
         ("-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN", SSH, Match.SOME),
+        ("-p tcp -m tcp --dport 20:30", replace(SSH, dport=range(22, 31)), Match.ALL),
+        ("-p tcp -m tcp --dport 20:30", replace(SSH, dport=range(22, 32)), Match.SOME),
+        ("-p tcp -m tcp --dport 22", replace(SSH, dport=range(23, 31)), Match.NONE),
+        ("-p tcp -m multiport --dports 80,22", replace(SSH, dport=range(22, 31)), Match.SOME),
         ("-p tcp -m multiport --dports 80,443", SSH, Match.NONE),
         ("-p tcp -m multiport --dports 80,20:25", SSH, Match.ALL),
         ("-m conntrack --ctstate NEW", SSH, Match.ALL),
@@ -255,7 +259,8 @@ def test_options() -> None:
             Packet(protocol="ipv6-icmp", icmp_type="128"),
         ),
         # edited by hand: what cannot be told is left open
-        ("! -i wg -p tcp -m tcp --dport 1:2 -s 10.0.0.1/255.0.0.255", Packet(protocol="tcp")),
+        ("! -i wg -p tcp -m tcp --dport 1: -s 10.0.0.1/255.0.0.255", Packet(protocol="tcp")),
+        ("-p udp -m udp --dport 8000:8100", Packet(protocol="udp", dport=range(8000, 8101))),
     ],
 )
 def test_packet_of(rule: str, packet: Packet) -> None:

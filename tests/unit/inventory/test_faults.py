@@ -87,6 +87,8 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
     ("wg_keepalive", 65536, ["a: wg_keepalive = 65536 [setting.too-large]"]),
     ("wg_gateway", "yes", ["a: wg_gateway = 'yes' [setting.not-boolean]"]),
     ("wg_masquerade", True, ["a: wg_masquerade = True [wg_masquerade.no-gateway]"]),
+    ("wg_masquerade_lan", True, ["a: wg_masquerade_lan = True [wg_masquerade_lan.no-subnets]"]),
+    ("wg_masquerade_lan", "yes", ["a: wg_masquerade_lan = 'yes' [setting.not-boolean]"]),
     ("wg_endpoint", "10.0.0.9", ["a: wg_endpoint = '10.0.0.9' [endpoint.inside-overlay]"]),
     (
         "nginx_vpn_only",
@@ -119,6 +121,20 @@ OF_ONE_HOST: list[tuple[str, object, list[str]]] = [
         ],
     ),
     ("firewall_allow", [{"port": 22, "from": "x"}], ["a: firewall_allow[0].from[0] = 'x' [network.invalid]"]),
+    ("firewall_allow", [{"port": "22"}], ["a: firewall_allow[0].port = '22' [port.invalid]"]),
+    ("firewall_allow", [{"port": "8000:8100"}], ["a: firewall_allow[0].port = '8000:8100' [port.invalid]"]),
+    ("firewall_allow", [{"port": True}], ["a: firewall_allow[0].port = True [port.invalid]"]),
+    ("firewall_allow", [{"port": "9-8"}], ["a: firewall_allow[0].port = '9-8' [port.backwards]"]),
+    ("firewall_allow", [{"port": "0-8"}], ["a: firewall_allow[0].port = '0-8' [setting.too-small]"]),
+    ("firewall_allow", [{"port": "8-65536"}], ["a: firewall_allow[0].port = '8-65536' [setting.too-large]"]),
+    (
+        "firewall_allow",
+        [{"port": 22, "interface": "eth0+"}, {"port": 22, "interface": "all"}],
+        [
+            "a: firewall_allow[0].interface = 'eth0+' [interface.invalid]",
+            "a: firewall_allow[1].interface = 'all' [interface.invalid]",
+        ],
+    ),
     ("nginx_vpn_only", ["git"], ["a: nginx_vpn_only[0] = 'git' [setting.not-mapping]"]),
     (
         "nginx_vpn_only",
@@ -163,7 +179,7 @@ HINTS: list[tuple[str, object, str]] = [
     ("firewall", "on", "'peers', 'baseline' or 'off'"),
     ("firewall_allow", [22], '{"port": 22, "protocol": "tcp"}'),
     ("firewall_allow", [{"port": 22, "form": "x"}], "did you mean from?"),
-    ("firewall_allow", [{"port": 22, "zzzzzz": "x"}], "there are from, port, protocol"),
+    ("firewall_allow", [{"port": 22, "zzzzzz": "x"}], "there are from, interface, port, protocol"),
     ("nginx_vpn_only", ["git"], '{"file": "/etc/nginx/sites-available/NAME", "server_name": "NAME"}'),
 ]
 

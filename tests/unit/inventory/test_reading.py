@@ -49,6 +49,7 @@ def test_a_whole_cluster_as_declared() -> None:
                 "wg_site_endpoint": "root.internal:9",
                 "wg_masquerade": True,
                 "wg_subnets": ["172.16.0.0/12"],
+                "wg_masquerade_lan": True,
                 "wg_links": "b",
                 "wg_keepalive": 10,
                 "wg_clients_from": "198.51.100.0/24",
@@ -58,6 +59,7 @@ def test_a_whole_cluster_as_declared() -> None:
                 "firewall_allow": [
                     {"port": 22, "from": ["198.51.100.0/24"]},
                     {"port": 53, "protocol": "udp"},
+                    {"port": "8000-8100", "interface": "eth1"},
                 ],
                 "nginx_vpn_only": [{"file": "/etc/nginx/a", "server_name": "a.example", "public": "/x"}],
                 "ssh_user": "root",
@@ -83,13 +85,18 @@ def test_a_whole_cluster_as_declared() -> None:
         gateway=True,
         masquerade=True,
         subnets=(ip_network("172.16.0.0/12"),),
+        masquerade_lan=True,
         links=("b",),
         keepalive=10,
         clients_from=(anyone,),
         dns=(ip_address("10.0.0.2"),),
         hosts_file=True,
         firewall="baseline",
-        firewall_allow=(OpenPort(22, "tcp", (anyone,)), OpenPort(53, "udp", ())),
+        firewall_allow=(
+            OpenPort(22, "tcp", (anyone,)),
+            OpenPort(53, "udp", ()),
+            OpenPort("8000-8100", interface="eth1"),
+        ),
         nginx=(GuardedSite("/etc/nginx/a", "a.example", ("/",), ("/x",), (), "location", None),),
     )
     assert cluster == Cluster(

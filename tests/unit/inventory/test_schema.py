@@ -26,6 +26,7 @@ CONTRACT = {
     "wg_site_endpoint",
     "wg_gateway",
     "wg_masquerade",
+    "wg_masquerade_lan",
     "wg_subnets",
     "wg_links",
     "wg_degree",
@@ -66,6 +67,7 @@ def test_what_is_not_said_has_the_defaults_of_the_contract() -> None:
     assert (host.wg_port, host.wg_mtu, host.firewall) == (51820, 1420, "peers")
     assert (host.wg_keepalive, host.wg_endpoint, host.wg_site, host.wg_site_endpoint) == (None,) * 4
     assert (host.wg_gateway, host.wg_masquerade, host.wg_hosts_file, host.wg_dns) == (False, False, False, ())
+    assert host.wg_masquerade_lan is False
     site = TypeAdapter(schema.GuardedSite).validate_python({"file": "/a", "server_name": "b"})
     assert (site.locations, site.public, site.scope, site.acme_root) == (("/",), (), "location", None)
 

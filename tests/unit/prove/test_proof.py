@@ -258,9 +258,9 @@ def test_a_network_whose_host_does_not_forward() -> None:
         chains = {**found["root"].tables[4], "filter": {"FORWARD": Chain("DROP", left)}}
         proof = prove_texts((found | {"root": replace(found["root"], tables={4: chains})}).values())
         lost[missing] = {pair for pair in broken(proof) if "cloud" in pair}, messages(proof)
-    guard = found["root"].tables[4]["mangle"]["FORWARD"].rules
-    assert guard[0][:3] == ("!", "-s", "172.16.0.0/12")
-    chains = {**found["root"].tables[4], "mangle": {"FORWARD": Chain("ACCEPT", [guard[0][3:]])}}
+    guard = found["root"].tables[4]["mangle"]["FORWARD"].rules[-1]
+    assert guard[:3] == ("!", "-s", "172.16.0.0/12")
+    chains = {**found["root"].tables[4], "mangle": {"FORWARD": Chain("ACCEPT", [guard[3:]])}}
     proof = prove_texts((found | {"root": replace(found["root"], tables={4: chains})}).values())
     assert {pair for pair in broken(proof) if "cloud" in pair} == {("172.16.0.0/12", "cloud")}
     assert lost["-d"][0] == {("cloud", "172.16.0.0/12"), ("172.16.0.0/12", "cloud")}

@@ -44,6 +44,7 @@ OTHER: dict[str, object] = {
     "listen_from": (ip_network("198.18.0.0/16"),),
     "firewall": "off",
     "firewall_allow": (OpenPort(22, "tcp", ()),),
+    "masquerade_lan": True,
     "nginx": (GuardedSite("s.conf", "s.test", ("/",), (), ()),),
     "subnets": (ip_network("172.16.0.0/12"),),
     "keep": (ip_network("10.0.0.50/32"), "proto bird"),
