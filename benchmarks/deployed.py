@@ -80,7 +80,7 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
     ]
     config = wgconf.render(host, private_key)
     yield from _files((paths.config(host.interface), config, "600"), [one for one in files if one[1]])
-    for unit in ("wg-quick", "wgcluster-firewall", "wgcluster-firewall-early"):
+    for unit in ("wg-quick", "wgcluster-firewall", "wgcluster-firewall-early", "wgcluster-firewall-again"):
         yield f"@ unit {unit}@{host.interface}.service enabled / active"
     for unit in ("nginx", "ufw", "firewalld"):
         yield f"@ unit {unit}.service - / inactive"

@@ -96,8 +96,9 @@ files "$config" $files $lists $sites $guarded
 
 # is-enabled says nothing of a unit that there is none of: then each is asked alone.
 services="wg-quick@$interface.service wgcluster-firewall@$interface.service"
-early=wgcluster-firewall-early@$interface.service
-units="$services $early nginx.service ufw.service firewalld.service"
+linked="wgcluster-firewall-early@$interface.service wgcluster-firewall-again@$interface.service"
+linked="$linked nginx.service ufw.service firewalld.service"
+units="$services $linked"
 # shellcheck disable=SC2086 # a word for each unit
 active=$(systemctl is-active $units 2>/dev/null)
 # shellcheck disable=SC2086
@@ -116,7 +117,7 @@ wanted() {
     done
     enabled=$enabled$newline-
 }
-for unit in "$early" nginx.service ufw.service firewalld.service; do wanted "$unit"; done
+for unit in $linked; do wanted "$unit"; done
 for unit in $units; do
     section "unit $unit ${enabled%%"$newline"*} / ${active%%"$newline"*}"
     enabled=${enabled#*"$newline"} active=${active#*"$newline"}

@@ -50,7 +50,7 @@ def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) 
 @host_operation
 @locked
 def boot_units(run: Run) -> Commands:
-    """Install and enable the script and the units that restore our rules at boot.
+    """Install and enable the script and the units that restore our rules, at boot and after other firewalls.
 
     pyinfra's files.put and systemd.service ask each host for facts of their own: this compares with the one
     observation of the run.
@@ -80,6 +80,19 @@ def boot_file(run: Run) -> Commands:
     yield from run_commands(run, ensure_file(run, paths.rules(part.interface), text))
 
 
+@host_operation
+@locked
+def boot_unit_started(run: Run) -> Commands:
+    """Start the unit that is reloaded with other firewalls: only an active one is.
+
+    After ``boot_file``: without its rules the unit would not start.
+    """
+    unit = paths.firewall_unit(run.part_of(host).interface)
+    if not run.observe(host).unit(unit).active:
+        run.log_once(host, f"{unit} is not active")
+        yield from run_commands(run, [StringCommand(f"systemctl start {shlex.quote(unit)}")])
+
+
 @deploy("Firewall")
 def firewall(run: Run) -> None:
     """Set our firewall rules, now and for the next boot."""
@@ -93,9 +106,10 @@ def firewall(run: Run) -> None:
         forwarding_back(name="Switch forwarding off, as it was before", run=run, families=tuple(back))
     policies = forward_policies(part, known) | policies_back(part, run.seen(host))
     live_rules(name="Set the rules", run=run, rules=desired_rules(part), policies=policies)
-    boot_units(name=f"Enable {paths.firewall_units(part.interface)[1]}", run=run)
+    boot_units(name=f"Enable {paths.firewall_unit(part.interface)}", run=run)
     # last: an older script would pass over what it does not know in a newer file
     boot_file(name=f"Write {paths.rules(part.interface)}", run=run)
+    boot_unit_started(name=f"Start {paths.firewall_unit(part.interface)}", run=run)
     if back:
         rest = text({family: one for family, one in known.items() if family not in back})
         text_file(name=f"Forget what was given back: {path}", run=run, path=path, text=rest)

@@ -169,7 +169,7 @@ def test_a_dry_teardown_tells_what_it_takes_away(world: FakeCluster) -> None:
     for line in (
         "wg-quick@wg.service is enabled and active, and will be neither",
         f"{CONFIG} is not wanted and is taken away",
-        "wgcluster-firewall@wg.service is enabled, and will be neither",
+        "wgcluster-firewall@wg.service is enabled and active, and will be neither",
         "/etc/wgcluster/wg.rules is not wanted and is taken away",
         f"{SITE_PATH}: differs in its text",
         "/etc/nginx/wgcluster/guarded: guards nothing any more and is taken away",

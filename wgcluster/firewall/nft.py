@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from wgcluster.firewall.tables import Match, Packet
 
 # Statements that neither match nor decide.
 _PLAIN = frozenset({"counter", "log", "notrack", "mangle", "comment", "set"})
-_FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
+_FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "netdev": (4, 6)}
 _ELSEWHERE = frozenset({"dnat", "redirect"})
 _VERDICTS = frozenset({"accept", "drop", "reject", "return", "jump", "goto"}) | _ELSEWHERE
 
@@ -31,6 +31,8 @@ class Chain:
 
     hook: str
     policy: str
+    priority: int = 0  # the chains of a hook are passed in this order, lowest first
+    devices: tuple[str, ...] = ()  # of the hooks "ingress" and "egress"
     rules: list[Rule] = field(default_factory=list)
 
 
@@ -38,7 +40,7 @@ class Chain:
 class Table:
     """One table with its chains and verdict maps."""
 
-    family: str  # "ip", "ip6", "inet"
+    family: str  # "ip", "ip6", "inet", "netdev"
     name: str
     chains: dict[str, Chain] = field(default_factory=dict)
     maps: dict[str, Any] = field(default_factory=dict)  # elements by name
@@ -78,7 +80,7 @@ def parse_ruleset(text: str) -> tuple[Table, ...]:
             if table is None:
                 continue
             if kind == "chain":
-                table.chains[one["name"]] = Chain(one.get("hook", ""), one.get("policy", "accept"))
+                table.chains[one["name"]] = _chain(one)
             elif kind == "map":
                 table.maps[one["name"]] = one.get("elem")
             elif kind == "rule":
@@ -87,6 +89,16 @@ def parse_ruleset(text: str) -> tuple[Table, ...]:
     except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, json.JSONDecodeError):
         raise ValueError("nft list ruleset: not as in libnftables-json(5)") from None
     return tuple(tables.values())
+
+
+def _chain(one: Mapping[str, Any]) -> Chain:
+    devices = one.get("dev", ())
+    return Chain(
+        one.get("hook", ""),
+        one.get("policy", "accept"),
+        int(one.get("prio", 0)),
+        (devices,) if isinstance(devices, str) else tuple(devices),
+    )
 
 
 def stop(table: Table, base: str, family: int, packet: Packet) -> Stop | None:

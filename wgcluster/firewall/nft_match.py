@@ -53,13 +53,17 @@ def _carries(left: Expression, family: int, packet: Packet) -> bool:
 
 
 def _picks(left: Expression, packet: Packet) -> bool:
-    """Does it select addresses or services? Not among a single destination."""
+    """Does it select addresses or services? Not among a single destination, but those that are dialled."""
     fields = {part["payload"].get("field") for part in _parts(left) if "payload" in part}
     picking = {"saddr", "sport", "dport", "protocol", "nexthdr"}
-    if packet.destination is None or packet.destination.num_addresses > 1:
+    if packet.destination is None or packet.destination.num_addresses > 1 or packet.sport is not None:
         picking.add("daddr")
-    return bool(fields & picking) or any(
-        part.get("meta", {}).get("key") == "l4proto" for part in _parts(left)
+    # the kernel asks where the source would be answered (nft(8), FIB EXPRESSIONS): a forged one nowhere
+    reverse = any("saddr" in part.get("fib", {}).get("flags", ()) for part in _parts(left))
+    return (
+        reverse
+        or bool(fields & picking)
+        or any(part.get("meta", {}).get("key") == "l4proto" for part in _parts(left))
     )
 
 
@@ -109,12 +113,14 @@ def _equals_one(left: Expression, value: Any, family: int, packet: Packet) -> Ma
             return _in_network(value, packet.destination)
         case "payload", "dport":
             return _is_port(value, packet.dport)
+        case "payload", "sport":
+            return _is_port(value, packet.sport)
         case ("payload", "protocol" | "nexthdr") | ("meta", "l4proto"):
             return _is_word(value, packet.protocol)
         case "meta", "iif" | "iifname":
-            return _is_word(value, packet.in_interface)
+            return _is_interface(value, packet.in_interface, packet.outside)
         case "meta", "oif" | "oifname":
-            return _is_word(value, packet.out_interface)
+            return _is_interface(value, packet.out_interface, packet.outside)
         case "meta", "nfproto" | "protocol":
             return Match.ALL if _ETHER.get(value) == family else Match.NONE
         case "meta", "pkttype":
@@ -125,6 +131,10 @@ def _equals_one(left: Expression, value: Any, family: int, packet: Packet) -> Ma
             return Match.ALL if len(packet.state) == 1 else Match.SOME
         case _:
             return Match.SOME
+
+
+def _is_interface(value: Any, name: str | None, outside: str | None) -> Match:
+    return Match.NONE if name is None and value == outside is not None else _is_word(value, name)
 
 
 def _is_word(value: Any, word: str | None) -> Match:

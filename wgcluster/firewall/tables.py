@@ -53,6 +53,8 @@ class Packet:
     dport: int | range | None = None  # a range: all of these ports
     state: frozenset[str] | None = None  # conntrack states, any of these
     icmp_type: str | None = None
+    sport: int | None = None
+    outside: str | None = None  # an interface by which they neither come nor go
 
 
 class Match(Enum):
@@ -235,6 +237,22 @@ def first_accept(chains: Mapping[str, Chain], name: str, packet: Packet, depth: 
     return None
 
 
+def is_translated(chains: Mapping[str, Chain], name: str, packet: Packet, depth: int = 0) -> bool | None:
+    """Does a chain of nat give all packets of a class another source? None: they reach its end unchanged."""
+    for spec in chains.get(name, Chain()).rules:
+        matched, where = match(spec, packet), target(spec)
+        if matched is Match.NONE or not where or where in _GOES_ON:
+            continue
+        found: bool | None = where in ("MASQUERADE", "SNAT")
+        if where in chains and depth < 16:
+            found = is_translated(chains, where, packet, depth + 1)
+        elif where == "RETURN" and matched is Match.ALL:
+            return None
+        if found is False or (found and matched is Match.ALL):
+            return found
+    return None
+
+
 def _policy(chain: Chain) -> Verdict:
     return _TERMINAL.get(chain.policy, "ACCEPT")
 
@@ -269,9 +287,9 @@ def _match_option(option: Option, packet: Packet) -> Match:
         case "--comment":
             return Match.ALL
         case "-i":
-            return _match_interface(value, packet.in_interface)
+            return _match_interface(value, packet.in_interface, packet.outside)
         case "-o":
-            return _match_interface(value, packet.out_interface)
+            return _match_interface(value, packet.out_interface, packet.outside)
         case "-s":
             return _match_network(value, packet.source)
         case "-d":
@@ -280,6 +298,8 @@ def _match_option(option: Option, packet: Packet) -> Match:
             return _match_set({value}, packet.protocol) if value != "all" else Match.ALL
         case "--dport" | "--dports":
             return _match_ports(value, packet.dport)
+        case "--sport" | "--sports":
+            return _match_ports(value, packet.sport)
         case "--ctstate" | "--state":
             return _match_states(frozenset(value.split(",")), packet.state)
         case "--icmp-type" | "--icmpv6-type":
@@ -302,11 +322,11 @@ def _match_icmp(wanted: str, value: str | None) -> Match:
     return Match.SOME if code and result is Match.ALL else result
 
 
-def _match_interface(pattern: str, name: str | None) -> Match:
+def _match_interface(pattern: str, name: str | None, outside: str | None) -> Match:
     if pattern in ("", "+"):
         return Match.ALL
     if name is None:
-        return Match.SOME
+        return Match.NONE if pattern == outside else Match.SOME
     fits = name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
     return Match.ALL if fits else Match.NONE
 

@@ -9,10 +9,11 @@ from wgcluster.inventory.cluster import Host
 SYSCTL = "/etc/sysctl.d/zz-wgcluster.conf"
 MODULE = "/etc/modules-load.d/wgcluster.conf"
 FIREWALL_SCRIPT = "/usr/local/sbin/wgcluster-firewall"
-# Its units: one before the network is up, one after whoever sets tables at boot.
+# Its units: one before the network is up, one after whoever sets tables at boot, one when he starts anew.
 FIREWALL_UNITS = (
     "/etc/systemd/system/wgcluster-firewall-early@.service",
     "/etc/systemd/system/wgcluster-firewall@.service",
+    "/etc/systemd/system/wgcluster-firewall-again@.service",
 )
 # The record of site files with lines of ours, by which those that are no longer declared are found.
 GUARDED = "/etc/nginx/wgcluster/guarded"
@@ -26,9 +27,15 @@ def wireguard_unit(interface: str) -> str:
     return f"wg-quick@{interface}.service"
 
 
-def firewall_units(interface: str) -> tuple[str, str]:
-    """The units that restore our rules at boot: early, and after other firewalls."""
-    return f"wgcluster-firewall-early@{interface}.service", f"wgcluster-firewall@{interface}.service"
+def firewall_unit(interface: str) -> str:
+    """The unit that restores our rules at boot, after other firewalls, and when these are reloaded."""
+    return f"wgcluster-firewall@{interface}.service"
+
+
+def firewall_units(interface: str) -> tuple[str, str, str]:
+    """The units that restore our rules: early at boot, after other firewalls, after any start of these."""
+    early, again = (f"wgcluster-firewall-{word}@{interface}.service" for word in ("early", "again"))
+    return early, firewall_unit(interface), again
 
 
 def config(interface: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from wgcluster.firewall.strangers import drops, strangers
-from wgcluster.firewall.tables import Chain, Packet, packet_of, verdict
+from wgcluster.firewall.tables import Chain
+from wgcluster.firewall.traffic import needed
 from wgcluster.host import paths
 from wgcluster.host.forwarding_before import before, forward_policies
 from wgcluster.host.hosts_file import differences
@@ -19,6 +20,7 @@ from wgcluster.verify.foreign_firewalls import foreign_firewalls
 from wgcluster.verify.kernel_needs import ipv6_is_off, undone_at_boot
 from wgcluster.verify.listen_port import port_redirected
 from wgcluster.verify.overlaps import overlaps
+from wgcluster.verify.traffic import blocked, untranslated
 from wgcluster.wireguard.drift import SESSION, of_others, routed, routes
 
 
@@ -98,11 +100,16 @@ def _unit(host: HostPlan, observed: Observed) -> Check:
         if not unit.enabled:
             faults.append(f"{name} is not enabled: it will be gone after a boot")
     if host.firewall != "off":
+        early, late, again = paths.firewall_units(host.interface)
         faults += [
             f"{name} is not enabled: our rules are late or gone after a boot"
-            for name in paths.firewall_units(host.interface)
+            for name in (early, late)
             if not observed.unit(name).enabled
         ]
+        if not observed.unit(again).enabled:
+            faults.append(f"{again} is not enabled: the start of another firewall may take our rules away")
+        if not observed.unit(late).active:
+            faults.append(f"{late} is not active: the reload of another firewall may take our rules away")
     if any(address.version == 6 for address in host.addresses) and (off := ipv6_is_off(host, observed)):
         faults.append(f"IPv6 is off: {off}")
     link = observed.link
@@ -145,12 +152,8 @@ def _forwarding(host: HostPlan, observed: Observed) -> Check:
             faults.append(f"IPv{family} forwarding is off")
         elif family == 4:
             faults += _forwarded_by_none(host, observed)
-        for packet in _forwarded(host, family):
-            for tool in _blocking(observed, family, "FORWARD", packet):
-                to = packet.destination or packet.out_interface
-                faults.append(
-                    f"{tool}: FORWARD does not let through what comes from {host.interface} for {to}"
-                )
+    if host.firewall != "off":
+        faults += [*blocked(host, observed, "through"), *untranslated(host, observed)]
     for family, policy in forward_policies(host, before(host, observed)).items():
         for saved in observed.rules if observed.forwarding.get(family) == "1" else ():
             chain = saved.tables.get("filter", {}).get("FORWARD", Chain())
@@ -171,24 +174,11 @@ def _forwarded_by_none(host: HostPlan, observed: Observed) -> Iterator[str]:
             yield f"{dotted(forwards_by(device))} is 0: what comes from {what} is not forwarded"
 
 
-def _forwarded(host: HostPlan, family: int) -> Iterator[Packet]:
-    """What the host must forward: within the tunnel, and from it to the networks behind the host."""
-    yield Packet(in_interface=host.interface, out_interface=host.interface)
-    for network in host.subnets:
-        if network.version == family:
-            yield Packet(in_interface=host.interface, destination=network)
-
-
 def _rules(host: HostPlan, observed: Observed) -> Check:
-    """Can the peers that dial this host reach its port?"""
-    port = ("-p", "udp", "--dport", str(host.port))
-    faults = []
-    for source in host.listen_from:
-        words = ("-s", str(source), *port) if source.prefixlen else port
-        for tool in _blocking(observed, source.version, "INPUT", packet_of(words)):
-            faults.append(f"{tool}: INPUT does not let {source} reach UDP port {host.port}")
+    """Can the peers that dial this host reach its port, and others what is opened for them; can it dial?"""
+    faults = [*blocked(host, observed, "in"), *blocked(host, observed, "out")]
     faults += map(str, port_redirected(host, observed))
-    return Check("port", len(host.listen_from), tuple(faults))
+    return Check("port", sum(one.way == "in" for one in needed(host)), tuple(faults))
 
 
 def _routes(host: HostPlan, observed: Observed) -> Check:
@@ -199,14 +189,17 @@ def _routes(host: HostPlan, observed: Observed) -> Check:
     told = of_others(host, observed.link)[0] if observed.link is not None else []
     notes = (f"on {host.interface}, not ours, left alone (wg_keep): {abbreviated(told)}",) if told else ()
     faults += map(str, overlaps(host, observed))
-    return Check("route", len(host.addresses) + len(networks), tuple(faults), notes)
+    return Check("route", len(host.addresses) + len(networks), tuple(faults), (*notes, *_ways_back(host)))
 
 
-def _blocking(observed: Observed, family: int, chain: str, packet: Packet) -> Iterator[str]:
-    for saved in observed.rules:
-        tables = [saved.tables.get(name, {}) for name in ("mangle", "filter")]
-        if saved.family == family and any(verdict(one, chain, packet) != "ACCEPT" for one in tables):
-            yield saved.tool
+def _ways_back(host: HostPlan) -> Iterator[str]:
+    """What is behind the host is not ours to look at: its machines may not know where the overlay is."""
+    for network in () if host.masquerade_lan else host.subnets:
+        overlay = next((a.network for a in host.addresses if a.version == network.version), None)
+        yield (
+            f"the machines in {network} answer only if they have a route to {overlay} by this host;"
+            " else set wg_masquerade_lan"
+        )
 
 
 def _strangers(host: HostPlan, observed: Observed) -> Check:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_network
 
-from wgcluster.firewall.nft import Stop, Table, stop
+from wgcluster.firewall.nft import Chain, Stop, Table, stop
 from wgcluster.firewall.tables import Packet, target
+from wgcluster.firewall.traffic import HOOKS, Traffic, needed
 from wgcluster.host.observed import Observed
 from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.plan.plan import HostPlan
-from wgcluster.prefixes import Network
 
 _BUILT_IN = ("INPUT", "FORWARD")
-_NEW, _ANSWERS = frozenset({"NEW"}), frozenset({"ESTABLISHED"})
 
 
 def foreign_firewalls(part: HostPlan, observed: Observed) -> Iterator[Fault]:
@@ -53,7 +53,7 @@ def _firewalld_loaded(observed: Observed) -> bool:
 
 
 def _incompatible(part: HostPlan, observed: Observed) -> Iterator[Fault]:
-    needed = {"raw", "mangle", "filter", *(["nat"] if part.masquerade else [])}
+    needed = {"raw", "mangle", "filter", *(["nat"] if part.masquerade or part.masquerade_lan else [])}
     for saved in observed.rules:
         for table in sorted(saved.closed & needed):
             if saved.primary:
@@ -62,16 +62,34 @@ def _incompatible(part: HostPlan, observed: Observed) -> Iterator[Fault]:
 
 
 def dropped_by_nft(part: HostPlan, observed: Observed) -> Iterator[Fault]:
-    """Faults for rules of native nftables that drop what WireGuard needs; not for what iptables shows."""
+    """Faults for rules of native nftables that drop what must pass; not for what iptables shows.
+
+    A packet must get by every chain of a hook: what one accepts the next may still drop (nft(8), VERDICTS).
+    """
     if observed.nft_error:
         yield host_fault("firewall.nft-unreadable", error=observed.nft_error)
-    for table in observed.nft:
-        for name, chain in table.chains.items():
-            if table.name == "firewalld" or _is_shown(table, name, observed):
-                continue
-            ends = (stop(table, name, family, one) for family, one in _needed(part, observed, chain.hook))
-            if found := next(filter(None, ends), None):
-                yield _told(part, found, chain.hook)
+    chains = [
+        (table, name, chain)
+        for table in observed.nft
+        for name, chain in table.chains.items()
+        if table.name != "firewalld" and not _is_shown(table, name, observed)
+    ]
+    for table, name, _ in sorted(chains, key=lambda one: one[2].priority):
+        yield from _dropped(part, observed, table, name)
+
+
+def _dropped(part: HostPlan, observed: Observed, table: Table, name: str) -> Iterator[Fault]:
+    """What one base chain drops, each kind of traffic once."""
+    chain = table.chains[name]
+    told: set[str] = set()
+    for traffic in needed(part) if chain.rules or chain.policy == "drop" else ():
+        if chain.hook not in HOOKS[traffic.way] or traffic.words in told:
+            continue
+        packets = _at(chain, _arriving(part, observed, traffic), part.interface)
+        ends = (stop(table, name, traffic.family, packet) for packet in packets)
+        if found := next(filter(None, ends), None):
+            told.add(traffic.words)
+            yield _told(part, found, chain.hook, traffic)
 
 
 def _is_shown(table: Table, base: str, observed: Observed) -> bool:
@@ -82,34 +100,47 @@ def _is_shown(table: Table, base: str, observed: Observed) -> bool:
     )
 
 
-def _needed(part: HostPlan, observed: Observed, hook: str) -> Iterator[tuple[int, Packet]]:
-    """Family and class of the packets that our rules accept at a hook."""
-    if hook == "input":
-        for interface, address in observed.interface_addresses:
-            if interface != part.interface and not (address.is_loopback or address.is_link_local):
-                for source in part.listen_from:
-                    if source.version == address.version:
-                        yield address.version, _dialled(part, source, ip_network(address.ip))
-    elif hook == "forward":
-        wg = part.interface
-        for family in part.forwards:
-            overlay = next((a.network for a in part.addresses if a.version == family), None)
-            yield family, Packet(wg, wg, overlay, overlay, state=_NEW)
-            for network in (one for one in part.subnets if one.version == family):
-                yield family, Packet(wg, None, overlay, network, state=_NEW)
-                yield family, Packet(None, wg, network, overlay, state=_ANSWERS)
+def _arriving(part: HostPlan, observed: Observed, traffic: Traffic) -> Iterator[Packet]:
+    """What comes in, for each address that it may come to; the rest as it is."""
+    if traffic.way != "in":
+        yield traffic.packet
+        return
+    by = traffic.packet.in_interface
+    for interface, address in observed.interface_addresses:
+        there = interface == by if by is not None else interface != part.interface
+        if there and address.version == traffic.family and not (address.is_loopback or address.is_link_local):
+            yield replace(traffic.packet, destination=ip_network(address.ip))
 
 
-def _dialled(part: HostPlan, source: Network, own: Network) -> Packet:
-    return Packet(source=source, destination=own, protocol="udp", dport=part.port, state=_NEW)
+def _at(chain: Chain, packets: Iterator[Packet], tunnel: str) -> Iterator[Packet]:
+    """The packets as a hook sees them: before the route is known, or on the devices of the chain."""
+    for packet in packets:
+        if chain.hook == "prerouting":
+            yield replace(packet, out_interface=None)
+        elif chain.hook == "ingress":
+            for device in _devices(chain, packet.in_interface, tunnel):
+                yield replace(packet, in_interface=device, out_interface=None, state=None)
+        elif chain.hook == "egress":
+            for device in _devices(chain, packet.out_interface, tunnel):
+                yield replace(packet, in_interface=None, out_interface=device, state=None)
+        else:
+            yield packet
 
 
-def _told(part: HostPlan, found: Stop, hook: str) -> Fault:
-    if hook == "input":
-        what, matches = f"UDP to port {part.port}", [f"udp dport {part.port}"]
+def _devices(chain: Chain, wanted: str | None, tunnel: str) -> list[str]:
+    return [one for one in chain.devices if one == wanted or (wanted is None and one not in (tunnel, "lo"))]
+
+
+def _told(part: HostPlan, found: Stop, hook: str, traffic: Traffic) -> Fault:
+    protocol = traffic.packet.protocol
+    if traffic.way == "in":
+        matches = [f"{protocol} dport {traffic.words.rpartition(' ')[2]}"]
+    elif traffic.way == "out":
+        matches = [f"{protocol} sport {part.port}"]
     else:
-        what, matches = f"what is forwarded for {part.interface}", [f'iifname "{part.interface}"']
-        matches += [f'oifname "{part.interface}"'] if part.subnets else []
+        matches = [f'iifname "{part.interface}"'] if hook not in ("postrouting", "egress") else []
+        if not matches or (part.subnets and hook == "forward"):
+            matches.append(f'oifname "{part.interface}"')
     where = f"{found.table.family} {found.table.name} {found.base}"
     rules = " and ".join(f"'nft insert rule {where} {one} accept'" for one in matches)
-    return host_fault("firewall.nft-drops", chain=found, packets=what, rules=rules)
+    return host_fault("firewall.nft-drops", chain=found, packets=traffic.words, rules=rules)

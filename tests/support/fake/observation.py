@@ -54,6 +54,7 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         f"wg-quick@{interface}",
         f"wgcluster-firewall@{interface}",
         f"wgcluster-firewall-early@{interface}",
+        f"wgcluster-firewall-again@{interface}",
         "nginx",
         "ufw",
         "firewalld",

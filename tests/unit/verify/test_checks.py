@@ -64,8 +64,9 @@ OPEN = (Rules(4, "iptables", True, beside(4)), Rules(6, "ip6tables", True, besid
 RIGHT = Observed(
     units={
         "wg-quick@wg.service": Unit(True, True),
-        "wgcluster-firewall@wg.service": Unit(True, False),
+        "wgcluster-firewall@wg.service": Unit(True, True),
         "wgcluster-firewall-early@wg.service": Unit(True, False),
+        "wgcluster-firewall-again@wg.service": Unit(True, False),
     },
     link=LINK,
     clock=CLOCK,
@@ -142,6 +143,7 @@ def units(**changed: Unit) -> Observed:
         "quick": "wg-quick@wg.service",
         "firewall": "wgcluster-firewall@wg.service",
         "early": "wgcluster-firewall-early@wg.service",
+        "again": "wgcluster-firewall-again@wg.service",
     }
     return replace(RIGHT, units={**RIGHT.units, **{names[name]: unit for name, unit in changed.items()}})
 
@@ -155,7 +157,21 @@ def units(**changed: Unit) -> Observed:
             ["wg-quick@wg.service is not enabled: it will be gone after a boot"],
         ),
         (
-            units(firewall=Unit()),
+            units(firewall=Unit(True, False)),
+            [
+                "wgcluster-firewall@wg.service is not active:"
+                " the reload of another firewall may take our rules away"
+            ],
+        ),
+        (
+            units(again=Unit()),
+            [
+                "wgcluster-firewall-again@wg.service is not enabled:"
+                " the start of another firewall may take our rules away"
+            ],
+        ),
+        (
+            units(firewall=Unit(False, True)),
             ["wgcluster-firewall@wg.service is not enabled: our rules are late or gone after a boot"],
         ),
         (

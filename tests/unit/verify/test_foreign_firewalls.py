@@ -13,10 +13,12 @@ from tests.support.chains import EVERYWHERE, GATEWAY, PEERS
 from wgcluster.firewall.nft import parse_ruleset
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host.observed import Observed, Rules, Unit
-from wgcluster.plan.plan import HostPlan
+from wgcluster.inventory.schema import OpenPort
+from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.verify.foreign_firewalls import foreign_firewalls
 
 PLAN = replace(GATEWAY, forwards=(4,), subnets=(), listen_from=EVERYWHERE)
+OPENS = replace(PLAN, forwards=(), firewall_allow=(OpenPort("8000-8100"),))
 HELD = (("eth0", ip_interface("198.18.0.9/20")), ("wg", ip_interface("fd00::2/64")))
 
 
@@ -30,9 +32,11 @@ def ruleset(
     family: str = "inet",
     policy: str = "accept",
     name: str = "theirs",
+    dev: Any = None,
     **more: Any,
 ) -> str:
     base = {"family": family, "table": name, "name": "gate", "hook": hook, "policy": policy, "prio": 0}
+    base |= {"dev": dev} if dev else {}
     lines: list[dict[str, Any]] = [{"table": {"family": family, "name": name, **more}}, {"chain": base}]
     for handle, expressions in enumerate(rules, 7):
         rule = {"family": family, "table": name, "chain": "gate", "handle": handle, "expr": expressions}
@@ -73,7 +77,7 @@ DADDR: Any = {"payload": {"protocol": "ip", "field": "daddr"}}
         (ruleset("input", [matching("", "@own", **DADDR), DROP]), True),
         (ruleset("forward", [matching("", "10.0.0.9", **DADDR), DROP]), False),
         (ruleset("input", policy="drop", family="ip6"), False),
-        (ruleset("output", policy="drop"), False),
+        (ruleset("output", policy="drop"), True),
         (ruleset("input", policy="drop", family="bridge"), False),
         (ruleset("input", policy="drop", flags=["dormant"]), False),
         (ruleset("input", [matching("", "@x", payload={"protocol": "ip", "field": "saddr"}), DROP]), False),
@@ -96,6 +100,92 @@ DADDR: Any = {"payload": {"protocol": "ip", "field": "daddr"}}
 def test_what_nft_drops(text: str, stopped: bool) -> None:
     assert bool(found(text)) == stopped
     assert found(text, replace(PLAN, firewall="off", forwards=(), listen_from=())) == []
+
+
+DIALS = replace(
+    PLAN,
+    listen_from=(),
+    forwards=(),
+    peers=(
+        Peer("cloud", "C" * 42 + "A=", (), endpoint="198.18.0.7:51821"),
+        Peer("six", "S" * 42 + "A=", (), endpoint="[2001:db8::7]:51822"),
+    ),
+)
+TCP_TO: Any = {"payload": {"protocol": "tcp", "field": "dport"}}
+UDP_TO: Any = {"payload": {"protocol": "udp", "field": "dport"}}
+UDP_FROM: Any = {"payload": {"protocol": "udp", "field": "sport"}}
+SADDR_ROUTE: Any = {"fib": {"result": "oif", "flags": ["saddr", "iif"]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "plan", "words"),
+    [
+        (ruleset("output", [matching("", 51821, **UDP_TO), DROP]), DIALS, ["UDP from port 51820"]),
+        (ruleset("output", [matching("", 51822, **UDP_TO), DROP], family="ip"), DIALS, []),
+        (
+            ruleset("output", [matching("", 51822, **UDP_TO), DROP], family="ip6"),
+            DIALS,
+            ["UDP from port 51820"],
+        ),
+        (ruleset("output", [matching("", "198.18.0.7", **DADDR), DROP]), DIALS, ["UDP from port 51820"]),
+        (ruleset("output", [matching("", "198.18.0.8", **DADDR), DROP]), DIALS, []),
+        (ruleset("output", [matching("", "@bad", **DADDR), DROP]), DIALS, []),  # as with sources
+        (ruleset("output", [matching("", 51820, **UDP_FROM), {"accept": None}], policy="drop"), DIALS, []),
+        (ruleset("output", [matching("oifname", "wg"), DROP]), DIALS, []),
+        (ruleset("output", [matching("oifname", "wg", "!="), DROP]), DIALS, ["UDP from port 51820"]),
+        (ruleset("postrouting", [matching("l4proto", "udp"), DROP]), DIALS, ["UDP from port 51820"]),
+        # who listens to nobody still needs the answers
+        (ruleset("input", policy="drop"), DIALS, ["UDP to port 51820"]),
+        (
+            ruleset(
+                "input",
+                [matching("state", "established", ct={"key": "state"}), {"accept": None}],
+                policy="drop",
+            ),
+            DIALS,
+            [],
+        ),
+        # PLAN is dialled, and forwards
+        (ruleset("prerouting", [matching("", 51820, **UDP_TO), DROP]), PLAN, ["UDP to port 51820"]),
+        (ruleset("prerouting", [matching("iifname", "wg"), DROP]), PLAN, ["what is forwarded for wg"]),
+        (ruleset("prerouting", [matching("", False, **SADDR_ROUTE), DROP]), PLAN, []),
+        (ruleset("postrouting", [matching("oifname", "wg"), DROP]), PLAN, ["what is forwarded for wg"]),
+        (ruleset("input", [matching("iifname", "wg"), DROP]), PLAN, []),
+        (ruleset("input", [matching("iifname", "wg", "!="), DROP]), PLAN, ["UDP to port 51820"]),
+        (
+            ruleset("ingress", [matching("", 51820, **UDP_TO), DROP], family="netdev", dev="eth0"),
+            PLAN,
+            ["UDP to port 51820"],
+        ),
+        (ruleset("ingress", [matching("", 51820, **UDP_TO), DROP], family="netdev", dev="wg"), PLAN, []),
+        (
+            ruleset(
+                "ingress", [matching("", "10.0.0.0", **DADDR), DROP], family="netdev", dev=["eth0", "wg"]
+            ),
+            PLAN,
+            [],
+        ),
+        (ruleset("ingress", policy="drop", family="netdev", dev="wg"), PLAN, ["what is forwarded for wg"]),
+        # what firewall_allow opens
+        (ruleset("input", [matching("", 8050, **TCP_TO), DROP]), OPENS, []),
+        (
+            ruleset("input", [matching("", {"range": [1, 9000]}, **TCP_TO), DROP]),
+            OPENS,
+            ["TCP to port 8000-8100"],
+        ),
+        (ruleset("input", [matching("iifname", "wg"), DROP]), OPENS, ["TCP to port 8000-8100"]),
+    ],
+)
+def test_every_hook_on_the_way_is_looked_at(text: str, plan: HostPlan, words: list[str]) -> None:
+    messages = found(text, plan)
+    assert [message.partition(" drops ")[2].partition(";")[0] for message in messages] == words
+
+
+def test_the_chain_that_a_packet_meets_first_is_told_first() -> None:
+    late = ruleset("input", policy="drop").replace('"prio": 0', '"prio": 10')
+    first = ruleset("input", policy="drop", name="first").replace('"prio": 0', '"prio": -10')
+    both = {"nftables": json.loads(late)["nftables"] + json.loads(first)["nftables"]}
+    assert [message.split()[5] for message in found(json.dumps(both))] == ["first", "theirs"]
 
 
 def test_the_rule_and_the_remedy_are_named() -> None:
