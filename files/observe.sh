@@ -227,7 +227,7 @@ case $forwarding in 1*)
     done ;;
 esac
 
-# The backend that "iptables" stands for, then the other one where it holds a table; "none": nothing can be read.
+# The backend that "iptables" stands for, then the other one where it holds a table; "none": nothing can be read, and why.
 # Its -save says so too, with what it was built into since 1.8.8: other versions are asked.
 backend() {
     case $comment in *"(nf_tables)"*) echo nft; return ;; esac
@@ -238,6 +238,7 @@ for family in 4 6; do
     else name=ip6tables; loaded=/proc/net/ip6_tables_names; fi
     if ! command -v "$name-save" >/dev/null || ! saved=$("$name-save" 2>/dev/null); then
         section "rules $family $name none"
+        ! command -v "$name-save" >/dev/null || ascii "$("$name-save" 2>&1 >/dev/null | head -n 1)"
         section "rules $family - none"
         continue
     fi

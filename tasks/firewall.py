@@ -16,7 +16,7 @@ from tasks.operations import ensure_copy, ensure_file, failure, host_operation, 
 from wgcluster.firewall.placement import restore_text
 from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.host import paths
-from wgcluster.host.backends import changes_by_tool
+from wgcluster.host.backends import changes_by_tool, unmet
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.forwarding_before import (
     before,
@@ -43,8 +43,11 @@ def live_rules(run: Run, rules: Sequence[Rule], policies: Mapping[Family, str]) 
             run.log_once(host, f"{saved.tool}: {line}")
         commands.append(StringCommand(f"{saved.tool}-restore -w --noflush", _stdin=restore_text(made)))
     yield from run_commands(run, commands)
-    for fault in no_tables(part, run.observe(host)) if rules else ():  # of programs installed just now
-        yield failure(str(fault))
+    # iptables may be gone, or may have said yes and done nothing
+    seen = run.observe(host)
+    faults = map(str, no_tables(part, seen)) if rules else ()  # of programs that were installed just now
+    if lines := [*faults, *unmet(rules, part.interface, seen, policies)]:
+        yield failure("; ".join(lines))
 
 
 @host_operation

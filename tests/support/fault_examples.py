@@ -33,6 +33,10 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
         },
     ),
     "firewall.nft-unreadable": ("cloud", {"error": "Error: JSON support not compiled-in"}),
+    "firewall.no-program": (
+        "cloud",
+        {"tool": "ip6tables", "family": 6, "error": "there is no ip6tables-save"},
+    ),
     "firewall.table-not-shown": ("cloud", {"tool": "iptables", "table": "filter", "family": "ip"}),
     "firewall.ufw-active": ("cloud", {}),
     "firewall.ufw-enabled": ("cloud", {}),

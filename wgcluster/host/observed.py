@@ -120,6 +120,7 @@ class Observed:
     sysctls: dict[str, str] = field(default_factory=dict)  # "net/ipv4/conf/all/send_redirects" -> "1"
     sysctls_writable: bool = True  # /proc/sys is not mounted read-only
     rules: tuple[Rules, ...] = ()
+    rules_errors: dict[int, str] = field(default_factory=dict)  # by family: why they cannot be read
     nft: tuple[Table, ...] = ()  # all tables that see IP packets, including those of iptables-nft
     nft_error: str = ""  # why the tables are unknown, although nft is installed
     ssh: Ssh | None = None

@@ -60,6 +60,7 @@ class _Reader:
         self.sizes: dict[str, int] = {}  # of the files whose texts follow each other, in bytes
         self.units: dict[str, Unit] = {}
         self.rules: list[Rules] = []
+        self.rules_errors: dict[int, str] = {}
         self.backends: list[tuple[str, str]] = []
         self.routes: list[Route] = []
         self.routed: list[str] = []
@@ -84,6 +85,7 @@ class _Reader:
             files=self.files,
             units=self.units,
             rules=tuple(self.rules),
+            rules_errors=self.rules_errors,
             routes=tuple(self.routes),
             policy=tuple(self.policy),
             link=Link(**link) if link else None,  # type: ignore[arg-type]
@@ -203,8 +205,10 @@ class _Reader:
         self.backends.append((words[0], words[2]))
         if words[2] != "none":
             self.rules.append(entries.rules(words, lines))
+        elif len(lines) > 1 or (lines and len(self.backends) % 2 == 0):
+            raise ValueError(f"rules has {answer.shown(lines[-1])} where there are none")
         elif lines:
-            raise ValueError(f"rules has {answer.shown(lines[0])} where there are none")
+            self.rules_errors[4 if words[0] == "4" else 6] = lines[0]
 
     def read_nft(self, words: _Words, lines: _Words) -> None:
         if words == ["absent"]:

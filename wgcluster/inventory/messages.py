@@ -25,6 +25,7 @@ MESSAGES: Mapping[str, str] = {
     "firewall.locks-out-of-overlay": "this run comes from {source} to an address of the overlay, but not through the overlay, which is about to be closed; connect to another address of this host",
     "firewall.nft-drops": 'nftables: {chain} drops {packets}; let it pass there ({rules}, and in the file that sets it up), or set firewall = "off" for this host',
     "firewall.nft-unreadable": 'nft does not show its rules ({error}), which may drop anything; fix that, or set firewall = "off" for this host',
+    "firewall.no-program": '{tool} does not work ({error}), and this host needs IPv{family} rules, which keep strangers out; mend it until "{tool}-save" succeeds, or set firewall = "off" for this host',
     "firewall.table-not-shown": '{tool} does not show its table {table}, in which nft has put rules of its own; move them to a table of another name ("nft list table {family} {table}"), or set firewall = "off" for this host',
     "firewall.ufw-active": 'ufw is active and would undo our rules; "ufw disable", or set firewall = "off" for this host',
     "firewall.ufw-enabled": 'ufw is enabled and would undo our rules at the next boot; "ufw disable", or set firewall = "off" for this host',

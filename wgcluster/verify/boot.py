@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wgcluster.firewall.strangers import drops, strangers
-from wgcluster.firewall.tables import Chain, Packet, Tables, packet_of, verdict
+from wgcluster.firewall.tables import Chain, Packet, Tables, is_translated, verdict
+from wgcluster.firewall.traffic import needed, translated
 from wgcluster.host.observed import File
 from wgcluster.host.sysctl import FORWARDING, dotted
 from wgcluster.plan.plan import HostPlan
+from wgcluster.verify.traffic import words
 from wgcluster.wireguard.config import ParsedConfig, WgConfError, own_hooks, parse
 from wgcluster.wireguard.drift import foreign_keys
 
@@ -89,13 +91,13 @@ def _rules_faults(host: HostPlan, file: File) -> Iterator[str]:
             yield f"the file of our firewall rules cannot be read: {error}"
             return
         closed = {name: Chain("DROP", chain.rules) for name, chain in tables["filter"].items()}
-        for source in host.listen_from:
-            if source.version != family:
-                continue
-            here = ("-s", str(source)) if source.prefixlen else ()
-            packet = packet_of((*here, "-p", "udp", "--dport", str(host.port)))
-            if verdict(closed, "INPUT", packet) != "ACCEPT":
-                yield f"the file of our firewall rules does not let {source} reach UDP port {host.port}"
+        for one in needed(host):
+            opened = one.way == "in" and one.family == family and "NEW" in (one.packet.state or ())
+            if opened and verdict(closed, "INPUT", one.packet) != "ACCEPT":
+                yield f"the file of our firewall rules does not let {words(host, 'in', one.packet)}"
+        for of, packet, goes in translated(host):
+            if of == family and not is_translated(tables.get("nat", {}), "POSTROUTING", packet):
+                yield f"with the file of our firewall rules what goes from {goes} keeps its address"
         through = Packet(in_interface=host.interface, out_interface=host.interface)
         if family in host.forwards and verdict(closed, "FORWARD", through) != "ACCEPT":
             yield f"the file of our firewall rules does not let through IPv{family} from {host.interface}"

@@ -9,6 +9,7 @@ from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Chain
 from wgcluster.firewall.traffic import needed
 from wgcluster.host import paths
+from wgcluster.host.backends import without_program
 from wgcluster.host.forwarding_before import before, forward_policies
 from wgcluster.host.hosts_file import differences
 from wgcluster.host.observed import Observed
@@ -80,7 +81,11 @@ def checks(
 def _foreign_firewalls(host: HostPlan, observed: Observed) -> Check:
     if host.firewall == "off":
         return _NONE
-    return Check("firewall", 1, tuple(map(str, foreign_firewalls(host, observed))))
+    faults = [
+        f"{tool} does not work, so that no IPv{family} rule of ours is known: {error}"
+        for family, tool, error in without_program(host, observed)
+    ]
+    return Check("firewall", 1, (*faults, *map(str, foreign_firewalls(host, observed))))
 
 
 def _names(host: HostPlan, observed: Observed) -> Check:
@@ -152,8 +157,7 @@ def _forwarding(host: HostPlan, observed: Observed) -> Check:
             faults.append(f"IPv{family} forwarding is off")
         elif family == 4:
             faults += _forwarded_by_none(host, observed)
-    if host.firewall != "off":
-        faults += [*blocked(host, observed, "through"), *untranslated(host, observed)]
+    faults += [*blocked(host, observed, "through"), *untranslated(host, observed)]
     for family, policy in forward_policies(host, before(host, observed)).items():
         for saved in observed.rules if observed.forwarding.get(family) == "1" else ():
             chain = saved.tables.get("filter", {}).get("FORWARD", Chain())

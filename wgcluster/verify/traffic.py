@@ -15,7 +15,7 @@ def blocked(host: HostPlan, observed: Observed, way: Way) -> Iterator[str]:
     for one in needed(host):
         if one.way == way:
             for place in _blocking(observed, one.family, way, one.packet):
-                yield f"{place} does not let {_words(host, way, one.packet)}"
+                yield f"{place} does not let {words(host, way, one.packet)}"
 
 
 def _blocking(observed: Observed, family: int, way: Way, packet: Packet) -> Iterator[str]:
@@ -26,7 +26,8 @@ def _blocking(observed: Observed, family: int, way: Way, packet: Packet) -> Iter
             yield f"{saved.tool}: {chain}"
 
 
-def _words(host: HostPlan, way: Way, packet: Packet) -> str:
+def words(host: HostPlan, way: Way, packet: Packet) -> str:
+    """What is not let by, after "does not let"."""
     if way == "through":
         to = packet.out_interface or packet.destination
         return f"through what comes from {packet.in_interface or packet.source} for {to}"
