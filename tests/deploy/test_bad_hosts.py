@@ -176,6 +176,12 @@ CASES: list[tuple[str, Change, dict[str, Any], list[str]]] = [
         ["cloud [host.cannot-install]", "cloud: wireguard-tools must", "apt-get, dnf, pacman, apk "],
     ),
     ("cloud", lambda host: host.tools.discard("systemctl"), {}, ["cloud [host.no-systemd]"]),
+    (
+        "cloud",
+        lambda host: host.tables.pop("iptables"),
+        {},
+        ["cloud [firewall.no-program]", "iptables does not work (iptables-save: no)"],
+    ),
     ("cloud", lambda host: setattr(host, "module", "missing"), {}, ["cloud [host.no-wireguard]"]),
     # the operator's own way in
     (

@@ -127,7 +127,9 @@ def _at(chain: Chain, packets: Iterator[Packet], tunnel: str) -> Iterator[Packet
             yield packet
 
 
-def _devices(chain: Chain, wanted: str | None, tunnel: str) -> list[str]:
+def _devices(chain: Chain, wanted: str | None, tunnel: str) -> list[str | None]:
+    if not chain.devices:  # nft 1.0.6 does not tell them as JSON: it may be any
+        return [wanted]
     return [one for one in chain.devices if one == wanted or (wanted is None and one not in (tunnel, "lo"))]
 
 

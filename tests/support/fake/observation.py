@@ -216,6 +216,8 @@ def _rules(host: FakeHost) -> Iterator[str]:
         for tool, kind in ((name, "primary"), (f"{name}-legacy", "other")):
             if name not in host.tools or tool not in host.tables:
                 yield f"@ rules {family} {tool} none"
+                if name in host.tools and kind == "primary":
+                    yield f"{tool}-save: no"
                 continue
             yield f"@ rules {family} {tool} {kind}"
             for table, chains in host.tables[tool].items():

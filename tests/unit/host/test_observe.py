@@ -239,6 +239,7 @@ net/ipv4/conf/all/send_redirects 1
 COMMIT
 @ rules 4 iptables-legacy none
 @ rules 6 ip6tables none
+ip6tables-save: no such table
 @ rules 6 ip6tables-legacy other
 *filter
 :INPUT ACCEPT [0:0]

@@ -10,10 +10,11 @@ import pytest
 from tests.support.chains import REJECT, filter_table
 from wgcluster.firewall.placement import after, changes
 from wgcluster.firewall.rules import desired_rules, tunnel_rules
-from wgcluster.firewall.tables import Chain, Tables
+from wgcluster.firewall.tables import Chain, Tables, parse_save
 from wgcluster.host.boot_rules import boot_text
 from wgcluster.host.kernel_routes import parse_routes
 from wgcluster.host.observed import File, Link, LivePeer, Observed, Rules, Unit
+from wgcluster.inventory.schema import OpenPort
 from wgcluster.plan.plan import HostPlan, Peer, Plan
 from wgcluster.prefixes import FAMILIES, Family
 from wgcluster.verify.boot import BootFiles
@@ -310,6 +311,85 @@ def test_a_port_that_is_shut_for_one_who_dials() -> None:
     assert faults(with_rules(*rules)) == {
         "port": ["iptables: INPUT does not let 0.0.0.0/0 reach UDP port 51820"]
     }
+
+
+MASKS = replace(ROOT, masquerade=True, subnets=(ip_network("172.16.0.0/12"),), masquerade_lan=True)
+TO_WG = "-A POSTROUTING -s 10.0.0.0/24 -o wg -j MASQUERADE"
+TO_LAN = "-A POSTROUTING -s 10.0.0.0/24 -d 172.16.0.0/12 ! -o wg -j MASQUERADE"
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"),
+    [
+        ([], ["10.0.0.0/24 to wg", "10.0.0.0/24 to 172.16.0.0/12"]),
+        ([TO_WG, TO_LAN], []),
+        # somebody else's will do, in a chain of his, too
+        (["-A POSTROUTING -j SNAT --to-source 198.18.0.9"], []),
+        (["-A POSTROUTING -o wg -j theirs", "-A theirs -s 10.0.0.0/8 -j MASQUERADE", TO_LAN], []),
+        # in front of ours they are let by, or some of them
+        (["-A POSTROUTING -j ACCEPT", TO_WG, TO_LAN], ["10.0.0.0/24 to wg", "10.0.0.0/24 to 172.16.0.0/12"]),
+        (["-A POSTROUTING -o wg -p tcp -j ACCEPT", TO_WG, TO_LAN], ["10.0.0.0/24 to wg"]),
+        (["-A POSTROUTING -s 10.0.0.64/26 -o wg -j MASQUERADE", TO_LAN], ["10.0.0.0/24 to wg"]),
+        ([TO_WG, TO_LAN.replace("! -o wg", "-o eth1")], ["10.0.0.0/24 to 172.16.0.0/12"]),
+    ],
+)
+def test_what_is_to_get_another_address(rules: list[str], kept: list[str]) -> None:
+    tables = {
+        **beside(4),
+        "nat": parse_save("\n".join(["*nat", ":POSTROUTING ACCEPT", *rules, "COMMIT"]))["nat"],
+    }
+    seen = replace(RIGHT, rules=(Rules(4, "iptables", True, tables), OPEN[1]))
+    host = replace(MASKS, forwards=(4,), addresses=ROOT.addresses[:1])
+    assert faults(seen, host).get("forward", []) == [
+        f"nat: what goes from {one} keeps its address" for one in kept
+    ]
+
+
+def test_the_way_back_is_told_where_it_is_the_operators() -> None:
+    def notes(host: HostPlan) -> list[str]:
+        return [note for check in checks(PLAN, host, RIGHT, BOOT, ANSWERED) for note in check.notes]
+
+    assert notes(MASKS) == notes(ROOT) == []
+    (note,) = notes(replace(MASKS, masquerade_lan=False))
+    assert (
+        "the machines in 172.16.0.0/12 answer only if they have a route to 10.0.0.0/24 by this host" in note
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        (
+            "-A INPUT -i wg -p tcp -m tcp --dport 1:9000 -j DROP",
+            ["INPUT does not let all by wg reach TCP port 8000-8100"],
+        ),
+        ("-A INPUT -i wg -p tcp -m tcp --dport 8050 -j DROP", []),  # one of them
+        ("-A INPUT -i wg -j DROP", ["INPUT does not let all by wg reach TCP port 8000-8100"]),
+        ("-A INPUT -i eth0 -p tcp -j DROP", []),
+        (
+            "-A OUTPUT -p udp -m udp --dport 51821 -j REJECT",
+            ["OUTPUT does not let out UDP from port 51820 for port 51821 of 198.18.0.9/32"],
+        ),
+        ("-A OUTPUT -o wg -j REJECT", []),
+        (
+            "-A OUTPUT ! -o wg -j REJECT",
+            ["OUTPUT does not let out UDP from port 51820 for port 51821 of 198.18.0.9/32"],
+        ),
+    ],
+)
+def test_what_is_opened_and_what_is_dialled(rule: str, says: list[str]) -> None:
+    cloud = replace(ROOT.peers[0], endpoint="198.18.0.9:51821")
+    host = replace(ROOT, firewall_allow=(OpenPort("8000-8100"),), peers=(cloud,))
+    seen = replace(RIGHT, rules=(Rules(4, "iptables", True, beside(4, rule)), OPEN[1]))
+    assert faults(seen, host).get("port", []) == [f"iptables: {one}" for one in says]
+
+
+def test_a_family_whose_program_fails() -> None:
+    seen = replace(RIGHT, rules=OPEN[:1], rules_errors={6: "Permission denied"})
+    assert faults(seen)["firewall"] == [
+        "ip6tables does not work, so that no IPv6 rule of ours is known: Permission denied"
+    ]
+    assert "firewall" not in faults(seen, replace(ROOT, addresses=ROOT.addresses[:1]))
 
 
 def edited(old: str, new: str) -> BootFiles:

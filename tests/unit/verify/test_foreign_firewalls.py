@@ -165,6 +165,11 @@ SADDR_ROUTE: Any = {"fib": {"result": "oif", "flags": ["saddr", "iif"]}}
             PLAN,
             [],
         ),
+        (
+            ruleset("ingress", [matching("", 51820, **UDP_TO), DROP], family="netdev"),
+            PLAN,
+            ["UDP to port 51820"],
+        ),
         (ruleset("ingress", policy="drop", family="netdev", dev="wg"), PLAN, ["what is forwarded for wg"]),
         # what firewall_allow opens
         (ruleset("input", [matching("", 8050, **TCP_TO), DROP]), OPENS, []),
