@@ -61,9 +61,6 @@ class Sites:
             made = changes(judge.tables(), [rule for rule in rules if rule.family == family], "wg")
             if made:
                 judge.restore(restore_text(made))
-            # nobody hears that a packet was too big
-            kind = ("icmp", "--icmp-type", "3/4") if family == 4 else ("ipv6-icmp", "--icmpv6-type", "2")
-            judge.namespace.run(judge.tool, "-A", "OUTPUT", "-p", kind[0], *kind[1:], "-j", "DROP")
 
     def mtu(self, name: str, size: int) -> None:
         getattr(self, name).run("ip", "link", "set", "wg", "mtu", str(size))
@@ -119,6 +116,12 @@ def sites() -> Iterator[Sites]:
                 one_of = str(address(network, number))
                 namespace.run("ip", "address", "add", one_of, "dev", device, *["nodad"] * (":" in one_of))
             namespace.run("ip", "link", "set", device, "up")
+        for namespace in (left, right):  # neither hears that a packet was too big
+            for tool, kind in (
+                ("iptables-nft", "icmp --icmp-type 3/4"),
+                ("ip6tables-nft", "icmpv6 --icmpv6-type 2"),
+            ):
+                namespace.run(tool, "-A", "INPUT", "-p", *kind.split(), "-j", "DROP")
         for namespace in (one, two):
             namespace.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         for namespace, via, to in ((left, "left", 1), (right, "right", 1)):
