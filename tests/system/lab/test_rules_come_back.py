@@ -73,6 +73,9 @@ def story(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sto
         story = Story(cluster, cluster.lab["far"], cluster.lab["near"])
         install = "apt-get install -qq -y --no-download iptables-persistent </dev/null"
         story.far.run(f"DEBIAN_FRONTEND=noninteractive {install}", check=True, timeout=120)
+        story.far.run(
+            "systemctl disable -q --now netfilter-persistent; iptables -F; ip6tables -F", check=True
+        )
         # what others have saved knows nothing of ours, and nftables begins with "flush ruleset"
         for tool, file in (("iptables", "rules.v4"), ("ip6tables", "rules.v6")):
             story.far.run(
