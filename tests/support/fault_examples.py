@@ -33,10 +33,6 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
         },
     ),
     "firewall.nft-unreadable": ("cloud", {"error": "Error: JSON support not compiled-in"}),
-    "firewall.no-program": (
-        "cloud",
-        {"tool": "ip6tables", "family": 6, "error": "there is no ip6tables-save"},
-    ),
     "firewall.table-not-shown": ("cloud", {"tool": "iptables", "table": "filter", "family": "ip"}),
     "firewall.ufw-active": ("cloud", {}),
     "firewall.ufw-enabled": ("cloud", {}),
@@ -47,7 +43,10 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
         "cloud",
         {"packages": "wireguard-tools and iptables", "installers": "apt-get, dnf, pacman, apk"},
     ),
-    "host.iptables-fails": ("cloud", {"tool": "ip6tables", "family": 6}),
+    "host.iptables-fails": (
+        "cloud",
+        {"tool": "ip6tables", "family": 6, "error": "ip6tables-save: Permission denied"},
+    ),
     "host.ipv6-off": ("cloud", {"why": "net.ipv6.conf.default.disable_ipv6 = 1", "address": "fd00::3"}),
     "host.no-systemd": ("cloud", {}),
     "host.no-wireguard": ("cloud", {}),

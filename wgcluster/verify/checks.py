@@ -9,7 +9,6 @@ from wgcluster.firewall.strangers import drops, strangers
 from wgcluster.firewall.tables import Chain
 from wgcluster.firewall.traffic import needed
 from wgcluster.host import paths
-from wgcluster.host.backends import without_program
 from wgcluster.host.forwarding_before import before, forward_policies
 from wgcluster.host.hosts_file import differences
 from wgcluster.host.observed import Observed
@@ -18,7 +17,7 @@ from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.text import abbreviated
 from wgcluster.verify.boot import BootFiles, boot_faults
 from wgcluster.verify.foreign_firewalls import foreign_firewalls
-from wgcluster.verify.kernel_needs import ipv6_is_off, undone_at_boot
+from wgcluster.verify.kernel_needs import ipv6_is_off, no_tables, undone_at_boot
 from wgcluster.verify.listen_port import port_redirected
 from wgcluster.verify.overlaps import overlaps
 from wgcluster.verify.traffic import blocked, untranslated
@@ -81,11 +80,8 @@ def checks(
 def _foreign_firewalls(host: HostPlan, observed: Observed) -> Check:
     if host.firewall == "off":
         return _NONE
-    faults = [
-        f"{tool} does not work, so that no IPv{family} rule of ours is known: {error}"
-        for family, tool, error in without_program(host, observed)
-    ]
-    return Check("firewall", 1, (*faults, *map(str, foreign_firewalls(host, observed))))
+    faults = (*no_tables(host, observed), *foreign_firewalls(host, observed))
+    return Check("firewall", 1, tuple(map(str, faults)))
 
 
 def _names(host: HostPlan, observed: Observed) -> Check:

@@ -48,8 +48,10 @@ def no_tables(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     """
     for family, tool in zip(FAMILIES, ("iptables", "ip6tables"), strict=True):
         works = any(saved.family == family for saved in observed.rules)
-        if tool in observed.tools and not works and _needs_tables(part, observed, family):
-            yield host_fault("host.iptables-fails", tool=tool, family=family)
+        # both programs come with one package, which is installed first
+        if "iptables" in observed.tools and not works and _needs_tables(part, observed, family):
+            error = observed.rules_errors.get(family, "it is not installed")
+            yield host_fault("host.iptables-fails", tool=tool, family=family, error=error)
 
 
 def _needs_tables(part: HostPlan, observed: Observed, family: Family) -> bool:

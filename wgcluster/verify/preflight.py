@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from wgcluster.host import paths
-from wgcluster.host.backends import without_program
 from wgcluster.host.observed import Observed
 from wgcluster.host.packages import INSTALL, missing
 from wgcluster.inventory.faults import Fault, host_fault
@@ -43,9 +42,6 @@ def _faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     yield from overlaps(part, observed)
     if part.names and observed.file(paths.HOSTS).kind in ("dangling", "other"):
         yield host_fault("wg_hosts_file.not-a-file", path=paths.HOSTS)
-    if "iptables" in tools:  # else it is installed first
-        for family, tool, error in without_program(part, observed):
-            yield host_fault("firewall.no-program", tool=tool, family=family, error=error)
     if part.firewall != "off":
         yield from foreign_firewalls(part, observed)
     yield from lockout(part, observed)
