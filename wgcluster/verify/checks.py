@@ -189,17 +189,7 @@ def _routes(host: HostPlan, observed: Observed) -> Check:
     told = of_others(host, observed.link)[0] if observed.link is not None else []
     notes = (f"on {host.interface}, not ours, left alone (wg_keep): {abbreviated(told)}",) if told else ()
     faults += map(str, overlaps(host, observed))
-    return Check("route", len(host.addresses) + len(networks), tuple(faults), (*notes, *_ways_back(host)))
-
-
-def _ways_back(host: HostPlan) -> Iterator[str]:
-    """What is behind the host is not ours to look at: its machines may not know where the overlay is."""
-    for network in () if host.masquerade_lan else host.subnets:
-        overlay = next((a.network for a in host.addresses if a.version == network.version), None)
-        yield (
-            f"the machines in {network} answer only if they have a route to {overlay} by this host;"
-            " else set wg_masquerade_lan"
-        )
+    return Check("route", len(host.addresses) + len(networks), tuple(faults), notes)
 
 
 def _strangers(host: HostPlan, observed: Observed) -> Check:

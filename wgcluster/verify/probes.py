@@ -222,7 +222,11 @@ def lan_check(plan: Plan, host: HostPlan, found: Mapping[WayBack, bool]) -> Chec
     here = [way for way in found if way.host == host.name]
     notes = []
     for way in here:
-        if not found[way]:
+        if not found[way] and host.masquerade_lan:
+            notes.append(
+                f"{way.gateway} does not answer to {way.source}, though it is asked by this host itself"
+            )
+        elif not found[way]:
             overlay = next(n for n in plan.networks if n.version == way.network.version)
             notes.append(
                 f"{way.gateway} does not answer to {way.source}: machines in {way.network} answer only if"

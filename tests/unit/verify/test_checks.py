@@ -345,17 +345,6 @@ def test_what_is_to_get_another_address(rules: list[str], kept: list[str]) -> No
     ]
 
 
-def test_the_way_back_is_told_where_it_is_the_operators() -> None:
-    def notes(host: HostPlan) -> list[str]:
-        return [note for check in checks(PLAN, host, RIGHT, BOOT, ANSWERED) for note in check.notes]
-
-    assert notes(MASKS) == notes(ROOT) == []
-    (note,) = notes(replace(MASKS, masquerade_lan=False))
-    assert (
-        "the machines in 172.16.0.0/12 answer only if they have a route to 10.0.0.0/24 by this host" in note
-    )
-
-
 @pytest.mark.parametrize(
     ("rule", "says"),
     [
