@@ -246,6 +246,20 @@ def test_a_masquerading_gateway_without_a_firewall_of_ours_does_not_masquerade()
     assert {("laptop", "cloud"), ("laptop", "backup")} <= {(f.source, f.destination) for f in proof.faults}
 
 
+def test_masquerade_towards_a_network_hides_nothing_from_the_tunnel() -> None:
+    """Every pair is as without it, both ways: what comes out of the network keeps its address."""
+    of = article()
+    behind = replace(of.hosts[2], subnets=(ip_network("172.16.0.0/12"),))
+    without, hidden = (
+        prove_texts(texts(replace(of, hosts=(*of.hosts[:2], replace(behind, masquerade_lan=lan)))).values())
+        for lan in (False, True)
+    )
+    assert hidden.ok
+    assert list(hidden.rows()) == list(without.rows())
+    rules = texts(replace(of, hosts=(*of.hosts[:2], replace(behind, masquerade_lan=True))))["root"].tables[4]
+    assert any("MASQUERADE" in spec for spec in rules["nat"]["POSTROUTING"].rules)
+
+
 def test_a_network_whose_host_does_not_forward() -> None:
     of = article()
     root = replace(of.hosts[2], subnets=(ip_network("172.16.0.0/12"),))
