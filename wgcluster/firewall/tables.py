@@ -239,17 +239,20 @@ def first_accept(chains: Mapping[str, Chain], name: str, packet: Packet, depth: 
 
 def is_translated(chains: Mapping[str, Chain], name: str, packet: Packet, depth: int = 0) -> bool | None:
     """Does a chain of nat give all packets of a class another source? None: they reach its end unchanged."""
+    returned = False  # some of them, to the caller
     for spec in chains.get(name, Chain()).rules:
         matched, where = match(spec, packet), target(spec)
         if matched is Match.NONE or not where or where in _GOES_ON:
             continue
         found: bool | None = where in ("MASQUERADE", "SNAT")
-        if where in chains and depth < 16:
+        if where == "RETURN" and depth:
+            if matched is Match.ALL:
+                return None
+            returned, found = True, None
+        elif where in chains and depth < 16:
             found = is_translated(chains, where, packet, depth + 1)
-        elif where == "RETURN" and matched is Match.ALL:
-            return None
         if found is False or (found and matched is Match.ALL):
-            return found
+            return None if found and returned else found
     return None
 
 

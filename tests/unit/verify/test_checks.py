@@ -314,6 +314,7 @@ def test_a_port_that_is_shut_for_one_who_dials() -> None:
 
 
 MASKS = replace(ROOT, masquerade=True, subnets=(ip_network("172.16.0.0/12"),), masquerade_lan=True)
+KUBE = ["-A POSTROUTING -j kube", "-A kube -m mark ! --mark 0x4/0x4 -j RETURN", "-A kube -j MASQUERADE"]
 TO_WG = "-A POSTROUTING -s 10.0.0.0/24 -o wg -j MASQUERADE"
 TO_LAN = "-A POSTROUTING -s 10.0.0.0/24 -d 172.16.0.0/12 ! -o wg -j MASQUERADE"
 
@@ -326,6 +327,16 @@ TO_LAN = "-A POSTROUTING -s 10.0.0.0/24 -d 172.16.0.0/12 ! -o wg -j MASQUERADE"
         # somebody else's will do, in a chain of his, too
         (["-A POSTROUTING -j SNAT --to-source 198.18.0.9"], []),
         (["-A POSTROUTING -o wg -j theirs", "-A theirs -s 10.0.0.0/8 -j MASQUERADE", TO_LAN], []),
+        # Kubernetes: what has its mark
+        (
+            KUBE,
+            ["10.0.0.0/24 to wg", "10.0.0.0/24 to 172.16.0.0/12"],
+        ),
+        (
+            [*KUBE, TO_WG, TO_LAN],
+            [],
+        ),
+        (["-A POSTROUTING -o wg -p udp -j RETURN", TO_WG, TO_LAN], ["10.0.0.0/24 to wg"]),
         # in front of ours they are let by, or some of them
         (["-A POSTROUTING -j ACCEPT", TO_WG, TO_LAN], ["10.0.0.0/24 to wg", "10.0.0.0/24 to 172.16.0.0/12"]),
         (["-A POSTROUTING -o wg -p tcp -j ACCEPT", TO_WG, TO_LAN], ["10.0.0.0/24 to wg"]),
