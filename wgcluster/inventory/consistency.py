@@ -86,6 +86,7 @@ def _check_addresses(
     networks: Sequence[Network], hosts: Sequence[Host], clients: Sequence[Client]
 ) -> Iterator[Fault]:
     owners: dict[Address, str] = {}
+    optional = _optional(networks, hosts) if hosts else {}
     hint = ', or "python -m wgcluster client renumber", which keeps the keys'
     for name, addresses, mend in [
         *((h.name, h.addresses, "") for h in hosts),
@@ -94,7 +95,8 @@ def _check_addresses(
         if len({address.version for address in addresses}) < len(addresses):
             yield fault("wg_address.same-family", name, [str(a) for a in addresses])
         for network in networks:
-            if addresses and not any(address.version == network.version for address in addresses):
+            there = any(address.version == network.version for address in addresses)
+            if addresses and not there and network.version != optional.get(name):
                 found = [str(a) for a in addresses]
                 yield fault("wg_address.missing-family", name, found, network=network, hint=mend)
         for address in addresses:
@@ -115,6 +117,22 @@ def _check_addresses(
             if address in owners:
                 yield fault("wg_address.taken", name, value, other=owners[address])
             owners.setdefault(address, name)
+
+
+def _optional(networks: Sequence[Network], hosts: Sequence[Host]) -> dict[str, int]:
+    """The family, by host, that it need not have: some hosts have it, and all have the other.
+
+    A gateway forwards both. So does a host that others are reached through (plan/checks.py).
+    """
+    overlay = {network.version for network in networks}
+    having = [{address.version for address in host.addresses} & overlay for host in hosts]
+    common = set.intersection(*having)
+    found: dict[str, int] = {}
+    for family in set.union(*having) - common if common else ():
+        for host in hosts:
+            if not host.gateway and not any(subnet.version == family for subnet in host.subnets):
+                found[host.name] = family
+    return found
 
 
 def _check_endpoints(hosts: Sequence[Host]) -> Iterator[Fault]:

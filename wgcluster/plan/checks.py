@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from wgcluster.inventory.cluster import Cluster, Host
 from wgcluster.inventory.consistency import expectation_faults
 from wgcluster.inventory.faults import Fault, fault
+from wgcluster.plan.topology import Topology
 
 
 def gateways_to_dial(cluster: Cluster) -> dict[str, Host]:
@@ -30,6 +31,16 @@ def plan_faults(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Faul
     yield from _check_degree(cluster)
     yield from _check_families(cluster)
     yield from expectation_faults(cluster.expect, cluster.hosts, cluster.clients)
+
+
+def carrier_faults(cluster: Cluster, topology: Topology) -> Iterator[Fault]:
+    """Hosts that others are reached through, and that lack a family of the overlay."""
+    carries = topology.carriers()
+    for host, through in zip(cluster.hosts, carries.tolist(), strict=True):
+        for network in cluster.networks:
+            if through and not any(address.version == network.version for address in host.addresses):
+                found = [str(address) for address in host.addresses]
+                yield fault("wg_address.missing-family", host.name, found, network=network, hint="")
 
 
 def _check_clients(cluster: Cluster, gateways: Mapping[str, Host]) -> Iterator[Fault]:

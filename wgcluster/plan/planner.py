@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wgcluster.inventory.cluster import Client, Cluster, Host
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
-from wgcluster.plan.checks import gateways_of, plan_faults
+from wgcluster.plan.checks import carrier_faults, gateways_of, plan_faults
 from wgcluster.plan.links import dialled_at
 from wgcluster.plan.names import names_of
 from wgcluster.plan.plan import ClientPlan, HostPlan, Peer, Plan, PlanError
@@ -39,13 +39,15 @@ def make_plan(cluster: Cluster, public_keys: Mapping[str, str], client_keys: Map
     topology, faults = make_topology(cluster)
     gateways = gateways_of(cluster)
     faults += plan_faults(cluster, gateways)
+    if not faults:
+        faults += carrier_faults(cluster, topology)
     if faults:
         raise PlanError(faults)
     return _Planner(cluster, topology, gateways, public_keys, client_keys).plan()
 
 
 class _PeerTemplates(NamedTuple):
-    """Peers with no networks but their own, the same for all hosts of one site and keepalive."""
+    """Peers with no networks but their own, the same for all hosts of one site, keepalive and families."""
 
     peers: NDArray[np.object_]  # [2, host]: whether the peer dials too, and its index
     made: NDArray[np.bool_]  # [2, host]: it exists
@@ -79,8 +81,9 @@ class _Planner:
             self.prefixes.cover(np.flatnonzero(self.owner == i)) for i in range(len(self.hosts))
         ]
         self.dialled: dict[str | None, list[str | None]] = {}
-        self.peers: dict[tuple[int, str | None, int | None], Peer] = {}
-        self.seen: dict[tuple[str | None, int | None], _PeerTemplates] = {}
+        self.families = frozenset(network.version for network in cluster.networks)
+        self.peers: dict[tuple[int, str | None, int | None, frozenset[int]], Peer] = {}
+        self.seen: dict[tuple[str | None, int | None, frozenset[int]], _PeerTemplates] = {}
         self.sources = Sources(cluster.hosts, topology)
         subnets = [subnet for host in self.hosts for subnet in host.subnets]
         everything = Prefixes((*cluster.networks, *subnets))
@@ -148,6 +151,7 @@ class _Planner:
         hop_of_prefix = hop[self.owner]
         forwards = np.bincount(hop, minlength=len(hop))[linked] > 1
         own = forwards | bool(self.cluster.preshared_keys)
+        families = frozenset(address.version for address in host.addresses)
         seen = self._seen_like(host)
         peers: list[Peer] = seen.peers[dials_back, linked].tolist()
         for at in np.flatnonzero(own | ~seen.made[dials_back, linked]).tolist():
@@ -155,16 +159,18 @@ class _Planner:
             allowed = self.own_prefixes[j]
             if forwards[at]:
                 allowed = self.prefixes.cover(np.flatnonzero(hop_of_prefix == j))
+            if families != self.families:
+                allowed = tuple(network for network in allowed if network.version in families)
             peer = self._peer(host, j, bool(back), allowed)
             if not own[at]:
                 # hosts of other sites mostly share it
-                peer = self.peers.setdefault((j, peer.endpoint, peer.keepalive), peer)
+                peer = self.peers.setdefault((j, peer.endpoint, peer.keepalive, families), peer)
                 seen.peers[back, j], seen.made[back, j] = peer, True
             peers[at] = peer
         return peers
 
     def _seen_like(self, host: Host) -> _PeerTemplates:
-        key = (host.site, host.keepalive)
+        key = (host.site, host.keepalive, frozenset(address.version for address in host.addresses))
         if key not in self.seen:
             shape = (2, len(self.hosts))
             self.seen[key] = _PeerTemplates(np.empty(shape, np.object_), np.zeros(shape, np.bool_))

@@ -10,11 +10,13 @@ import pytest
 
 from tests.support.faults import short
 from tests.support.small_clusters import article, client, cluster, host, line, planned, two_sites
-from wgcluster.inventory.cluster import Cluster, Endpoint
+from wgcluster.firewall.rules import tunnel_rules
+from wgcluster.inventory.cluster import Cluster, Endpoint, Host
 from wgcluster.inventory.schema import GuardedSite, OpenPort
 from wgcluster.plan.plan import Peer, PlanError
 from wgcluster.plan.planner import make_plan
 from wgcluster.prefixes import ANYWHERE
+from wgcluster.prove.proof import prove
 
 
 def nets(*texts: str) -> tuple[Any, ...]:
@@ -362,3 +364,46 @@ def test_a_plan_holds_no_secret_and_can_be_compared(of: Cluster) -> None:
     assert planned(of) == planned(of)
     assert hash(planned(of)) == hash(planned(of))
     assert isinstance(planned(of).networks[0], IPv4Network)
+
+
+def test_a_host_of_one_family_in_an_overlay_of_two() -> None:
+    """It has no route, no peer's network and no rule of the other; the others have theirs."""
+    hosts = [
+        Host(name=name, addresses=tuple(map(ip_address, addresses)), endpoint=at)
+        for name, at, *addresses in (
+            ("cloud", Endpoint(ip_address("198.18.0.2"), 51820), "10.0.0.2", "fd00::2"),
+            ("root", Endpoint(ip_address("198.18.0.3"), 51820), "10.0.0.3", "fd00::3"),
+            ("small", None, "10.0.0.4"),
+        )
+    ]
+    networks = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))
+    plan = make_plan(Cluster(networks=networks, hosts=tuple(hosts)), {}, {})
+    assert {n.version for peer in plan.host("small").peers for n in peer.allowed_ips} == {4}
+    found = {peer.name: peer.allowed_ips for peer in plan.host("cloud").peers}
+    assert found == {
+        "root": (ip_network("10.0.0.3/32"), ip_network("fd00::3/128")),
+        "small": (ip_network("10.0.0.4/32"),),
+    }
+    assert prove(plan).ok
+    assert {rule.family for rule in tunnel_rules(plan.host("small"))} == {4}
+
+
+def test_a_host_that_others_are_reached_through_has_both_families() -> None:
+    rows = [
+        ("a", "b", ["10.0.0.2", "fd00::2"]),
+        ("b", "c", ["10.0.0.3"]),
+        ("c", "b", ["10.0.0.4", "fd00::4"]),
+    ]
+    hosts = [
+        Host(
+            name=name,
+            addresses=tuple(map(ip_address, addresses)),
+            endpoint=Endpoint(ip_address("198.18.0.2"), 51820 + n),
+            links=(link,),
+        )
+        for n, (name, link, addresses) in enumerate(rows)
+    ]
+    networks = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))
+    with pytest.raises(PlanError) as caught:
+        make_plan(Cluster(networks=networks, hosts=tuple(hosts), topology="partial"), {}, {})
+    assert [(fault.host, fault.code) for fault in caught.value.faults] == [("b", "wg_address.missing-family")]
