@@ -40,7 +40,9 @@ def _refusal(run: Run) -> str:
     shown = RenderCache()
     found = {host: last_deploy(run.part_of(host), observed, shown) for host, observed in seen.items()}
     faults = [
-        fault for host, observed in seen.items() for fault in preflight_faults(run.part_of(host), observed)
+        fault
+        for host, observed in seen.items()
+        for fault in preflight_faults(run.plan, run.part_of(host), observed)
     ]
     unknown = {host: fault for host, one in found.items() if (fault := run.unknown_keys(one))}
     refused = [fault for host, fault in unknown.items() if not new_keys(host)]

@@ -57,6 +57,7 @@ def clusters(
                 masquerade=masquerade and gateway and draw(st.integers(0, 2)) == 0,
                 subnets=_subnets(networks, subnets[2 * i : 2 * i + draw(st.integers(0, 2))]),
                 keepalive=draw(st.sampled_from([None, None, 15])),
+                sources=draw(st.sampled_from([(), (), (ip_network("198.51.100.8/29"),)])),
                 clients_from=draw(st.sampled_from([(), (ip_network("198.51.100.0/24"),)])),
             )
         )
@@ -148,6 +149,7 @@ def _data(host: Host) -> dict[str, Any]:
         "wg_masquerade": host.masquerade,
         "wg_subnets": [str(subnet) for subnet in host.subnets],
         "wg_links": list(host.links),
+        "wg_source": [str(network) for network in host.sources],
         "wg_clients_from": [str(network) for network in host.clients_from],
     }
     for key, value in (

@@ -185,7 +185,7 @@ def sections(lines: Sequence[str]) -> Counter[tuple[str, tuple[str, ...]]]:
 def judge_all(observed: Observed, plan: Plan, name: str) -> str:
     """Everything that a deploy or verify makes of what was observed; what would be shown of it."""
     part = plan.host(name)
-    shown = [*map(str, preflight_faults(part, observed)), module.boot_text(observed) or ""]
+    shown = [*map(str, preflight_faults(plan, part, observed)), module.boot_text(observed) or ""]
     shown += [
         str(sysctl.differences(part, observed)),
         *drift.foreign_keys(observed.file("/etc/wireguard/wg.conf").text),

@@ -48,6 +48,7 @@ class Host:
     masquerade_lan: bool = False  # what goes from the tunnel to ``subnets`` gets the host's own address there
     links: tuple[str, ...] = ()
     keepalive: int | None = None  # seconds; None: as the topology needs it
+    sources: tuple[Network, ...] = ()  # that it sends from beside its endpoints
     clients_from: tuple[Network, ...] = ()  # empty: anywhere
     dns: tuple[Address, ...] = ()  # for the road warriors of this gateway
     hosts_file: bool = False  # names of the cluster in /etc/hosts

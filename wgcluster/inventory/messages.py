@@ -155,6 +155,7 @@ MESSAGES: Mapping[str, str] = {
     "wg_port.redirected": "what comes to UDP port {port} is sent elsewhere by a rule ({rule}), as Docker does for a published port; set wg_port to another one, or take the rule out",
     "wg_port.taken": 'UDP port {port} is taken by {other} ("ss -lunp" tells more); set wg_port to another one, or stop what has it',
     "wg_site.missing": 'is required with wg_topology = "sites"; name the provider or location it stands in',
+    "wg_source.lacking": 'sends to {names} from {source}, which they do not let in, as it is no endpoint of this host; add "{source}" to its wg_source',
     "wg_subnets.holds-endpoint": "holds {other}'s endpoint {endpoint}: the tunnel would have to carry itself",
     "wg_subnets.in-use": "{network} is to go to {interface}, but this host needs in it {needs}; announce networks in wg_subnets that leave this out",
     "wg_subnets.no-such-family": "no host has an IPv{family} address in the overlay to reach it from; give wg_networks an IPv{family} prefix",

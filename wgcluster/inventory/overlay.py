@@ -11,7 +11,15 @@ from wgcluster.inventory.row import Row
 from wgcluster.prefixes import Address, Family, Network
 
 _LENGTHS: Mapping[Family, int] = {4: 24, 6: 64}  # where the inventory has no valid prefix of the family
-_KEYS = ("wg_networks", "wg_subnets", "wg_address", "wg_endpoint", "wg_site_endpoint", "wg_clients_from")
+_KEYS = (
+    "wg_networks",
+    "wg_subnets",
+    "wg_address",
+    "wg_endpoint",
+    "wg_site_endpoint",
+    "wg_source",
+    "wg_clients_from",
+)
 # RFC 1918, the parts that few use first
 _PRIVATE = tuple(map(IPv4Network, ("10.64.0.0/11", "10.16.0.0/12", "10.0.0.0/8", "172.16.0.0/12")))
 # What others take if nobody says otherwise, from their manuals.

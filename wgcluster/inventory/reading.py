@@ -148,6 +148,7 @@ def _read_host(row: Row, faults: list[Fault]) -> Host:
         masquerade_lan=keys.wg_masquerade_lan,
         links=keys.wg_links,
         keepalive=keys.wg_keepalive,
+        sources=keys.wg_source,
         clients_from=keys.wg_clients_from,
         dns=keys.wg_dns,
         hosts_file=keys.wg_hosts_file,

@@ -281,6 +281,7 @@ class HostSettings(_Strict):
     wg_masquerade_lan: Annotated[bool, Field(strict=True)] = False
     wg_links: Annotated[tuple[NameField, ...], BeforeValidator(_list)] = ()
     wg_keepalive: Annotated[int, Field(ge=1, le=65535, strict=True)] | None = None
+    wg_source: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
     wg_clients_from: Annotated[tuple[NetworkField, ...], BeforeValidator(_list)] = ()
     wg_dns: Annotated[tuple[AddressField, ...], BeforeValidator(_list)] = ()
     wg_hosts_file: Annotated[bool, Field(strict=True)] = False

@@ -20,7 +20,8 @@ _ASKED = 64  # destinations a host
 class Sources:
     """The real addresses from which WireGuard's packets reach each host.
 
-    A peer sends from the address of its endpoint, or of its site endpoint inside its site. This is unknown if
+    A peer sends from the address of its endpoint, or of its site endpoint inside its site, and from those of
+    ``wg_source``. The first is unknown if
     it has no endpoint (NAT), if the endpoint is a name, or if it is of another family than the address it
     dials. A host that such a peer dials must accept packets from anywhere, as a gateway for its road
     warriors; ``wg_clients_from`` narrows both.
@@ -38,6 +39,7 @@ class Sources:
         self._known = np.array([[_NONE if n is None else number[n] for n in pair] for pair in pairs], np.intp)
         self._family = np.array([[0 if n is None else n.version for n in pair] for pair in pairs], np.int8)
         self._numbers = site_numbers(hosts)
+        self._has_more = np.array([bool(host.sources) for host in hosts])
 
     def of(self, index: int, has_clients: bool) -> tuple[Network, ...]:
         """The networks that may send to a host, as the fewest prefixes.
@@ -67,9 +69,10 @@ class Sources:
         known[self._known[linked, 0]] = True
         known[self._known[linked & inside, 1]] = True
         chosen = np.flatnonzero(known[:_NONE])
-        if not strangers:
+        wide = {*host.clients_from} if strangers else set()
+        wide.update(*(self._hosts[i].sources for i in np.flatnonzero(linked & self._has_more).tolist()))
+        if not wide:
             return self._prefixes.cover(chosen)
-        wide = host.clients_from
         rest = [
             i for i in chosen.tolist() if not any(_within(self._prefixes.networks[i], net) for net in wide)
         ]

@@ -20,6 +20,7 @@ from wgcluster.verify.foreign_firewalls import foreign_firewalls
 from wgcluster.verify.kernel_needs import ipv6_is_off, no_tables, undone_at_boot
 from wgcluster.verify.listen_port import port_redirected
 from wgcluster.verify.overlaps import overlaps
+from wgcluster.verify.send_from import sends_elsewhere
 from wgcluster.verify.traffic import blocked, untranslated
 from wgcluster.wireguard.drift import SESSION, of_others, routed, routes
 
@@ -65,7 +66,7 @@ def checks(
     """
     return [
         _unit(host, observed),
-        _handshakes(host, observed),
+        _handshakes(plan, host, observed),
         _pings(plan, host, answered),
         _forwarding(host, observed),
         _rules(host, observed),
@@ -123,7 +124,7 @@ def _unit(host: HostPlan, observed: Observed) -> Check:
     return Check("unit", 1, tuple(faults))
 
 
-def _handshakes(host: HostPlan, observed: Observed) -> Check:
+def _handshakes(plan: Plan, host: HostPlan, observed: Observed) -> Check:
     """A recent handshake with each linked host; not with clients, which come and go."""
     peers = [peer for peer in host.peers if not peer.is_client]
     live = observed.link.peers if observed.link is not None else {}
@@ -136,6 +137,7 @@ def _handshakes(host: HostPlan, observed: Observed) -> Check:
             faults.append(f"no handshake with {peer.name} yet")
         elif observed.clock - seen.handshake > SESSION:
             faults.append(f"the last handshake with {peer.name} is {observed.clock - seen.handshake} s old")
+    faults += map(str, sends_elsewhere(plan, host, observed))
     return Check("handshake", len(peers), tuple(faults))
 
 

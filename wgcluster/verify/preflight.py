@@ -11,18 +11,19 @@ from wgcluster.host.packages import INSTALL, missing
 from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.nginx.edit.on_host import check
 from wgcluster.nginx.syntax.errors import NginxError
-from wgcluster.plan.plan import HostPlan
+from wgcluster.plan.plan import HostPlan, Plan
 from wgcluster.verify.foreign_firewalls import foreign_firewalls
 from wgcluster.verify.kernel_needs import kernel_lacks
 from wgcluster.verify.listen_port import port_redirected, port_taken
 from wgcluster.verify.lockout import lockout
 from wgcluster.verify.overlaps import overlaps
+from wgcluster.verify.send_from import sends_elsewhere
 from wgcluster.wireguard.config import MARK
 
 
-def preflight_faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
+def preflight_faults(plan: Plan, part: HostPlan, observed: Observed) -> Iterator[Fault]:
     """Every fault of one host, from its observation."""
-    for one in _faults(part, observed):
+    for one in (*_faults(part, observed), *sends_elsewhere(plan, part, observed)):
         yield replace(one, host=part.name)
 
 

@@ -32,6 +32,7 @@ CONTRACT = {
     "wg_degree",
     "wg_keepalive",
     "wg_preshared_keys",
+    "wg_source",
     "wg_clients_from",
     "wg_expect",
     "wg_keep",
