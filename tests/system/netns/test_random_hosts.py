@@ -283,7 +283,8 @@ def _meet(number: int) -> str:
                 program.bind(("0.0.0.0", port))
         was = meeting.each(_state)
         seen = meeting.each(meeting.observe)
-        faults = [one for host in world.plan.hosts for one in preflight_faults(host, seen[host.name])]
+        plan = world.plan
+        faults = [one for host in plan.hosts for one in preflight_faults(plan, host, seen[host.name])]
         if faults:
             assert meeting.each(_state) == was
             return "refused: " + "; ".join(map(str, faults))
