@@ -76,6 +76,14 @@ def test_rules_of_iptables(rules: str, found: bool) -> None:
     assert [fault.code for fault in port_redirected(PEERS, seen)] == ["wg_port.redirected"] * found
 
 
+@pytest.mark.parametrize(("own", "found"), [("2001:db8::9", True), ("2001:db8::77", False)])
+def test_rules_of_ip6tables(own: str, found: bool) -> None:
+    rule = f"-A PREROUTING -d {own}/128 -p udp -m udp --dport {PORT} -j DNAT --to-destination [fd99::2]:9"
+    text = f"*nat\n:PREROUTING ACCEPT [0:0]\n{rule}\nCOMMIT\n"
+    seen = replace(HERE, rules=(Rules(6, "ip6tables", True, parse_save(text)),))
+    assert [fault.code for fault in port_redirected(PEERS, seen)] == ["wg_port.redirected"] * found
+
+
 def payload(protocol: str, field: str, right: object) -> dict[str, Any]:
     left = {"payload": {"protocol": protocol, "field": field}}
     return {"match": {"op": "==", "left": left, "right": right}}
