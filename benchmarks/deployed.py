@@ -84,6 +84,7 @@ def answer(host: HostPlan, private_key: str, endpoint: str) -> Iterator[str]:
         yield f"@ unit {unit}@{host.interface}.service enabled / active"
     for unit in ("nginx", "ufw", "firewalld"):
         yield f"@ unit {unit}.service - / inactive"
+    yield f"@ unit {paths.endpoints_timer(host.interface)} - / inactive"
     yield "@ ufw"
     yield from (f"@ link {host.interface} {host.mtu} 0x10091", "@ routes 4", "@ routes 6")
     for family in FAMILIES:

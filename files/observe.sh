@@ -1,6 +1,6 @@
 # Everything the deploy has to know of a host, read in one go and changing nothing.
 # Sent as one command with these set: interface, files (of ours), sites (of nginx), dump (1: nginx -T as well), port
-# (that the interface is to listen on), towards (addresses that it dials).
+# (that the interface is to listen on), towards (addresses that it dials), names (of DNS, that it may dial).
 # Each section starts with "@ name", as no line does that a program prints here. What there is none of is said, too:
 # a section that is missing is a fault (observed.py), and so is an empty line. No secret leaves the host: values of
 # PrivateKey and PresharedKey lines are cut out here, a digest tells whether they are the right ones.
@@ -68,6 +68,19 @@ is_empty() {
     done
 }
 
+# While all else is looked at, which reads the results in the end: 3 s for all names together.
+resolve() {
+    # shellcheck disable=SC2086 # a word for each name
+    [ -z "$names" ] || printf '%s\n' $names | {
+        while read -r name; do
+            if timeout 3 getent ahosts "$name" >/dev/null 2>&1; then echo "$name yes"; else echo "$name no"; fi &
+        done
+        wait
+    }
+}
+resolve | {
+exec 3<&0 </dev/null
+
 while read -r key _ user _; do [ "$key" != Uid: ] || break; done </proc/self/status # effective, proc_pid_status(5)
 section "user $user"
 section tools
@@ -97,7 +110,7 @@ files "$config" $files $lists $sites $guarded
 # is-enabled says nothing of a unit that there is none of: then each is asked alone.
 services="wg-quick@$interface.service wgcluster-firewall@$interface.service"
 linked="wgcluster-firewall-early@$interface.service wgcluster-firewall-again@$interface.service"
-linked="$linked nginx.service ufw.service firewalld.service"
+linked="$linked wgcluster-endpoints@$interface.timer nginx.service ufw.service firewalld.service"
 units="$services $linked"
 # shellcheck disable=SC2086 # a word for each unit
 active=$(systemctl is-active $units 2>/dev/null)
@@ -324,4 +337,9 @@ END
     included=$(printf '%s\n' "$paths" | sed -n 's|^\(/etc/nginx/.*\)/[^/]*$|\1|p' | sort -u | grep -vx /etc/nginx/wgcluster)
     ascii "$(printf '%s\n' "$paths" "$included" | tr '\n' '\0' | xargs -0 stat -L -c '%.9Z %n' 2>/dev/null)"
 fi
+if [ -n "$names" ]; then
+    section names
+    cat <&3
+fi
 section end
+}

@@ -14,7 +14,7 @@ if [ "$found" != "$public_key" ] || [ "$(grep -c '^\[Peer\]' "$stripped")" != "$
     echo "/etc/wireguard/$interface.conf does not hold the planned key and $peers peers: nothing was synced" >&2
     exit 1
 fi
-# Sets the peers of these public keys. A name that does not resolve fails before anything is set.
+# Sets the peers of these public keys.
 add() {
     [ -n "$1" ] || return 0
     printf '%s\n' "$1" | awk '
@@ -37,6 +37,11 @@ each "$unkept" "persistent-keepalive 0"
 add "$anew"
 each "$anew" remove
 add "$anew"
+# Peers that are new have no session, and are dialled by name from here on.
+if [ -x /usr/local/sbin/wgcluster-endpoints ]; then
+    if [ "$whole" = 1 ]; then all=all; else all=; fi
+    /usr/local/sbin/wgcluster-endpoints "$interface" $all || :
+fi
 # A route of another's stays as it is: "add" fails where there is an equal one, "replace" would overwrite it.
 printf '%s\n' "$missing" | {
     refused=

@@ -126,6 +126,7 @@ class HostState(CheckedFact[Observed]):
             dump=str(int(query.dump)),
             port=str(query.port),
             towards=" ".join(query.towards),
+            names=" ".join(query.names),
         )
 
     def read(self, output: list[str]) -> Observed | Unreadable:

@@ -12,7 +12,15 @@ from pyinfra.api.deploy import deploy
 from tasks.controller import Run
 from tasks.kernel import forwarding_back
 from tasks.lock import Commands, locked
-from tasks.operations import ensure_copy, ensure_file, failure, host_operation, run_commands, text_file
+from tasks.operations import (
+    ensure_copy,
+    ensure_file,
+    failure,
+    host_operation,
+    run_commands,
+    starting,
+    text_file,
+)
 from wgcluster.firewall.placement import restore_text
 from wgcluster.firewall.rules import Rule, desired_rules
 from wgcluster.host import paths
@@ -93,7 +101,7 @@ def boot_unit_started(run: Run) -> Commands:
     unit = paths.firewall_unit(run.part_of(host).interface)
     if not run.observe(host).unit(unit).active:
         run.log_once(host, f"{unit} is not active")
-        yield from run_commands(run, [StringCommand(f"systemctl start {shlex.quote(unit)}")])
+        yield from run_commands(run, [StringCommand(starting("systemctl start", shlex.quote(unit)))])
 
 
 @deploy("Firewall")

@@ -16,7 +16,7 @@ from tasks.facts import HostFailed, HostState, ask
 from tasks.once import once
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed, Query
-from wgcluster.inventory.cluster import Cluster
+from wgcluster.inventory.cluster import Cluster, names_dialled
 from wgcluster.inventory.from_pyinfra import cluster_name
 from wgcluster.plan.sources import dialled_by
 
@@ -67,6 +67,7 @@ class Observations:
     def __init__(self, state: State, cluster: Cluster) -> None:
         self._state = state
         ours = tuple(paths.observed_files(cluster.interface))
+        names = names_dialled(cluster)
         self._queries = {
             host.name: Query(
                 interface=cluster.interface,
@@ -75,6 +76,7 @@ class Observations:
                 dump=bool(sites),
                 port=host.port,
                 towards=dialled_by(host, cluster.hosts),
+                names=names[host.name],
             )
             for host in cluster.hosts
         }

@@ -195,6 +195,18 @@ def run_commands(run: Run, commands: Iterable[StringCommand]) -> Commands:
         run.invalidate(host)
 
 
+def starting(command: str, unit: str) -> str:
+    """A command that starts a unit, and prints what the unit says if it fails.
+
+    systemctl(1) only says where to look. Found by unit and time: journald loses the invocation ID of a
+    program that ends before it is read (systemd removes /run/systemd/units/invocation:UNIT with the failed
+    unit).
+    """
+    journal = f"journalctl -q -o cat -n 50 --since @$since _SYSTEMD_UNIT={unit}"
+    said = f"journalctl --sync; {journal} | grep -v '^\\[#\\] ' >&2"
+    return f"since=$(date +%s); {command} {unit} || {{ {said}; exit 1; }}"
+
+
 @host_operation
 @locked
 def text_file(run: Run, path: str, text: str | None, mode: str = "644") -> Commands:

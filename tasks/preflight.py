@@ -13,6 +13,7 @@ from wgcluster.text import counted, printable
 from wgcluster.verify.last_deploy import announced, last_deploy, restore
 from wgcluster.verify.preflight import preflight_faults
 from wgcluster.wireguard.config import RenderCache
+from wgcluster.wireguard.names import unresolved
 
 
 @once
@@ -57,6 +58,9 @@ def _refusal(run: Run) -> str:
     run.tell_made()
     for fault in unknown.values():
         logger.warning(f"--> {fault.text}: replaced or let go, as new_keys says")
+    for host, observed in seen.items():
+        for line in unresolved(run.part_of(host), observed):
+            logger.warning(f"--> {run.part_of(host).name}: {printable(line)}")
     for change in announced(run.plan, found.values(), run.moved):
         logger.warning(f"--> {printable(change)}")
     return ""

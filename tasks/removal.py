@@ -7,16 +7,17 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
+from tasks.endpoints import resolver
 from tasks.firewall import live_rules
 from tasks.hosts_file import names_block
 from tasks.kernel import forwarding_back
 from tasks.lock import Commands, locked
 from tasks.nginx import guard_sites
-from tasks.operations import ensure_file, host_operation, run_commands, text_file
+from tasks.operations import ensure_file, failure, host_operation, run_commands, text_file
+from tasks.packages import remove
 from wgcluster.host import paths
 from wgcluster.host.forwarding_before import given_back
 from wgcluster.host.observed import Unit
-from wgcluster.host.packages import REMOVE
 from wgcluster.inventory.from_pyinfra import remove_packages
 from wgcluster.wireguard.config import MARK
 
@@ -43,7 +44,12 @@ def stop_interface(run: Run) -> Commands:
         # Before the file is removed: wg-quick reads there what to take down.
         run.log_once(host, f"{unit} is {_state(seen)}, and will be neither")
         commands.append(StringCommand(f"systemctl disable -q --now {unit}"))
+    if observed.link is not None and not seen.active and file.kind == "file":
+        run.log_once(host, f"{interface} was brought up by hand, and is taken down")
+        commands.append(StringCommand(f"wg-quick down {interface}"))
     yield from run_commands(run, [*commands, *ensure_file(run, paths.config(interface), None)])
+    if commands and run.observe(host).link is not None:
+        yield failure(f"{interface} is still there; find out what brings it up")
 
 
 def _state(unit: Unit) -> str:
@@ -84,24 +90,13 @@ def drop_folders(run: Run) -> Commands:
         run.invalidate(host)
 
 
-@host_operation
-@locked
-def drop_packages(run: Run) -> Commands:
-    """Remove wireguard-tools; see ``install``."""
-    tools = run.observe(host).tools
-    manager = next((tool for tool in REMOVE if tool in tools), None)
-    if "wg-quick" in tools and manager is not None:
-        run.log_once(host, f"wireguard-tools is installed; {manager} removes it")
-        yield StringCommand(REMOVE[manager].format(names="wireguard-tools"))
-        run.invalidate(host)
-
-
 @deploy("Teardown")
 def removal(run: Run) -> None:
     """Remove everything that the deploy put on the host."""
     guard_sites(name="Take our lines out of nginx", run=run, sites=())
     names_block(name=f"Take our names out of {paths.HOSTS}", run=run, names=())
     stop_interface(name="Stop the interface and take its config away", run=run)
+    resolver(name="Take the resolver of endpoints away", run=run, wanted=False)
     back = given_back(run.part_of(host), run.seen(host))
     policies = {family: one.policy for family, one in back.items()}
     forwarding_back(name="Switch forwarding off, if it was off before", run=run, families=tuple(back))
@@ -110,6 +105,5 @@ def removal(run: Run) -> None:
     # Other live values stay until the next boot: others may have come to rely on them.
     text_file(name=f"Take {paths.SYSCTL} away", run=run, path=paths.SYSCTL, text=None)
     text_file(name=f"Take {paths.MODULE} away", run=run, path=paths.MODULE, text=None)
+    remove(name="Remove the packages that the deploy installed", run=run, wanted=remove_packages(host))
     drop_folders(name="Take empty folders away", run=run)
-    if remove_packages(host):
-        drop_packages(name="Remove wireguard-tools", run=run)

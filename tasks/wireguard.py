@@ -10,9 +10,10 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 
 from tasks.controller import Run
+from tasks.endpoints import dials_names, resolver
 from tasks.facts import CheckedFact, ask
 from tasks.lock import Commands, if_still_locked, locked, take_lock
-from tasks.operations import failure, host_operation, reasons, run_commands, show_diff, upload
+from tasks.operations import failure, host_operation, reasons, run_commands, show_diff, starting, upload
 from tasks.scripts import script
 from wgcluster.host import paths
 from wgcluster.host.observed import Link
@@ -92,10 +93,10 @@ def service(run: Run) -> Commands:
         # An interface that was brought up by hand keeps the unit from starting.
         stale = f"wg-quick down {part.interface}; " if observed.link is not None else ""
         run.log_once(host, f"start: {name} is not active")
-        start = f"{stale}{_restart(name)}"
+        start = stale + starting("systemctl restart", name)
     elif why := list(drift.restart_reasons(part, observed.link)):
         run.log_once(host, f"restart: {'; '.join(why)}")
-        start = _restart(name)
+        start = starting("systemctl restart", name)
     if observed.link is not None:
         _tell_of_others(run, observed.link, restarts=bool(start))
     if start:
@@ -104,6 +105,11 @@ def service(run: Run) -> Commands:
     if start:  # executed by now: a prediction ends at the first command
         run.progress.changed_links.started.add(part.name)
         run.progress.sync_wanted.discard(host.name)
+        # a program in place of wg-quick, or a drop-in of the unit, may have done something else
+        link = run.observe(host).link
+        why = ["it is not there"] if link is None else list(drift.restart_reasons(part, link))
+        if why:
+            yield failure(f"{name} was started, and {part.interface} is not as planned: {'; '.join(why)}")
 
 
 def _tell_of_others(run: Run, link: Link, restarts: bool) -> None:
@@ -114,18 +120,6 @@ def _tell_of_others(run: Run, link: Link, restarts: bool) -> None:
         run.log_once(host, f"the restart takes off what others put on it: {abbreviated((*told, *kept))}")
     elif told:
         run.log_once(host, f"on {part.interface}, not ours, left alone (wg_keep): {abbreviated(told)}")
-
-
-def _restart(unit: str) -> str:
-    """The command that restarts a unit and prints what the unit says if it fails.
-
-    systemctl(1) only says where to look. Found by unit and time: journald loses the invocation ID of a
-    program that ends before it is read (systemd removes /run/systemd/units/invocation:UNIT with the failed
-    unit).
-    """
-    journal = f"journalctl -q -o cat -n 50 --since @$since _SYSTEMD_UNIT={unit}"
-    said = f"journalctl --sync; {journal} | grep -v '^\\[#\\] ' >&2"
-    return f"since=$(date +%s); systemctl restart {unit} || {{ {said}; exit 1; }}"
 
 
 @host_operation
@@ -240,6 +234,7 @@ def _script(part: HostPlan, **given: str) -> str:
 def wireguard(run: Run) -> None:
     """Write the config, start the interface, and bring its live peers to the plan."""
     part = run.part_of(host)
+    resolver(name="Resolve the names of endpoints", run=run, wanted=dials_names(run))
     config_file(name=f"Write {paths.config(part.interface)}", run=run)
     service(name=f"Enable and start {paths.wireguard_unit(part.interface)}", run=run)
     peers(name="Sync the peers", run=run)

@@ -214,7 +214,7 @@ def test_the_model_answers_with_the_sections_of_the_script(world: FakeCluster) -
     assert head
     lines = answer(root, variables(head))
     root.links.clear()
-    lines += answer(root, variables(head))
+    lines += answer(root, {**variables(head), "names": "root.example.net"})
     printed = {line.split()[1] for line in lines if line.startswith("@ ")}
     script = (FILES / "observe.sh").read_text()
     assert printed == set(re.findall(r"(?:\bsection \"?|\"@ )([a-z-]+)", re.sub("#.*", "", script)))

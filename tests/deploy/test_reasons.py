@@ -173,7 +173,7 @@ def test_a_dry_teardown_tells_what_it_takes_away(world: FakeCluster) -> None:
         "/etc/wgcluster/wg.rules is not wanted and is taken away",
         f"{SITE_PATH}: differs in its text",
         "/etc/nginx/wgcluster/guarded: guards nothing any more and is taken away",
-        "wireguard-tools is installed; apt-get removes it",
+        "wireguard-tools: installed by the deploy; apt-get removes it",
     ):
         assert f"[@fake/root]   {line}\n" in said
     assert world.changes() == []

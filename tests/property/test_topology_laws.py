@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from tests.support.clusters import clusters, keys_of, many, rows_of
 from tests.support.examples import examples
-from wgcluster.inventory.cluster import Client, Cluster
+from wgcluster.inventory.cluster import Client, Cluster, dialled_at
 from wgcluster.inventory.reading import read_cluster
-from wgcluster.plan.links import dialled_at
 from wgcluster.plan.plan import Plan
 from wgcluster.plan.planner import make_plan
 from wgcluster.plan.topology import make_topology

@@ -67,6 +67,7 @@ SPEAKS_OF = {
     "changed": {"nginx_changed"},
     "nginx": {"nginx_error", "nginx_dump"},
     "nginx-links": {"nginx_links"},
+    "names": {"names"},
     "end": set[str](),
 }
 

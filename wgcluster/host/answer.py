@@ -59,6 +59,7 @@ _SHAPES = {
     "nginx-links": Shape(0, 0, None, must=False),
     "workers": Shape(1, 1, None, must=False),
     "changed": Shape(0, 0, None, must=False),
+    "names": Shape(0, 0, None, must=False),
     "end": Shape(0, 0),
 }
 
@@ -71,6 +72,7 @@ PATH = re.compile(r"/[^\0\n]*")
 KEY = re.compile(r"[A-Za-z0-9+/]{43}=|\(none\)")  # an interface without a key has "(none)"
 INTERFACE = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}(?=@|$)")  # of a veth pair: "eth0@if7"
 STATE = re.compile(r"[a-z-]*")  # of a unit, systemctl(1)
+NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")  # of DNS
 VALUE = re.compile(r"-|-?[0-9]{1,10}")  # of a sysctl; "-": there is none
 HEX = re.compile(r"0x[0-9a-f]{1,8}")
 SYSCTL_FILE = re.compile(r"(/[a-z]+)+/sysctl\.d/[^/]+\.conf")

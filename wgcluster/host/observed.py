@@ -124,6 +124,7 @@ class Observed:
     nft: tuple[Table, ...] = ()  # all tables that see IP packets, including those of iptables-nft
     nft_error: str = ""  # why the tables are unknown, although nft is installed
     ssh: Ssh | None = None
+    names: dict[str, bool] = field(default_factory=dict)  # does it resolve, by DNS name
     guarded: tuple[str, ...] = ()  # site files with lines of ours
     lists: tuple[str, ...] = ()  # access list files of ours
     folders: tuple[str, ...] = ()  # empty folders of ours
@@ -157,3 +158,4 @@ class Query:
     dump: bool = False  # also the effective nginx configuration
     port: int = 0  # UDP, that the interface is to listen on
     towards: tuple[str, ...] = ()  # addresses that it dials
+    names: tuple[str, ...] = ()  # DNS names that it would dial

@@ -1,30 +1,30 @@
-"""Packages that a host needs, and the commands of its package manager."""
+"""Packages that a host needs, and which of them a deploy has installed."""
 
 from __future__ import annotations
 
 from collections.abc import Set
 
-# Package lists are fetched only if the installation fails without.
-INSTALL = {
-    "apt-get": (
-        "export DEBIAN_FRONTEND=noninteractive;"
-        " options='-y --no-install-recommends -o DPkg::Lock::Timeout=120';"
-        " apt-get install $options {names} || {{ apt-get update && apt-get install $options {names}; }}"
-    ),
-    "dnf": "dnf install -y {names}",
-    "pacman": "pacman -S --noconfirm --needed {names} || pacman -Sy --noconfirm --needed {names}",
-    "apk": "apk add {names} || {{ apk update && apk add {names}; }}",
-}
-REMOVE = {
-    "apt-get": "DEBIAN_FRONTEND=noninteractive apt-get remove -y -o DPkg::Lock::Timeout=120 {names}",
-    "dnf": "dnf remove -y {names}",
-    "pacman": "pacman -R --noconfirm {names}",
-    "apk": "apk del {names}",
-}
+from wgcluster.host.observed import File
+
+MANAGERS = ("apt-get", "dnf", "pacman", "apk")  # that files/packages.sh knows
 # The same names in all four distributions.
-_PROVIDES = {"wg-quick": "wireguard-tools", "iptables": "iptables"}
+_PROGRAMS = {"wireguard-tools": ("wg", "wg-quick"), "iptables": ("iptables", "ip6tables")}
 
 
-def missing(tools: Set[str]) -> list[str]:
-    """The names of the packages that a host with these tools lacks."""
-    return [package for tool, package in _PROVIDES.items() if tool not in tools]
+def manager(tools: Set[str]) -> str | None:
+    """The package manager of a host with these tools."""
+    return next((one for one in MANAGERS if one in tools), None)
+
+
+def missing(tools: Set[str]) -> dict[str, list[str]]:
+    """The programs that a host with these tools lacks, by the names of their packages."""
+    lacking = {
+        package: [program for program in programs if program not in tools]
+        for package, programs in _PROGRAMS.items()
+    }
+    return {package: programs for package, programs in lacking.items() if programs}
+
+
+def installed(record: File) -> list[str]:
+    """The names of the packages that a deploy has installed, from the record on the host; of ours alone."""
+    return sorted(_PROGRAMS.keys() & set(record.text.split()))

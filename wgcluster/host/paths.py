@@ -15,8 +15,16 @@ FIREWALL_UNITS = (
     "/etc/systemd/system/wgcluster-firewall@.service",
     "/etc/systemd/system/wgcluster-firewall-again@.service",
 )
+# Resolves the names of endpoints, where there are any; its unit and timer.
+ENDPOINTS_SCRIPT = "/usr/local/sbin/wgcluster-endpoints"
+ENDPOINTS_UNITS = (
+    "/etc/systemd/system/wgcluster-endpoints@.service",
+    "/etc/systemd/system/wgcluster-endpoints@.timer",
+)
 # The record of site files with lines of ours, by which those that are no longer declared are found.
 GUARDED = "/etc/nginx/wgcluster/guarded"
+# The record of packages that a deploy has installed (packages.sh).
+PACKAGES = "/etc/wgcluster/packages"
 
 # Not ours but for a block in it.
 HOSTS = "/etc/hosts"
@@ -38,6 +46,11 @@ def firewall_units(interface: str) -> tuple[str, str, str]:
     return early, firewall_unit(interface), again
 
 
+def endpoints_timer(interface: str) -> str:
+    """The timer that has the names of silent peers resolved again."""
+    return f"wgcluster-endpoints@{interface}.timer"
+
+
 def config(interface: str) -> str:
     """The file for wg-quick(8)."""
     return f"/etc/wireguard/{interface}.conf"
@@ -55,7 +68,18 @@ def before(interface: str) -> str:
 
 def managed_files(interface: str) -> list[str]:
     """The managed files that are read completely. The WireGuard config is read without its secrets."""
-    return [SYSCTL, MODULE, FIREWALL_SCRIPT, *FIREWALL_UNITS, rules(interface), before(interface), GUARDED]
+    return [
+        SYSCTL,
+        MODULE,
+        FIREWALL_SCRIPT,
+        *FIREWALL_UNITS,
+        ENDPOINTS_SCRIPT,
+        *ENDPOINTS_UNITS,
+        rules(interface),
+        before(interface),
+        GUARDED,
+        PACKAGES,
+    ]
 
 
 def observed_files(interface: str) -> list[str]:

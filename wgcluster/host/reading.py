@@ -130,6 +130,15 @@ class _Reader:
             raise ValueError(f"the unit {answer.shown(words[0])} is there twice")
         self.units[words[0]] = entries.unit(words)
 
+    def read_names(self, words: _Words, lines: _Words) -> None:
+        found = {}
+        for line in lines:
+            name, _, word = line.partition(" ")
+            found[answer.matching(answer.NAME, name, "name")] = (
+                answer.one_of(("yes", "no"), word, "result") == "yes"
+            )
+        self.values["names"] = found
+
     def read_ufw(self, words: _Words, lines: _Words) -> None:
         self.values["ufw"] = any(line.lower() == "enabled=yes" for line in lines)
 
@@ -296,9 +305,12 @@ def _check_complete(observed: Observed, seen: set[str], query: Query) -> None:
     for name in (
         paths.wireguard_unit(query.interface),
         *paths.firewall_units(query.interface),
+        paths.endpoints_timer(query.interface),
         *_OTHER_UNITS,
     ):
         if name not in observed.units:
             raise ValueError(f"it lacks the unit {name}")
+    if observed.names.keys() != set(query.names):
+        raise ValueError("it lacks a name that was to be resolved, or has one unasked")
     if (query.dump and "nginx" in observed.tools) != ("nginx" in seen):
         raise ValueError("it lacks what nginx says, or has it unasked")

@@ -86,3 +86,24 @@ class Cluster:
     preshared_keys: bool = False
     expect: tuple[str, ...] = ()
     keystore: str = KEYSTORE
+
+
+def dialled_at(host: Host, site: str | None) -> Endpoint | None:
+    """The endpoint of ``host`` for hosts in ``site``: its site endpoint in its own site."""
+    if host.site_endpoint is not None and host.site is not None and host.site == site:
+        return host.site_endpoint
+    return host.endpoint
+
+
+def names_dialled(cluster: Cluster) -> dict[str, tuple[str, ...]]:
+    """The DNS names at which a host may have to dial others, whatever the links, by the name of the host."""
+    named = [
+        host
+        for host in cluster.hosts
+        if any(one is not None and isinstance(one.host, str) for one in (host.endpoint, host.site_endpoint))
+    ]
+    dials = {h.name: [dialled_at(other, h.site) for other in named if other is not h] for h in cluster.hosts}
+    return {
+        host: tuple(sorted({one.host for one in found if one is not None and isinstance(one.host, str)}))
+        for host, found in dials.items()
+    }

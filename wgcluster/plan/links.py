@@ -9,17 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster.inventory.cluster import Endpoint, Host
+from wgcluster.inventory.cluster import Host
 from wgcluster.inventory.faults import Fault, fault
 
 Matrix = NDArray[np.bool_]
-
-
-def dialled_at(host: Host, site: str | None) -> Endpoint | None:
-    """The endpoint of ``host`` for hosts in ``site``: its site endpoint in its own site."""
-    if host.site_endpoint is not None and host.site is not None and host.site == site:
-        return host.site_endpoint
-    return host.endpoint
 
 
 def dials_of(hosts: Sequence[Host]) -> Matrix:

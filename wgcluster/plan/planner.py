@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster.inventory.cluster import Client, Cluster, Host
+from wgcluster.inventory.cluster import Client, Cluster, Host, dialled_at
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
 from wgcluster.plan.checks import carrier_faults, gateways_of, plan_faults
-from wgcluster.plan.links import dialled_at
 from wgcluster.plan.names import names_of
 from wgcluster.plan.plan import ClientPlan, HostPlan, Peer, Plan, PlanError
 from wgcluster.plan.sources import Sources

@@ -8,8 +8,8 @@ from itertools import chain
 
 import numpy as np
 
-from wgcluster.inventory.cluster import Endpoint, Host
-from wgcluster.plan.links import dialled_at, site_numbers
+from wgcluster.inventory.cluster import Endpoint, Host, dialled_at
+from wgcluster.plan.links import site_numbers
 from wgcluster.plan.topology import Topology
 from wgcluster.prefixes import ANYWHERE, Network, Prefixes, order
 

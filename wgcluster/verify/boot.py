@@ -13,7 +13,7 @@ from wgcluster.host.observed import File
 from wgcluster.host.sysctl import FORWARDING, dotted
 from wgcluster.plan.plan import HostPlan
 from wgcluster.verify.traffic import words
-from wgcluster.wireguard.config import ParsedConfig, WgConfError, own_hooks, parse
+from wgcluster.wireguard.config import ParsedConfig, WgConfError, is_name, own_hooks, parse
 from wgcluster.wireguard.drift import foreign_keys
 
 
@@ -73,6 +73,8 @@ def _config_faults(host: HostPlan, config: ParsedConfig) -> Iterator[str]:
         ):
             if is_ != planned:
                 yield f"the config file has {key} {is_} for {peer.name}, planned is {planned}"
+        if is_name(found.endpoint) and not found.named:
+            yield f"Endpoint of {peer.name} is a name: where it does not resolve no interface starts"
         if (found.preshared_key is None) != (peer.preshared_key is None):
             yield f"the config file and the plan differ in whether {peer.name} has a preshared key"
     yield from (f"the config file has a peer too many: {key}" for key in there)

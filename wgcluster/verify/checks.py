@@ -23,6 +23,7 @@ from wgcluster.verify.overlaps import overlaps
 from wgcluster.verify.send_from import sends_elsewhere
 from wgcluster.verify.traffic import blocked, untranslated
 from wgcluster.wireguard.drift import SESSION, of_others, routed, routes
+from wgcluster.wireguard.names import dialled_by_name, unresolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,12 @@ def _unit(host: HostPlan, observed: Observed) -> Check:
             faults.append(f"{late} is not active: the reload of another firewall may take our rules away")
     if any(address.version == 6 for address in host.addresses) and (off := ipv6_is_off(host, observed)):
         faults.append(f"IPv6 is off: {off}")
+    if dialled_by_name(host):
+        timer = observed.unit(paths.endpoints_timer(host.interface))
+        if not (timer.enabled and timer.active):
+            faults.append(
+                f"{paths.endpoints_timer(host.interface)} does not run: names are resolved once only"
+            )
     link = observed.link
     if link is None:
         faults.append(f"there is no interface {host.interface}")
@@ -138,6 +145,7 @@ def _handshakes(plan: Plan, host: HostPlan, observed: Observed) -> Check:
         elif observed.clock - seen.handshake > SESSION:
             faults.append(f"the last handshake with {peer.name} is {observed.clock - seen.handshake} s old")
     faults += map(str, sends_elsewhere(plan, host, observed))
+    faults += unresolved(host, observed)
     return Check("handshake", len(peers), tuple(faults))
 
 

@@ -24,9 +24,14 @@ def port_taken(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     if having and not own:
         others = [one.name for one in having]
         yield host_fault("wg_port.taken", port=part.port, other=f"the interface {abbreviated(others)}")
-    elif observed.port_bound and not own and (observed.link is None or observed.link.port != part.port):
+    elif observed.port_bound and not own and (observed.link is None or _has_another(observed, part.port)):
         other = abbreviated(observed.port_users) or "a socket of the kernel"
         yield host_fault("wg_port.taken", port=part.port, other=other)
+
+
+def _has_another(observed: Observed, port: int) -> bool:
+    """Does our interface listen on another port? Without wg nobody can say."""
+    return "wg" in observed.tools and observed.link is not None and observed.link.port != port
 
 
 def port_redirected(part: HostPlan, observed: Observed) -> Iterator[Fault]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed
-from wgcluster.host.packages import INSTALL, missing
+from wgcluster.host.packages import MANAGERS, manager, missing
 from wgcluster.inventory.faults import Fault, host_fault
 from wgcluster.nginx.edit.on_host import check
 from wgcluster.nginx.syntax.errors import NginxError
@@ -29,8 +29,8 @@ def preflight_faults(plan: Plan, part: HostPlan, observed: Observed) -> Iterator
 
 def _faults(part: HostPlan, observed: Observed) -> Iterator[Fault]:
     tools = observed.tools
-    if missing(tools) and not tools & INSTALL.keys():
-        packages, installers = " and ".join(missing(tools)), ", ".join(INSTALL)
+    if missing(tools) and manager(tools) is None:
+        packages, installers = " and ".join(missing(tools)), ", ".join(MANAGERS)
         yield host_fault("host.cannot-install", packages=packages, installers=installers)
     if "systemctl" not in tools:
         yield host_fault("host.no-systemd")

@@ -15,7 +15,7 @@ from wgcluster.keys.secret import Secret
 from wgcluster.plan.plan import ClientPlan, Names
 from wgcluster.prefixes import Address, Network
 from wgcluster.text import HIDDEN
-from wgcluster.wireguard.config import RenderCache, interface_lines
+from wgcluster.wireguard.config import NAMED, RenderCache, interface_lines
 
 _QR_BYTES = 2953  # of version 40, level L (ISO/IEC 18004, table 7)
 _FIRST = 100  # servers have the addresses below, as in the article
@@ -66,7 +66,8 @@ def config(
         *_hosts_lines(client.names if with_names else ()),
         *interface_lines(addresses, _text(private_key), client.mtu),
         *([f"DNS = {', '.join(map(str, client.dns))}"] if client.dns else []),
-        *RenderCache().peers([gateway], secrets),
+        # wg-quick resolves a name each time the road warrior sets out
+        *(text.replace(NAMED, "Endpoint = ") for text in RenderCache().peers([gateway], secrets)),
     ]
     return "\n".join(written) + "\n"
 

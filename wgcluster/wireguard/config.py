@@ -25,6 +25,11 @@ RULES_FIRST = f"PreUp = {paths.FIREWALL_SCRIPT} %i || :"
 # By which MindFlavor/prometheus_wireguard_exporter names a peer, since 3.4.0 (its README, "Friendly names").
 FRIENDLY_NAME = "# friendly_name = "
 
+# WireGuard resolves a name once, and an interface whose config has one that does not resolve never starts. So
+# names stand in comments, from which the script sets them, now and whenever the peer is silent.
+NAMED = "# Endpoint = "
+RESOLVED_LAST = f"PostUp = {paths.ENDPOINTS_SCRIPT} %i || :"
+
 _OFTEN_SHARED = 16  # AllowedIPs: peers with as many or fewer recur in other configs
 _SECTION = "\n[Peer]\n"
 
@@ -43,6 +48,7 @@ class ParsedPeer:
     preshared_key: str | None = None
     allowed_ips: tuple[str, ...] = ()
     endpoint: str | None = None
+    named: bool = False  # the endpoint stands in a comment, for our script
     keepalive: int | None = None  # seconds
 
 
@@ -105,17 +111,25 @@ class RenderCache:
         return text
 
 
+def is_name(endpoint: str | None) -> bool:
+    """Is it a name, which has to be resolved? "name:port", not "address:port" or "[v6]:port"."""
+    return endpoint is not None and not (
+        endpoint.startswith("[") or endpoint.rpartition(":")[0].replace(".", "").isdigit()
+    )
+
+
 def own_hooks(host: HostPlan) -> list[str]:
     """The lines of our config that wg-quick runs as commands."""
     return [
         *([RULES_FIRST] if host.firewall != "off" else []),
         *([RELAYS] if 4 in host.forwards else []),
+        *([RESOLVED_LAST] if any(is_name(peer.endpoint) for peer in host.peers) else []),
     ]
 
 
 def is_own_hook(line: str) -> bool:
     """Has this or an earlier version written the line?"""
-    return line in (RULES_FIRST, RELAYS, _RELAYS_BEFORE)
+    return line in (RULES_FIRST, RELAYS, RESOLVED_LAST, _RELAYS_BEFORE)
 
 
 def render(
@@ -169,7 +183,7 @@ def _peer_lines(peer: Peer, secrets: Mapping[str, str], networks: str) -> list[s
         lines.append(f"PresharedKey = {secrets.get(peer.preshared_key, HIDDEN)}")
     lines.append(f"AllowedIPs = {networks}")
     if peer.endpoint is not None:
-        lines.append(f"Endpoint = {peer.endpoint}")
+        lines.append(f"{NAMED if is_name(peer.endpoint) else 'Endpoint = '}{peer.endpoint}")
     if peer.keepalive is not None:
         lines.append(f"PersistentKeepalive = {peer.keepalive}")
     return lines
@@ -205,6 +219,8 @@ def parse_peer(piece: str) -> ParsedPeer | None:
 def parse(text: str) -> ParsedConfig:
     """Parse a config as wg-quick and wg do: keys in any case; ``#`` begins a comment anywhere.
 
+    Of comments, the names of endpoints are read, as our script does.
+
     Raises:
         WgConfError: a line cannot be read, is outside a section, or has a bad number.
     """
@@ -214,6 +230,8 @@ def parse(text: str) -> ParsedConfig:
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.split("#", 1)[0].strip()
         if not line:
+            if peer is not None and raw.startswith(NAMED):
+                peer.endpoint, peer.named = raw.removeprefix(NAMED), True
             continue
         if line.startswith("["):
             section = line.lower()

@@ -12,7 +12,7 @@ from wgcluster.host.observed import Link, LivePeer, Observed
 from wgcluster.inventory.keep import named
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.prefixes import Network, is_within
-from wgcluster.wireguard.config import WgConfError, is_own_hook, parse
+from wgcluster.wireguard.config import WgConfError, is_name, is_own_hook, parse
 
 # A session ends 180 s after its handshake (WireGuard whitepaper, 6.1, Reject-After-Time).
 SESSION = 180  # seconds
@@ -89,7 +89,7 @@ def foreign_keys(text: str) -> list[str]:
     except WgConfError:
         return []
     return sorted(
-        key for key, values in other.items() if len(values) > 1 or not is_own_hook(f"{key} = {values[0]}")
+        key for key, values in other.items() if not all(is_own_hook(f"{key} = {value}") for value in values)
     )
 
 
@@ -171,15 +171,11 @@ def _differences(peer: Peer, live: LivePeer, clock: int) -> Iterator[str]:
         yield f"keepalive is {live.keepalive or 'off'}, planned is {peer.keepalive or 'off'}"
     if (peer.preshared_key is not None) != live.preshared_key:
         yield "has a preshared key too many" if live.preshared_key else "lacks its preshared key"
-    # Another endpoint is fine as long as there are handshakes: the peer has roamed.
+    # Another endpoint is fine as long as there are handshakes: the peer has roamed. What a name stands for,
+    # the host alone knows.
     silent = clock - live.handshake > SESSION
-    if peer.endpoint is not None and peer.endpoint != live.endpoint and silent and _is_address(peer.endpoint):
+    if peer.endpoint is not None and peer.endpoint != live.endpoint and silent and not is_name(peer.endpoint):
         yield f"is dialled at {live.endpoint or 'no endpoint'}, planned is {peer.endpoint}"
-
-
-def _is_address(endpoint: str) -> bool:
-    """Is it no name? A name is resolved on the host, so it cannot be compared with a live address."""
-    return endpoint.startswith("[") or endpoint.rpartition(":")[0].replace(".", "").isdigit()
 
 
 def endpoint_changes(old: str, new: str) -> list[str]:

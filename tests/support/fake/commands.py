@@ -11,7 +11,6 @@ from tests.support.fake.host import Chains, Entry, FakeHost
 from tests.support.fake.wireguard import Failed, Interface, hooks
 
 _FORWARD = ["&&", "echo", "1", ">forwarding", "||", ":"]
-PACKAGES = {"wireguard-tools": {"wg", "wg-quick"}, "iptables": {"iptables", "ip6tables"}, "nginx": {"nginx"}}
 
 
 def run_command(host: FakeHost, command: str, stdin: str) -> None:
@@ -70,8 +69,6 @@ def _run(host: FakeHost, words: list[str], stdin: str) -> None:
             _down(host, interface)
         case ["systemctl", verb, *options]:
             _systemctl(host, [verb, *options])
-        case ["apt-get" | "dnf" | "pacman" | "apk", *_]:
-            _packages(host, words)
         case _:
             _files(host, words, stdin)
 
@@ -101,29 +98,9 @@ def _files(host: FakeHost, words: list[str], stdin: str) -> None:
                 if not any(dirname(name) == path for name in host.files):
                     host.folders.pop(path, None)
         case ["ls", pattern, ">", "/dev/null", "2", ">&", "1"]:
-            if not any(fnmatch(path, pattern) for path in host.files):
+            wanted = [f"/etc/systemd/system/timers.target.wants/{unit}" for unit in host.enabled]
+            if not any(fnmatch(path, pattern) for path in (*host.files, *wanted)):
                 raise Failed("")
-        case _:
-            raise NotImplementedError(words)
-
-
-def _packages(host: FakeHost, words: list[str]) -> None:
-    match words:
-        case ["apt-get", "update"] | ["apk", "update"]:
-            pass
-        case (
-            ["apt-get", "install", "$options", *names]
-            | ["dnf", "install", "-y", *names]
-            | ["pacman", "-S" | "-Sy", "--noconfirm", "--needed", *names]
-            | ["apk", "add", *names]
-        ):
-            for name in names:
-                if name not in PACKAGES:
-                    raise Failed(f"E: Unable to locate package {name}")
-                host.tools |= PACKAGES[name]
-        case ["apt-get", "remove", "-y", "-o", _, *names]:
-            for name in names:
-                host.tools -= PACKAGES[name]
         case _:
             raise NotImplementedError(words)
 
@@ -175,6 +152,9 @@ def _systemctl(host: FakeHost, words: list[str]) -> None:
             if not unit.startswith("wg-quick@") and template not in host.files:
                 raise Failed(f"Failed to enable unit: Unit file {unit} does not exist.")
             host.enabled.add(unit)
+        case ["enable", "-q", "--now", unit]:
+            _systemctl(host, ["enable", "-q", unit])
+            host.active.add(unit)
         case ["disable", "-q", "--now", unit]:
             host.enabled.discard(unit)
             _stop(host, unit)
@@ -212,6 +192,9 @@ def _start(host: FakeHost, unit: str) -> None:
     if host.module == "missing" and "wireguard-go" not in host.tools:
         raise Failed("RTNETLINK answers: Operation not supported")
     text = host.text(f"/etc/wireguard/{interface}.conf")
+    if host.idle:
+        host.active.add(unit)
+        return
     host.links[interface] = Interface.start(text)
     host.sysctls[f"net/ipv4/conf/{interface}/send_redirects"] = "1"
     host.sysctls[f"net/ipv4/conf/{interface}/forwarding"] = host.sysctls["net/ipv4/ip_forward"]
@@ -219,6 +202,10 @@ def _start(host: FakeHost, unit: str) -> None:
         words = shlex.split(hook)
         if words == ["/usr/local/sbin/wgcluster-firewall", interface, "||", ":"]:
             continue  # the rules are there already: netns/test_boot_script.py
+        if words == ["/usr/local/sbin/wgcluster-endpoints", interface, "||", ":"]:
+            if words[0] not in host.files:
+                raise Failed(f"{words[0]}: not found")
+            continue
         if words != [*f"cd /proc/sys/net/ipv4/conf/{interface} && echo 0 >send_redirects".split(), *_FORWARD]:
             raise Failed(f"{hook}: command not found")
         if not host.read_only:

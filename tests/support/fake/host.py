@@ -18,6 +18,7 @@ from pathlib import Path
 from tasks.scripts import COMMAND, MARK, QUESTION, REMOTE
 from tests.support.fake.wireguard import Failed, Interface, public_key, sections
 
+PROGRAMS = {"wireguard-tools": {"wg", "wg-quick"}, "iptables": {"iptables", "ip6tables"}}
 FILES = Path(__file__).parents[3] / "files"
 LOCK = (FILES / "lock.sh").read_text() + "\n"
 
@@ -82,6 +83,9 @@ class FakeHost:
     cut_off: bool = False  # a replacement of nginx's files was
     nginx_age: int = 5  # seconds since nginx has read its files, which were changed 10 s ago
     nginx_error: str | None = None
+    idle: bool = False  # wg-quick does nothing, without an error
+    ghosts: set[str] = field(default_factory=set)  # packages that are installed without their programs
+    unknown_names: set[str] = field(default_factory=set)  # of DNS
     deaf_to: set[str] = field(default_factory=set)  # overlay addresses whose answers do not arrive
     hears: set[str] = field(default_factory=set)  # addresses that answer against the plan
     path_mtu: int = 9000  # bytes, of packets within the tunnel
@@ -156,6 +160,8 @@ class FakeHost:
             return self._sync(variables(head))
         if (head := without(command, "nginx-replace.sh")) is not None:
             return None if variables(head)["undo"] else self._replace_sites(stdin)
+        if (head := without(command, "packages.sh")) is not None:
+            return self._packages(variables(head))
         from tests.support.fake.commands import run_command
 
         try:
@@ -193,6 +199,19 @@ class FakeHost:
         return [f"{came} somebody"]
 
     # The scripts of files/ that change a host.
+
+    def _packages(self, values: dict[str, str]) -> None:
+        if values["manager"] not in self.tools:
+            raise Failed(f"{values['manager']}: not found")
+        record = self.files.get("/etc/wgcluster/packages", Entry()).data.decode()
+        for name in values["names"].split():
+            if values["verb"] == "remove":
+                self.tools -= PROGRAMS[name]
+            elif name not in self.ghosts:
+                self.tools |= PROGRAMS[name]
+                record += f"{name}\n"
+        if values["verb"] == "install" and record:
+            self.write("/etc/wgcluster/packages", record)
 
     def _sync(self, values: dict[str, str]) -> None:
         link = self.links.get(values["interface"])

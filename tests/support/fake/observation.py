@@ -55,11 +55,12 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         f"wgcluster-firewall@{interface}",
         f"wgcluster-firewall-early@{interface}",
         f"wgcluster-firewall-again@{interface}",
+        f"wgcluster-endpoints@{interface}.timer",
         "nginx",
         "ufw",
         "firewalld",
     ):
-        name = f"{unit}.service"
+        name = unit if unit.endswith(".timer") else f"{unit}.service"
         words = (
             "enabled" if name in host.enabled else "disabled",
             "active" if name in host.active else "inactive",
@@ -135,6 +136,7 @@ def _lines(host: FakeHost, values: Mapping[str, str]) -> Iterator[str]:
         yield from (f"1 (nginx) S {'0 ' * 18}{ticks}" for ticks in (2000, 2000 - 100 * host.nginx_age))
         yield "@ changed"
         yield from (f"{host.clock - 10}.25 {path}" for path in included)
+    yield from _names(host, values["names"].split())
     yield "@ end"
 
 
@@ -144,6 +146,12 @@ def _port(host: FakeHost, interface: str, port: int) -> Iterator[str]:
     own = interface in host.links and host.links[interface].port == port
     if port in host.bound and not own:
         yield host.bound[port]
+
+
+def _names(host: FakeHost, names: list[str]) -> Iterator[str]:
+    if names:
+        yield "@ names"
+    yield from (f"{name} {'no' if name in host.unknown_names else 'yes'}" for name in names)
 
 
 def _encoded(data: bytes) -> Iterator[str]:

@@ -138,6 +138,9 @@ def sections(text: str) -> list[tuple[str, dict[str, list[str]]]]:
     """Name and values of each section of a config."""
     found: list[tuple[str, dict[str, list[str]]]] = []
     for line in text.splitlines():
+        line = (
+            line.removeprefix("# ") if line.startswith("# Endpoint = ") else line
+        )  # wgcluster-endpoints sets it
         line = line.split("#")[0].strip()
         if line.startswith("["):
             found.append((line.strip("[]"), {}))

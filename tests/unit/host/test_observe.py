@@ -360,11 +360,21 @@ def test_an_answer_that_is_cut_off_is_no_answer(lines: int) -> None:
         nginx(b"\n0\n", "".join(ANSWER.splitlines(keepends=True)[:lines]))
 
 
+@with_shell
+def test_names_are_looked_up_while_all_else_is(shell: str) -> None:
+    lines = observe(shell, names="localhost nowhere.invalid")
+    assert parse(lines).names == {"localhost": True, "nowhere.invalid": False}
+    assert lines[-4] == "@ names"
+    assert lines[-1] == "@ end"
+    assert "@ names" not in observe(shell)
+
+
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing() -> None:
     scripts = [
         *(ROOT / "files").glob("*.sh"),
         ROOT / "files" / "wgcluster-firewall",
+        ROOT / "files" / "wgcluster-endpoints",
         *(ROOT / "script").iterdir(),
     ]
     # SC2154: what is set by whoever sends the script; SC2034: set for whom it is sourced by

@@ -36,7 +36,11 @@ DOCKER = "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n"
         (replace(HERE, port_bound=True, port_users=("dnsmasq",)), ["wg_port.taken"]),
         (replace(HERE, port_bound=True), ["wg_port.taken"]),
         (replace(HERE, port_bound=True, link=Link(1420, port=PORT)), []),  # our own socket
-        (replace(HERE, port_bound=True, link=Link(1420, port=PORT + 1)), ["wg_port.taken"]),
+        (
+            replace(HERE, port_bound=True, link=Link(1420, port=PORT + 1), tools=frozenset({"wg"})),
+            ["wg_port.taken"],
+        ),
+        (replace(HERE, port_bound=True, link=Link(1420)), []),  # the port is unknown: wg is gone
         (
             replace(HERE, port_bound=True, interfaces=(WireguardInterface("wg9", "K", PORT),)),
             ["wg_port.taken"],

@@ -186,3 +186,10 @@ def test_a_qr_code_holds_what_its_standard_says_and_no_more(character: str) -> N
 
 def test_another_config_is_another_code() -> None:
     assert qr(config(LAPTOP, KEY)) != qr(config(LAPTOP, SHARED))
+
+
+def test_a_road_warrior_resolves_the_name_of_its_gateway_itself() -> None:
+    text = config(replace(LAPTOP, gateway=replace(GATEWAY, endpoint="vpn.example.org:51820")))
+    assert "\nEndpoint = vpn.example.org:51820\n" in text
+    assert "# Endpoint" not in text
+    assert "PostUp" not in text

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
 import pytest
 
 from wgcluster.plan.plan import HostPlan, Peer
-from wgcluster.wireguard.config import ParsedPeer, WgConfError, mask, parse, parse_peer, render
+from wgcluster.wireguard.config import ParsedPeer, WgConfError, cut, mask, parse, parse_peer, render
 
 KEY, CLOUD, LAPTOP, SHARED = (letter * 42 + "A=" for letter in "KCLS")
 ROOT = HostPlan(
@@ -128,3 +129,32 @@ def test_what_is_no_config_is_refused_with_its_line(text: str, message: str) -> 
 def test_a_piece_that_is_more_or_less_than_a_peer_is_none(piece: str) -> None:
     assert parse_peer("PublicKey = k\n") == ParsedPeer("k")
     assert parse_peer(piece) is None
+
+
+NAMED = replace(ROOT, peers=(replace(ROOT.peers[0], endpoint="cloud.example.net:51821"), *ROOT.peers[1:]))
+
+
+def test_a_name_stands_in_a_comment_for_our_script() -> None:
+    text = render(NAMED, KEY, {"cloud|root": SHARED})
+    expected = TEXT.replace("Endpoint = [2001:db8::3]:51821", "# Endpoint = cloud.example.net:51821")
+    hook = "PostUp = /usr/local/sbin/wgcluster-endpoints %i || :"
+    assert text == expected.replace("wgcluster-firewall %i || :", f"wgcluster-firewall %i || :\n{hook}")
+    found = parse(text).peers[0]
+    assert (found.endpoint, found.named) == ("cloud.example.net:51821", True)
+    assert parse_peer(cut(text)[1]) == found
+    old = parse(text.replace("# Endpoint", "Endpoint")).peers[0]
+    assert (old.endpoint, old.named) == ("cloud.example.net:51821", False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#Endpoint = a:1",
+        "# endpoint = a:1",
+        "# Endpoint=a:1",
+        " # Endpoint = a:1",
+        "AllowedIPs = # Endpoint = a:1",
+    ],
+)
+def test_no_other_comment_is_read(line: str) -> None:
+    assert parse(f"[Peer]\nPublicKey = {CLOUD}\n{line}\n").peers[0].endpoint is None

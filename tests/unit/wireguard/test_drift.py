@@ -328,6 +328,18 @@ def test_hooks() -> None:
     assert foreign_keys("what?\n") == []
 
 
+def test_a_name_in_the_file_of_the_version_before_is_the_same_endpoint() -> None:
+    """Neither a restart nor a sync, though the new file has another hook."""
+    named = replace(HOST, forwards=(4,), peers=(replace(HOST.peers[0], endpoint="a.example.net:51820"),))
+    new = render(named)
+    old = "".join(line for line in new.splitlines(keepends=True) if "wgcluster-endpoints" not in line)
+    old = old.replace("# Endpoint", "Endpoint")
+    assert old != new
+    assert foreign_keys(old) == foreign_keys(new) == []
+    assert endpoint_changes(old, new) == []
+    assert endpoint_changes(old.replace("a.example", "b.example"), new) == [CLOUD]
+
+
 def digest(lines: str) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
