@@ -118,6 +118,8 @@ class _Reader:
         if path in self.files:
             raise ValueError(f"{answer.shown(path)} is there twice")
         self.files[path] = entries.file(words[1:])
+        if self.config:  # its text would be taken for the end of the config
+            raise ValueError(f"the file {answer.shown(path)} stands behind the texts")
         if self.files[path].kind == "file":
             self.sizes[path] = answer.number(words[4], "size", high=2**40)
 

@@ -139,6 +139,16 @@ def test_a_file_that_changes_while_it_is_read_is_told_of() -> None:
             read(cut)
 
 
+def test_a_file_behind_the_texts_is_refused() -> None:
+    """Its own text would count as the end of the config, which is not as long as its file."""
+    digest = hashlib.sha256(b"as it was").hexdigest()
+    config = f"@ file /b file 600 root:root 1 {digest} /b\n"
+    texts = f"@ texts /b\n{base64.b64encode(b'as it wasand b.').decode()}\n"
+    late = f"@ file /a file 644 root:root 9 {digest} /a\n"
+    with pytest.raises(ValueError, match='the file "/a" stands behind the texts'):
+        nginx(b"\n0\n", ANSWER.replace("@ unit wg", f"{config}{texts}{late}@ unit wg", 1))
+
+
 @with_shell
 def test_the_connection_that_manages_it(shell: str) -> None:
     given = {"SSH_CONNECTION": "127.0.0.9 40000 127.0.0.1 2222"}
