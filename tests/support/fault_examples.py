@@ -263,6 +263,7 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
     "wg_port.taken": ("cloud", {"port": 51820, "other": "dnsmasq"}),
     "wg_site.missing": ("cloud: wg_site", {}),
+    "wg_site_endpoint.elsewhere": ("cloud", {"network": "192.168.1.0/24"}),
     "wg_source.lacking": ("cloud", {"source": "198.51.100.77", "names": "backup, root"}),
     "wg_subnets.holds-endpoint": (
         "cloud: wg_subnets = '198.51.100.0/24'",

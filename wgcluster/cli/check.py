@@ -18,7 +18,7 @@ _MATRIX = 16  # nodes: as many columns as a terminal shows
 _CELLS: Mapping[Verdict, tuple[str, str]] = {
     "reached": ("1, 2 …", "arrives over so many links"),
     "lost": ("lost", "does not arrive and must"),
-    "hidden": ("-", "does not arrive and need not: hidden by masquerade or by wg_expect"),
+    "hidden": ("-", "does not arrive and need not: hidden by masquerade or wg_expect, or nearer"),
     "none": ("blank", "the two have no address of one family"),
 }
 _WORDS: Mapping[Verdict, tuple[str, str]] = {

@@ -64,6 +64,20 @@ def dialled_names(hosts: Iterable[Host]) -> set[str]:
     return {one.host.lower().removesuffix(".") for one in endpoints if isinstance(one.host, str)}
 
 
+def stands_in(host: Host, subnet: Network, owner: Host) -> bool:
+    """Is ``host`` declared to stand in a network that ``owner`` announces?
+
+    It then reaches it directly: they are of one site, and its site endpoint is an address of that network.
+    """
+    endpoint = host.site_endpoint
+    same_site = host.site is not None and host.site == owner.site and host.name != owner.name
+    return same_site and endpoint is not None and _inside(endpoint, subnet)
+
+
+def _inside(endpoint: Endpoint, subnet: Network) -> bool:
+    return not isinstance(endpoint.host, str) and endpoint.host in subnet
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """A road warrior, as the key registry lists it."""

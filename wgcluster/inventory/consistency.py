@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from wgcluster.inventory.cluster import Client, Host, dialled_names
+from wgcluster.inventory.cluster import Client, Host, dialled_names, stands_in
 from wgcluster.inventory.expectations import invalid_expectations
 from wgcluster.inventory.faults import Fault, fault, near
 from wgcluster.inventory.schema import ClusterSettings
@@ -166,18 +166,28 @@ def _check_names(hosts: Sequence[Host]) -> Iterator[Fault]:
 
 def _check_subnets(networks: Sequence[Network], hosts: Sequence[Host]) -> Iterator[Fault]:
     subnets = [(host.name, subnet) for host in hosts for subnet in host.subnets]
-    for name, subnet in subnets:
+    owners = [(host, subnet) for host in hosts for subnet in host.subnets]
+    for owner, subnet in owners:
+        name = owner.name
         for network in networks:
             if subnet.version == network.version and subnet.overlaps(network):
                 yield fault("wg_subnets.overlaps-overlay", name, str(subnet), network=network)
         for host in hosts:
             for endpoint in (host.endpoint, host.site_endpoint):
                 if endpoint is not None and not isinstance(endpoint.host, str) and endpoint.host in subnet:
+                    if endpoint is host.site_endpoint and _all_stand_in(hosts, host.site, subnet, owner):
+                        continue  # nobody dials it through the tunnel
                     at = endpoint.host
                     yield fault("wg_subnets.holds-endpoint", name, str(subnet), other=host.name, endpoint=at)
     for (name, one), (other_name, other) in combinations(subnets, 2):
         if one.version == other.version and one.overlaps(other):
             yield fault("wg_subnets.overlaps-subnet", name, str(one), network=other, other=other_name)
+
+
+def _all_stand_in(hosts: Sequence[Host], site: str | None, subnet: Network, owner: Host) -> bool:
+    """Does every host of the site reach the network directly?"""
+    others = [one for one in hosts if one.site == site and one.name != owner.name]
+    return site is not None and site == owner.site and all(stands_in(one, subnet, owner) for one in others)
 
 
 def expectation_faults(

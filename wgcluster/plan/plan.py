@@ -49,6 +49,7 @@ class HostPlan:
     firewall_allow: tuple[OpenPort, ...] = ()
     nginx: tuple[GuardedSite, ...] = ()
     subnets: tuple[Network, ...] = ()  # networks behind the host
+    beside: tuple[Network, ...] = ()  # that others announce and the host itself stands in: not in the tunnel
     keep: tuple[Network | str, ...] = ()  # of others, on the interface: networks, "proto bird"
     masquerade_lan: bool = False  # what goes there from the tunnel gets the host's own address
     site: str | None = None

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wgcluster.inventory.cluster import Client, Cluster, Host, dialled_at
+from wgcluster.inventory.cluster import Client, Cluster, Host, dialled_at, stands_in
 from wgcluster.inventory.schema import DEFAULT_KEEPALIVE
 from wgcluster.plan.checks import carrier_faults, gateways_of, plan_faults
 from wgcluster.plan.names import names_of
 from wgcluster.plan.plan import ClientPlan, HostPlan, Peer, Plan, PlanError
+from wgcluster.plan.routes import NOWHERE
 from wgcluster.plan.sources import Sources
 from wgcluster.plan.topology import Topology, make_topology
 from wgcluster.prefixes import Interface, Network, Prefixes
@@ -72,6 +73,7 @@ class _Planner:
         self.clients: dict[str, list[Client]] = {host.name: [] for host in cluster.hosts}
         for client in cluster.clients:
             self.clients[gateways[client.name].name].append(client)
+        self.announcing = [host for host in self.hosts if host.subnets]
         behind = [self._behind(host) for host in self.hosts]
         self.prefixes = Prefixes(network for networks in behind for network in networks)
         owner = {network: i for i, networks in enumerate(behind) for network in networks}
@@ -79,6 +81,7 @@ class _Planner:
         self.own_prefixes = [
             self.prefixes.cover(np.flatnonzero(self.owner == i)) for i in range(len(self.hosts))
         ]
+        self.beside = [self._beside(host) for host in self.hosts]
         self.dialled: dict[str | None, list[str | None]] = {}
         self.families = frozenset(network.version for network in cluster.networks)
         self.peers: dict[tuple[int, str | None, int | None, frozenset[int]], Peer] = {}
@@ -96,6 +99,12 @@ class _Planner:
         if not host.masquerade:
             networks += [ip_network(a) for client in self.clients[host.name] for a in client.addresses]
         return networks
+
+    def _beside(self, host: Host) -> tuple[Network, ...]:
+        """The networks of others in which a host stands."""
+        return tuple(
+            subnet for other in self.announcing for subnet in other.subnets if stands_in(host, subnet, other)
+        )
 
     def plan(self) -> Plan:
         carries = self.topology.carriers()
@@ -131,6 +140,7 @@ class _Planner:
                 for site in host.nginx
             ),
             subnets=host.subnets,
+            beside=self.beside[i],
             keep=host.keep,
             masquerade_lan=host.masquerade_lan,
             site=host.site,
@@ -149,6 +159,10 @@ class _Planner:
         dials_back = self.topology.dials[linked, i].astype(np.intp)
         hop_of_prefix = hop[self.owner]
         forwards = np.bincount(hop, minlength=len(hop))[linked] > 1
+        if self.beside[i]:
+            out = np.array([network in self.beside[i] for network in self.prefixes.networks], np.bool_)
+            forwards |= np.isin(linked, hop_of_prefix[out])
+            hop_of_prefix[out] = NOWHERE
         own = forwards | bool(self.cluster.preshared_keys)
         families = frozenset(address.version for address in host.addresses)
         seen = self._seen_like(host)

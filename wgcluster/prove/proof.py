@@ -45,7 +45,8 @@ class Proof:
         """What becomes of packets between two nodes.
 
         Returns:
-            "hidden": they do not arrive and need not, as to a road warrior behind a masquerading gateway.
+            "hidden": they do not arrive and need not, as to a road warrior behind a masquerading gateway, or
+                to a network that the host stands in.
             "none": the two have no addresses of one family.
 
         Raises:
@@ -149,6 +150,10 @@ def _hidden(fabric: Fabric) -> Flags:
                 home == gateway or fabric.machines[home].gateway == machine.gateway for home in fabric.home
             ]
             hidden[:, i] = ~np.array(near)
+        for network in machine.beside:
+            if str(network) in fabric.nodes:
+                node = fabric.nodes.index(str(network))
+                hidden[i, node] = hidden[node, i] = True
     return hidden
 
 

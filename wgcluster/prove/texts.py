@@ -27,6 +27,7 @@ class MachineText:
     forwards: tuple[Family, ...] = ()  # families with ip_forward on
     tables: Mapping[Family, Tables] = field(default_factory=dict)
     subnets: tuple[Network, ...] = ()  # networks behind it
+    beside: tuple[Network, ...] = ()  # networks behind others that it reaches without the tunnel
     site: str | None = None
     may_relay: bool = False  # a new plan may route others' packets through it
     gateway: str | None = None  # of a road warrior; None: it is a host
@@ -44,6 +45,7 @@ def texts_of(plan: Plan) -> Iterator[MachineText]:
             forwards=host.forwards,
             tables=_tables(host),
             subnets=host.subnets,
+            beside=host.beside,
             site=host.site,
             may_relay=host.gateway or plan.topology == "partial",
         )

@@ -39,6 +39,9 @@ def overlaps(part: HostPlan, observed: Observed) -> Iterator[Fault]:
             code = "wg_networks.in-use" if network in overlay else "wg_subnets.in-use"
             yield host_fault(code, network=network, interface=part.interface, needs=abbreviated(found))
         yield from diversions(network, part, own, observed)
+    for network in part.beside:
+        if not any(address in network for _, address in held):
+            yield host_fault("wg_site_endpoint.elsewhere", network=network)
 
 
 def _in_use(network: Network, foreign: Sequence[Route], held: Sequence[tuple[str, Address]]) -> Iterator[str]:

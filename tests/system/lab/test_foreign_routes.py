@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_interface
 
 import pytest
 
@@ -49,6 +50,30 @@ class Story:
         near["wg_subnets"] = list(subnets)
         keys = {"wg_networks": [four, OVERLAY[1]], "wg_keystore": "lab/.state/keys.yml"}
         describe(self.cluster, [("far", far), (name, near)], **keys, **settings)
+
+    def share(self, family: int) -> str:
+        """near announces the very network in which both stand, and from which far is managed."""
+        networks = [
+            ip_interface(word).network
+            for word in self.far.run(
+                f"ip -{family} -o addr show dev eth0 scope global | awk '{{ print $4 }}'", check=True
+            ).stdout.split()
+        ]
+        (lan,) = networks
+        name, how = docker(self.near)
+        site = {"wg_site": "office", "wg_keepalive": 25}
+        at = [one.address if family == 4 else f"[{one.address6}]" for one in (self.far, self.near)]
+        far = {
+            **self.far.ssh_data(),
+            "wg_address": ["10.0.0.2", "fd00::2"],
+            "wg_site_endpoint": at[0],
+            **site,
+        }
+        near = {**how, "wg_address": ["10.0.0.3", "fd00::3"], "wg_site_endpoint": at[1], **site}
+        near["wg_subnets"] = [str(lan)]
+        keys = {"wg_networks": OVERLAY, "wg_keystore": "lab/.state/keys.yml"}
+        describe(self.cluster, [("far", far), (name, near)], **keys)
+        return str(lan)
 
     def refused(self) -> list[str]:
         """The faults of a run that is refused and leaves both hosts as they are."""
@@ -237,6 +262,33 @@ def test_a_host_is_not_cut_off_from_who_manages_it(story: Story) -> None:
         assert fault.endswith("  [wg_subnets.in-use]")
     finally:
         story.far.run("systemctl restart lab-network", check=True)
+
+
+def routes_but(host: Host, device: str) -> list[str]:
+    """All routes and rules; without the address that routers of IPv6 have beside theirs (RFC 4291, 2.6.1)."""
+    shown = host.run(
+        "ip -4 route show table all; ip -6 route show table all; ip rule; ip -6 rule", check=True
+    )
+    lines = shown.stdout.splitlines()
+    return [line for line in lines if f"dev {device}" not in line and not line.startswith("anycast ")]
+
+
+def test_a_host_in_the_network_that_another_announces(story: Story) -> None:
+    """On the first deploy in IPv4, live in IPv6: the network stays what it is, and the tunnel is there."""
+    far, before = story.far, [routes_but(host, "wg") for host in (story.far, story.near)]
+    for family in (4, 6):
+        lan = story.share(family)
+        story.cluster.deploy()
+        assert [routes_but(host, "wg") for host in (far, story.near)] == before
+        assert (
+            lan not in far.run("wg show wg allowed-ips; ip route show dev wg; ip -6 route show dev wg").stdout
+        )
+        assert pings(far, ["10.0.0.3", "fd00::3"]) == {"10.0.0.3", "fd00::3"}
+        assert pings(far, [story.near.address]) == {story.near.address}
+        assert story.cluster.changes() == {}
+    story.cluster.workspace.pyinfra("inventory.py", "teardown.py", "-y")
+    assert [routes_but(host, "wg") for host in (far, story.near)] == before
+    assert far.run("ip link show wg").returncode != 0
 
 
 def test_a_net_below_all_routes_is_none_of_it(story: Story) -> None:

@@ -90,7 +90,7 @@ def test_check_says_what_its_cells_mean(cluster: Cluster) -> None:
     cluster.deployed()
     cluster.run("client", "add", "laptop")
     result = cluster.run("check")
-    assert "\n-: does not arrive and need not: hidden by masquerade or by wg_expect\n" in result.out
+    assert "\n-: does not arrive and need not: hidden by masquerade or wg_expect, or nearer\n" in result.out
     assert "12 pairs: 10 reach each other, 2 are hidden\n" in result.out
 
 

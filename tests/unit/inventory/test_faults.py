@@ -277,6 +277,27 @@ BETWEEN: list[tuple[list[Data], list[Client], list[str]]] = [
         ["a: wg_subnets = '2001:db8::/32' [wg_subnets.holds-endpoint]"],
     ),
     (
+        # b stands in a's network; c is of their site and would dial b through the tunnel
+        [
+            {"wg_site": "x", "wg_subnets": "172.16.0.0/12", "wg_site_endpoint": "172.16.0.1"},
+            {"wg_site": "x", "wg_site_endpoint": "172.16.0.2"},
+            {"wg_site": "x"},
+        ],
+        [],
+        ["a: wg_subnets = '172.16.0.0/12' [wg_subnets.holds-endpoint]"] * 2,
+    ),
+    (
+        # where all of them stand in it there is nothing to say
+        [
+            {"wg_site": "x", "wg_subnets": "172.16.0.0/12", "wg_site_endpoint": "172.16.0.1"},
+            {"wg_site": "x", "wg_site_endpoint": "172.16.0.2"},
+            {"wg_site": "y", "wg_site_endpoint": "172.17.0.9"},
+            {"wg_site": "x", "wg_site_endpoint": "172.17.0.9"},
+        ],
+        [],
+        ["a: wg_subnets = '172.16.0.0/12' [wg_subnets.holds-endpoint]"],  # of the one of y
+    ),
+    (
         [{"wg_endpoint": "198.51.100.2"}, {}, {"wg_endpoint": "198.51.100.2:51820"}],
         [],
         ["c: wg_endpoint = '198.51.100.2:51820' [endpoint.taken]"],

@@ -150,6 +150,14 @@ def test_what_is(observed: Observed, network: str, needs: str) -> None:
     assert fault == host_fault(f"{setting}.in-use", network=network, interface="wg", needs=needs)
 
 
+def test_a_network_that_it_is_said_to_stand_in() -> None:
+    host = replace(HOST, beside=(ip_network("192.168.1.0/24"), ip_network("fd99::/64")))
+    there = (("eth0", "192.168.1.5/24"), ("eth0", "fd99::5/64"))
+    assert list(overlaps(host, seen(interface_addresses=there))) == []
+    wrong = list(overlaps(host, seen(interface_addresses=(("eth0", "192.168.2.5/24"), ("wg", "fd99::5/64")))))
+    assert wrong == [host_fault("wg_site_endpoint.elsewhere", network=one) for one in host.beside]
+
+
 def test_a_line_for_each_network_with_all_that_is_in_it() -> None:
     observed = seen(
         "172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1",

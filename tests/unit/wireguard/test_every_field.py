@@ -47,6 +47,7 @@ OTHER: dict[str, object] = {
     "masquerade_lan": True,
     "nginx": (GuardedSite("s.conf", "s.test", ("/",), (), ()),),
     "subnets": (ip_network("172.16.0.0/12"),),
+    "beside": (ip_network("192.168.1.0/24"),),
     "keep": (ip_network("10.0.0.50/32"), "proto bird"),
     "site": "fra",
     "gateway": True,
