@@ -52,6 +52,7 @@ def seen(
         seen(*USUAL, *OURS),  # deployed before
         seen("unreachable 172.16.0.0/12 metric 4000000000", "unreachable fd77::/32 dev lo metric 4294967295"),
         seen("10.0.0.0/8 via 198.18.0.7 dev eth0", "fd00::/8 via fe80::1 dev eth0"),
+        seen("10.0.0.0/25 dev eth1 table 100"),  # which no rule looks up
         # a network that others announce may lie in one's own
         seen("172.0.0.0/8 dev eth0 proto kernel scope link src 172.9.0.1"),
         seen(
