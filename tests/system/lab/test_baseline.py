@@ -203,6 +203,7 @@ def test_a_boot_brings_it_back(cluster: Cluster) -> None:
 
 
 def test_peers_takes_the_list_away_again(cluster: Cluster) -> None:
+    """But for ports that are opened: for those who come by the tunnel they stay open."""
     fort = cluster.lab["fort"]
     for tool in ("iptables", "ip6tables"):
         fort.run(f"{tool} -A INPUT {OWN}", check=True)
@@ -211,7 +212,9 @@ def test_peers_takes_the_list_away_again(cluster: Cluster) -> None:
     assert changed == {RULES: {"@docker/fort"}, FILE: {"@docker/fort"}}
     seen, lists = rules(fort), wanted(cluster.lab)
     for tool, lines in lists.items():
-        assert chain(seen[tool], "INPUT") == [OWN, *(line for line in lines if "51820" in line)]
+        opened = [line.replace("-p ", "-i wg -p ", 1) for line in lines if "--dport 700" in line]
+        assert len(opened) == 3
+        assert chain(seen[tool], "INPUT") == [OWN, *(line for line in lines if "51820" in line), *opened]
     for address in (fort.address, fort.address6):
         assert connect(cluster.lab["stranger"], address, 7006) == "ConnectionRefusedError 111"
     assert cluster.changes() == {}

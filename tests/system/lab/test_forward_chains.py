@@ -28,6 +28,8 @@ from tests.support.lab.servers import (
 MARK = "-m comment --comment wgcluster-wg -j"
 RELAY = f"-i wg -o wg {MARK} ACCEPT"
 OURS = [RELAY, f"-o wg -m conntrack --ctstate RELATED,ESTABLISHED {MARK} ACCEPT"]
+FIRST = f"-p tcp -m tcp --tcp-flags SYN,RST SYN {MARK} TCPMSS --clamp-mss-to-pmtu"
+CLAMP = [f"-i wg {FIRST}", f"-o wg {FIRST}"]
 CLOSED = f"! -i wg -o wg -m conntrack ! --ctstate RELATED,ESTABLISHED {MARK} DROP"
 NETWORK = {4: "10.0.0.0/24", 6: "fd00::/64"}
 RULES = "Firewall | Set the rules"
@@ -248,7 +250,7 @@ def test_ours_stands_once_where_it_is_reached(story: Story, name: str, family: i
     else:
         assert chain(seen[own], "FORWARD") == expected(name, family)
         assert not [line for line in seen[other] if "wgcluster" in line]
-    assert [line for line in chain(seen[own], "FORWARD", "mangle") if "wgcluster" in line] == [CLOSED]
+    assert [line for line in chain(seen[own], "FORWARD", "mangle") if "wgcluster" in line] == [*CLAMP, CLOSED]
     nat = [line for line in chain(seen[own], "POSTROUTING", "nat") if "wgcluster" in line]
     assert nat == ([f"-s {NETWORK[family]} -o wg {MARK} MASQUERADE"] if name == "docker" else [])
 
