@@ -12,7 +12,10 @@ network="-o Acquire::Retries=1 -o Acquire::http::Timeout=10 -o Acquire::https::T
 options="-y --no-install-recommends $patience $network"
 deadline=$(($(date +%s) + 120))
 try() {
-    until said=$("$@" 2>&1 </dev/null); do
+    # apt has time limits of its own; others would wait for a lock or a mirror without end
+    case $1 in apt-get) limit= ;; *) limit="timeout 300" ;; esac
+    # shellcheck disable=SC2086
+    until said=$($limit "$@" 2>&1 </dev/null); do
         case $said in *"E: Could not get lock"*) ;; *) return 1 ;; esac
         [ "$(date +%s)" -lt "$deadline" ] || return 1
         sleep 1

@@ -2,11 +2,17 @@
 #   ADDRESS              "ADDRESS yes" or "ADDRESS no"
 #   ADDRESS=LEAST=BYTES  and, if it answers, the size of the largest packet up to BYTES that passes in one piece, both
 #                        ways, to within 4 bytes; 0: not even LEAST; -: this ping cannot tell
-# With "!" in front, an address that must not answer, which is not given time for it.
+# With "!" in front, an address that must not answer. Those are asked last, when the sessions on the way are up.
 # A first handshake may take a few seconds, so one that does not answer is asked again.
 case $(ping -h 2>&1) in *-M*) whole=1 ;; *) whole= ;; esac
 export whole
-for target in $targets; do echo "$target"; done | xargs -r -P 32 -I '{}' sh -c '
+last=
+{
+    for target in $targets; do
+        case $target in !*) last="$last $target" ;; *) echo "$target" ;; esac
+    done
+    for target in $last; do echo "$target"; done
+} | xargs -r -P 32 -I '{}' sh -c '
     target={}
     address=${target#!}
     sizes=${address#*=}
@@ -19,7 +25,7 @@ for target in $targets; do echo "$target"; done | xargs -r -P 32 -I '{}' sh -c '
         pings -M do -s $(($1 - headers)) -c 1 -W 1 || pings -M do -s $(($1 - headers)) -c 1 -W 1
     }
     case $target in !*)
-        if pings -c 2 -i 0.3 -W 1; then echo "$address yes"; else echo "$address no"; fi
+        if pings -c 3 -i 0.5 -W 3; then echo "$address yes"; else echo "$address no"; fi
         exit
         ;;
     esac

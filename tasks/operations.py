@@ -97,6 +97,7 @@ def upload(
     folder_mode: str = "755",
     owner: str = "root:root",
     mounted: bool = False,
+    stopped: str = "",
 ) -> StringCommand:
     """A command that writes a file atomically: a temporary one, readable by root alone, is renamed.
 
@@ -108,6 +109,8 @@ def upload(
         mode: octal, of the file; ``folder_mode``: of folders that are created for it.
         mounted: the file may be a mount, as /etc/hosts is in a container: that cannot be replaced by another
             (rename(2), EBUSY), so its text is.
+        stopped: a unit that is stopped meanwhile and started again, with the old file if the new one cannot
+            be written. All by one command: the connection may come by the interface that it takes down.
     """
     target = shlex.quote(path)
     temporary = f"{target}.wgcluster-$$"
@@ -115,13 +118,21 @@ def upload(
     digest = hashlib.sha256(data).hexdigest()
     chown = "" if owner == "root:root" else f" && chown {owner} {temporary}"
     move = f"mv -f {temporary} {target}"
+    back = ""
     if mounted:
-        move = f"{{ {move} 2>/dev/null || {{ cat {temporary} > {target} && rm -f {temporary}; }}; }}"
+        # a copy of the old text, should there be no room for the new one
+        old = f"{temporary}.old"
+        write = f"cat {temporary} > {target} || {{ cat {old} > {target}; false; }}"
+        copy = f"{{ cat {target} > {old} && {{ {write}; }}; }}"
+        move = f"{{ {move} 2>/dev/null || {copy}; }} && rm -f {temporary} {old}"
+    if stopped:
+        move = f"since=$(date +%s) && systemctl stop {stopped} && {move} && systemctl start {stopped}"
+        back = f"systemctl start {stopped}; {_what_it_said(stopped)}; "
     script = (
         f"umask 077 && mkdir -p -m {folder_mode} {shlex.quote(dirname(path))} && cat > {temporary}"
         f" && [ \"$(sha256sum < {temporary})\" = '{digest}  -' ]"
         f" && chmod {mode} {temporary}{chown} && {move}"
-        f" || {{ rm -f {temporary}; exit 1; }}"
+        f" || {{ rm -f {temporary}; {back}exit 1; }}"
     )
     return StringCommand(script, _stdin=text)
 
@@ -196,15 +207,18 @@ def run_commands(run: Run, commands: Iterable[StringCommand]) -> Commands:
 
 
 def starting(command: str, unit: str) -> str:
-    """A command that starts a unit, and prints what the unit says if it fails.
+    """A command that starts a unit, and prints what the unit says if it fails."""
+    return f"since=$(date +%s); {command} {unit} || {{ {_what_it_said(unit)}; exit 1; }}"
 
-    systemctl(1) only says where to look. Found by unit and time: journald loses the invocation ID of a
-    program that ends before it is read (systemd removes /run/systemd/units/invocation:UNIT with the failed
-    unit).
+
+def _what_it_said(unit: str) -> str:
+    """A command that prints what a unit has said since ``$since``; systemctl(1) only says where to look.
+
+    Found by unit and time: journald loses the invocation ID of a program that ends before it is read (systemd
+    removes /run/systemd/units/invocation:UNIT with the failed unit).
     """
     journal = f"journalctl -q -o cat -n 50 --since @$since _SYSTEMD_UNIT={unit}"
-    said = f"journalctl --sync; {journal} | grep -v '^\\[#\\] ' >&2"
-    return f"since=$(date +%s); {command} {unit} || {{ {said}; exit 1; }}"
+    return f"journalctl --sync; {journal} | grep -v '^\\[#\\] ' >&2"
 
 
 @host_operation

@@ -31,8 +31,8 @@ def install(run: Run) -> Commands:
     run.invalidate(host)
     for package, programs in missing(run.observe(host).tools).items():
         yield failure(
-            f"{package} is installed, {tool} says, and {' and '.join(programs)} not there;"
-            " find out what has removed it, and install the package anew"
+            f"{tool} says that {package} is installed, but the host lacks {' and '.join(programs)}:"
+            " find out what removes it, and install the package anew"
         )
 
 

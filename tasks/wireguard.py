@@ -16,7 +16,7 @@ from tasks.lock import Commands, if_still_locked, locked, take_lock
 from tasks.operations import failure, host_operation, reasons, run_commands, show_diff, starting, upload
 from tasks.scripts import script
 from wgcluster.host import paths
-from wgcluster.host.observed import Link
+from wgcluster.host.observed import Link, Observed
 from wgcluster.plan.plan import HostPlan, Peer
 from wgcluster.text import abbreviated, last_words
 from wgcluster.wireguard import config as wgconf
@@ -53,24 +53,32 @@ def config_file(run: Run) -> Commands:
             why[0] = "the private key differs" + (", or a preshared key" if "PresharedKey" in text else "")
         run.log_once(host, f"{path}: {'; '.join(why)}")
         show_diff(run, path, before, after)
+        stopped = ""
         if foreign_keys := drift.foreign_keys(file.text):
             # Hooks that ran at the start are undone by the ones in the same file.
             run.log_once(host, f"restart: {path} holds {', '.join(foreign_keys)}, which are not ours")
-            commands += _stop(run, observed.link)
+            stopped = _stopped(run, observed)
         elif former := drift.former_addresses(part, file.text, observed.link):
             # Only this file still tells that they are ours.
             run.log_once(host, f"restart: {', '.join(former)} is no longer planned")
-            commands += _stop(run, observed.link)
+            stopped = _stopped(run, observed)
         if drift.endpoint_changes(file.text, text):
             run.progress.sync_wanted.add(host.name)
-        commands.append(upload(path, text, "600", folder_mode="700"))
-    yield from run_commands(run, commands)
+        commands.append(upload(path, text, "600", folder_mode="700", stopped=stopped))
+        yield from run_commands(run, commands)
+        if stopped:
+            run.progress.changed_links.started.add(part.name)
+            run.progress.sync_wanted.discard(host.name)
+    else:
+        yield from run_commands(run, commands)
 
 
-def _stop(run: Run, link: Link | None) -> list[StringCommand]:
-    if link is not None:
-        _tell_of_others(run, link, restarts=True)
-    return [StringCommand(f"systemctl stop {paths.wireguard_unit(run.part_of(host).interface)}")]
+def _stopped(run: Run, observed: Observed) -> str:
+    """The unit, if it is active: it is stopped with the old file and started with the new one."""
+    unit = paths.wireguard_unit(run.part_of(host).interface)
+    if observed.link is not None:
+        _tell_of_others(run, observed.link, restarts=True)
+    return unit if observed.unit(unit).active else ""
 
 
 @host_operation

@@ -23,8 +23,8 @@ def test_a_package_without_its_programs_is_no_success(world: FakeCluster, packag
     for _ in range(2):
         done = world.run("deploy.py", "-y")
         assert done.code == 1
-        assert f"{package} is installed, apt-get says, and " in done.err
-        assert " not there; find out what has removed it" in done.err
+        assert f"apt-get says that {package} is installed, but the host lacks " in done.err
+        assert ": find out what removes it, and install the package anew" in done.err
         assert not world.hosts["cloud"].links
         assert world.hosts["root"].links
 

@@ -71,6 +71,13 @@ def test_what_an_earlier_deploy_put_there_goes(tmp_path: Path) -> None:
     said = made.deploy().err
     assert "restart: fd00::3/64 is no longer planned" in said
     assert made.hosts["cloud"].links["wg"].addresses == ["10.0.0.3/24"]
+    # by one command, for the connection may come by the tunnel
+    (command,) = (one for one in made.hosts["cloud"].commands if "systemctl stop wg-quick@wg" in one)
+    assert (
+        command.index("systemctl stop")
+        < command.index("mv -f")
+        < command.index("systemctl start wg-quick@wg")
+    )
     made.forget()
     assert "wg_keep" not in made.deploy().err
     assert made.changes() == []

@@ -14,7 +14,8 @@ def with_block(text: str, interface: str, names: Names) -> str:
     """
     begin = f"# wgcluster-{interface}: names of the cluster, written by the deploy"
     end = f"# wgcluster-{interface}: end"
-    rest = text
+    # an editor may have left out the last line end, and with it the end of our block
+    rest = text if text.endswith("\n") or begin not in text else f"{text}\n"
     while begin in rest.split("\n"):
         before, _, after = f"\n{rest}".partition(f"\n{begin}\n")
         _, found, behind = f"\n{after}".partition(f"\n{end}\n")

@@ -224,7 +224,7 @@ def lan_check(plan: Plan, host: HostPlan, found: Mapping[WayBack, bool]) -> Chec
     for way in here:
         if not found[way] and host.masquerade_lan:
             notes.append(
-                f"{way.gateway} does not answer to {way.source}, though it is asked by this host itself"
+                f"{way.gateway} does not answer to {way.source}, although this host's own address asks"
             )
         elif not found[way]:
             overlay = next(n for n in plan.networks if n.version == way.network.version)

@@ -160,6 +160,8 @@ def _systemctl(host: FakeHost, words: list[str]) -> None:
             _stop(host, unit)
         case ["stop", unit]:
             _stop(host, unit)
+        case ["start", unit] if unit.startswith("wg-quick@"):
+            _start(host, unit)
         case ["start", unit]:
             host.active.add(unit)  # the rules are there already: netns/test_boot_script.py
         case ["restart", unit]:

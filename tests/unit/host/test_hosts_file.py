@@ -49,6 +49,11 @@ def test_what_others_wrote_before_and_behind_it_stays(before: str, behind: str) 
         assert with_block(done, "wg", ()) == before + behind
 
 
+def test_a_block_whose_last_line_end_is_gone_is_ours() -> None:
+    text = with_block("127.0.0.1 localhost\n", "wg", NAMES)
+    assert with_block(text.removesuffix("\n"), "wg", ()) == "127.0.0.1 localhost\n"
+
+
 def test_two_interfaces_have_a_block_each() -> None:
     both = with_block(with_block(DEBIAN, "wg", NAMES), "wg2", LATER)
     assert with_block(both, "wg", ()) == with_block(DEBIAN, "wg2", LATER)

@@ -189,7 +189,7 @@ def test_the_gateway_of_a_lan_is_asked_for_the_way_back_by_a_host_outside() -> N
         " gateway send 10.0.0.0/24 to this host; or set wg_masquerade_lan = True",
     )
     hidden = lan_check(plan, replace(plan.host("nas"), masquerade_lan=True), {way: False})
-    assert hidden.notes == ("192.168.7.1 does not answer to cloud, though it is asked by this host itself",)
+    assert hidden.notes == ("192.168.7.1 does not answer to cloud, although this host's own address asks",)
     assert lan_check(plan, plan.host("cloud"), {way: False}) == Check("lan", 0)
 
 
