@@ -17,6 +17,7 @@ from wgcluster.firewall.tables import Chain, Packet, comment, first_accept, targ
 from wgcluster.host import paths
 from wgcluster.host.observed import Observed, Rules
 from wgcluster.host.sysctl import FORWARDING, dotted
+from wgcluster.host.sysctl_order import ipv4_forwarding, ipv6_forwarding
 from wgcluster.plan.plan import HostPlan
 from wgcluster.prefixes import FAMILIES, Family
 
@@ -71,7 +72,9 @@ def given_back(part: HostPlan, observed: Observed) -> dict[Family, Before]:
         family: one
         for family, one in known.items()
         if not one.forwarding
+        and not _is_set_by_others(part, observed, family)
         and not _routes_for_others(observed, family)
+        and not _has_native_rules(observed, family)
         and not any(_is_used(saved, part.interface) for saved in _of(observed, family))
     }
 
@@ -112,6 +115,23 @@ def _routes_for_others(observed: Observed, family: Family) -> bool:
         if any(target(spec) in ("MASQUERADE", "SNAT") for spec in others):
             return True
     return False
+
+
+def _is_set_by_others(part: HostPlan, observed: Observed, family: Family) -> bool:
+    """Does a file of sysctl.d that is not ours switch forwarding on?"""
+    files = {path: lines for path, lines in observed.sysctl_files.items() if path != paths.SYSCTL}
+    found = ipv4_forwarding(files, part.interface) if family == 4 else ipv6_forwarding(files)
+    return any(setting.value == "1" for setting in found)
+
+
+def _has_native_rules(observed: Observed, family: Family) -> bool:
+    """Has a table of native nftables rules for what is forwarded? libvirt, Incus and podman have such."""
+    return any(
+        chain.hook in ("forward", "postrouting") and chain.rules and not name.isupper()  # iptables-nft's
+        for table in observed.nft
+        if table.family in ("inet", "ip" if family == 4 else "ip6")
+        for name, chain in table.chains.items()
+    )
 
 
 def _is_used(saved: Rules, interface: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.chains import DOCKER, GATEWAY, PEERS, REJECT, filter_text
+from wgcluster.firewall.nft import Chain, Rule, Table
 from wgcluster.firewall.tables import parse_save
 from wgcluster.host import paths
 from wgcluster.host.forwarding_before import (
@@ -112,6 +113,42 @@ def test_forwarding_ends_with_us_unless_somebody_uses_it(rules: tuple[str, ...],
 
 def test_who_forwarded_before_us_goes_on() -> None:
     assert given_back(GATEWAY, seen("1", BARE, **{PATH: "4 on ACCEPT\n6 on DROP\n"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "stays"),
+    [
+        ("/etc/sysctl.d/99-router.conf", "net.ipv4.ip_forward = 1", {4}),
+        ("/etc/sysctl.d/99-router.conf", "net.ipv6.conf.all.forwarding=1", {6}),
+        ("/etc/sysctl.d/99-router.conf", "net.ipv4.ip_forward = 0", set()),
+        (paths.SYSCTL, "net.ipv4.ip_forward = 1", set()),
+    ],
+)
+def test_who_has_a_file_of_his_own_for_it_goes_on(path: str, line: str, stays: set[int]) -> None:
+    observed = replace(
+        seen("1", BARE, **{PATH: "4 off ACCEPT\n6 off ACCEPT\n"}), sysctl_files={path: (line,)}
+    )
+    assert {4, 6} - set(given_back(GATEWAY, observed)) == stays
+
+
+@pytest.mark.parametrize(
+    ("family", "hook", "rules", "stays"),
+    [
+        ("ip", "postrouting", 1, {4}),
+        ("inet", "forward", 1, {4, 6}),
+        ("inet", "forward", 0, set()),  # Debian's nftables.conf as it comes
+        ("inet", "input", 1, set()),
+    ],
+)
+def test_native_rules_for_what_is_forwarded_keep_it_on(
+    family: str, hook: str, rules: int, stays: set[int]
+) -> None:
+    chain = Chain(hook, "accept", rules=[Rule(1, ())] * rules)
+    observed = replace(
+        seen("1", BARE, **{PATH: "4 off ACCEPT\n6 off ACCEPT\n"}),
+        nft=(Table(family, "x", {"through": chain}),),
+    )
+    assert {4, 6} - set(given_back(GATEWAY, observed)) == stays
 
 
 WAS_OFF = "4 off ACCEPT\n6 off ACCEPT\n"
