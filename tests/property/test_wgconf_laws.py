@@ -77,12 +77,14 @@ def hosts(draw: st.DrawFn) -> HostPlan:
 
 def expected(host: HostPlan, private: str, shared: dict[str, str]) -> ParsedConfig:
     """What the text of ``host`` must say, taken from the plan alone."""
+    by_name = {peer.name for peer in host.peers if ".example.org:" in (peer.endpoint or "")}
+    after = {"PostUp": ["/usr/local/sbin/wgcluster-endpoints %i || :"]} if by_name else {}
     return ParsedConfig(
         addresses=tuple(map(str, host.addresses)),
         private_key=private,
         listen_port=host.port,
         mtu=host.mtu,
-        other={"PreUp": ["/usr/local/sbin/wgcluster-firewall %i || :"]},
+        other={"PreUp": ["/usr/local/sbin/wgcluster-firewall %i || :"], **after},
         peers=[
             ParsedPeer(
                 public_key=peer.public_key,
@@ -90,6 +92,7 @@ def expected(host: HostPlan, private: str, shared: dict[str, str]) -> ParsedConf
                 allowed_ips=tuple(map(str, peer.allowed_ips)),
                 endpoint=peer.endpoint,
                 keepalive=peer.keepalive,
+                named=peer.name in by_name,
             )
             for peer in host.peers
         ],
