@@ -184,7 +184,8 @@ def test_a_host_that_joins_changes_no_config_but_by_itself(joining: tuple[Cluste
         else:
             door = warrior.gateway
             assert {*then.gateway.allowed_ips} == {*door.allowed_ips, *new.subnets}
-            assert then == replace(warrior, gateway=replace(door, allowed_ips=then.gateway.allowed_ips))
+            named = replace(warrior, names=then.names)  # comments, for its /etc/hosts
+            assert then == replace(named, gateway=replace(door, allowed_ips=then.gateway.allowed_ips))
     for was in before.plan.hosts:
         now = after.plan.host(was.name)
         peers, others = ({peer.name for peer in host.peers} for host in (was, now))
