@@ -173,8 +173,10 @@ def test_ping_and_neighbour_discovery_work(cluster: Cluster) -> None:
     fort, stranger = cluster.lab["fort"], cluster.lab["stranger"]
     for host in (fort, stranger):
         host.run("ip -6 neigh flush all; ip -4 neigh flush all", check=True)
-    assert pings(stranger, [fort.address, fort.address6]) == {fort.address, fort.address6}
-    assert pings(fort, [stranger.address, stranger.address6]) == {stranger.address, stranger.address6}
+    for host, other in ((stranger, fort), (fort, stranger)):
+        both = {other.address, other.address6}
+        # on a busy machine the first answers take longer than the three seconds of one round
+        assert any(pings(host, sorted(both)) == both for _ in range(3))
 
 
 def test_wireguard_comes_up_over_both_families(cluster: Cluster) -> None:
