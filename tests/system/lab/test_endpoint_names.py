@@ -110,7 +110,8 @@ def test_the_timer_finds_it_when_it_resolves(story: Story) -> None:
         assert time.monotonic() < deadline
         time.sleep(1)
     assert story.endpoint() == f"{story.named.address}:51820"
-    assert pings(story.dialler, [NAMED]) == {NAMED}
+    # a handshake that both begin at the same moment is begun again after 5 s
+    assert any(pings(story.dialler, [NAMED]) for _ in range(4))
     code, said = story.run("verify.py", "-y")
     assert code == 0, said
     # it leaves no line each time that it runs
@@ -132,7 +133,7 @@ def test_a_silent_peer_is_looked_up_again_in_both_families(story: Story) -> None
     assert story.endpoint() == f"{story.named.address}:51820"
     story.dialler.run(later, check=True)
     assert story.endpoint() == f"[{story.named.address6}]:51820"
-    assert pings(story.dialler, [NAMED]) == {NAMED}
+    assert any(pings(story.dialler, [NAMED]) for _ in range(4))
     # of what cannot be routed, the next; of what does not resolve, what there was
     story.resolve("2001:db8::1", story.named.address)
     story.dialler.run("ip -6 route add unreachable 2001:db8::/32", check=True)
